@@ -1,0 +1,6 @@
+namespace K3sFast;
+
+internal static class Program
+{
+    private static int Main() => 1;
+}
