@@ -1,0 +1,170 @@
+using System.Globalization;
+using System.Threading.Channels;
+using k8s;
+using k8s.Models;
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.Client;
+
+/// <summary>
+/// Writes events about objects, as <c>kubectl describe</c> shows them: equal ones are counted up instead of written anew, and a flood about one
+/// object is cut, as upstream's correlator does. Recording never waits and never throws.
+/// </summary>
+public sealed class EventRecorder
+{
+    // Waiting events; more than that are dropped, and said so once in the log. Bounds memory while the API is away.
+    private const int MaxWaiting = 1000;
+
+    // Upstream's spam filter: a burst of 25 events per source and object, then one every 5 minutes.
+    private const int SpamBurst = 25;
+    private static readonly TimeSpan s_spamRefill = TimeSpan.FromMinutes(5);
+
+    // Equal events are counted up within this time (upstream's aggregation window).
+    private static readonly TimeSpan s_countWindow = TimeSpan.FromMinutes(10);
+
+    // Known events kept; upstream's LRU has 4096.
+    private const int MaxKnown = 4096;
+
+    // Immutable after construction
+    private readonly ApiClient _client;
+    private readonly string _component;
+    private readonly string? _host;
+    private readonly ILogger _logger;
+    private readonly TimeProvider _time;
+    private readonly Channel<Corev1Event> _waiting = Channel.CreateBounded<Corev1Event>(
+        new BoundedChannelOptions(MaxWaiting) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true });
+
+    // Owned by the writing loop
+    private readonly Dictionary<string, Known> _known = [];
+    private readonly Dictionary<string, (double Tokens, DateTimeOffset At)> _spam = [];
+
+    /// <summary>A recorder for <paramref name="component"/> (such as kubelet), on <paramref name="host"/> where that matters.</summary>
+    public EventRecorder(ApiClient client, string component, string? host, ILogger logger, TimeProvider? time = null)
+    {
+        (_client, _component, _host, _logger, _time) = (client, component, host, logger, time ?? TimeProvider.System);
+    }
+
+    /// <summary>An event of type Normal.</summary>
+    public void Normal<T>(Resource<T> resource, T about, string reason, string message, string? fieldPath = null)
+        where T : class, IKubernetesObject<V1ObjectMeta> => Record(Reference(resource, about, fieldPath), "Normal", reason, message);
+
+    /// <summary>An event of type Warning.</summary>
+    public void Warning<T>(Resource<T> resource, T about, string reason, string message, string? fieldPath = null)
+        where T : class, IKubernetesObject<V1ObjectMeta> => Record(Reference(resource, about, fieldPath), "Warning", reason, message);
+
+    /// <summary>An event about <paramref name="about"/>.</summary>
+    public void Record(V1ObjectReference about, string type, string reason, string message)
+    {
+        var now = _time.GetUtcNow();
+        var value = new Corev1Event
+        {
+            Metadata = new V1ObjectMeta
+            {
+                // Upstream's form: object name, dot, time in hexadecimal nanoseconds.
+                Name = string.Create(CultureInfo.InvariantCulture, $"{about.Name}.{(now - DateTimeOffset.UnixEpoch).Ticks * 100:x}"),
+                NamespaceProperty = string.IsNullOrEmpty(about.NamespaceProperty) ? "default" : about.NamespaceProperty,
+            },
+            InvolvedObject = about,
+            Type = type,
+            Reason = reason,
+            Message = message,
+            Source = new V1EventSource { Component = _component, Host = _host },
+            ReportingComponent = _component,
+            ReportingInstance = _host ?? "",
+            FirstTimestamp = now.UtcDateTime,
+            LastTimestamp = now.UtcDateTime,
+            Count = 1,
+        };
+        if (!_waiting.Writer.TryWrite(value)) Log.EventDropped(_logger, reason, about.Name ?? "");
+    }
+
+    /// <summary>Writes what is recorded, until cancelled.</summary>
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await foreach (var value in _waiting.Reader.ReadAllAsync(cancellationToken).ConfigureAwait(false))
+            {
+                try
+                {
+                    await WriteAsync(value, cancellationToken).ConfigureAwait(false);
+                }
+                catch (Exception failure) when (failure is ApiException or HttpRequestException or IOException)
+                {
+                    Log.EventFailed(_logger, value.Reason, value.InvolvedObject.Name ?? "", failure.Message);
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Stopping: events that still wait are of no use to anybody.
+        }
+    }
+
+    /// <summary>A reference to an object, with the field path of the part that is meant (such as <c>spec.containers{web}</c>).</summary>
+    public static V1ObjectReference Reference<T>(Resource<T> resource, T about, string? fieldPath = null)
+        where T : class, IKubernetesObject<V1ObjectMeta> => new()
+        {
+            ApiVersion = resource.ApiVersion,
+            Kind = resource.Kind,
+            Name = about.Metadata.Name,
+            NamespaceProperty = about.Metadata.NamespaceProperty,
+            Uid = about.Metadata.Uid,
+            ResourceVersion = about.Metadata.ResourceVersion,
+            FieldPath = fieldPath,
+        };
+
+    private async ValueTask WriteAsync(Corev1Event value, CancellationToken cancellationToken)
+    {
+        var about = value.InvolvedObject;
+        if (!TakeSpamToken($"{about.Kind}/{about.NamespaceProperty}/{about.Name}/{about.Uid}")) return;
+        var key = $"{about.Kind}/{about.NamespaceProperty}/{about.Name}/{about.Uid}/{about.FieldPath}/{value.Type}/{value.Reason}/{value.Message}";
+        var now = _time.GetUtcNow();
+        if (_known.TryGetValue(key, out var known) && now - known.At < s_countWindow)
+        {
+            known.Count++;
+            known.At = now;
+            var patch = new Corev1Event { Count = known.Count, LastTimestamp = now.UtcDateTime };
+            try
+            {
+                var body = PatchBody.StrategicMerge(ModelJson.Serialize(patch));
+                await _client.PatchAsync(Resources.Events, known.Namespace, known.Name, body, cancellationToken).ConfigureAwait(false);
+                return;
+            }
+            catch (ApiException gone) when (gone.IsNotFound)
+            {
+                // Expired meanwhile: written anew below.
+            }
+        }
+        var created = await _client.CreateAsync(Resources.Events, value, cancellationToken).ConfigureAwait(false);
+        if (_known.Count >= MaxKnown) ForgetOldest(now);
+        _known[key] = new Known(created.Metadata.NamespaceProperty, created.Metadata.Name) { Count = 1, At = now };
+    }
+
+    private bool TakeSpamToken(string key)
+    {
+        var now = _time.GetUtcNow();
+        var (tokens, at) = _spam.TryGetValue(key, out var bucket) ? bucket : (SpamBurst, now);
+        tokens = Math.Min(SpamBurst, tokens + ((now - at) / s_spamRefill));
+        var isAllowed = tokens >= 1;
+        if (_spam.Count >= MaxKnown) _spam.Clear();
+        _spam[key] = (isAllowed ? tokens - 1 : tokens, now);
+        return isAllowed;
+    }
+
+    private void ForgetOldest(DateTimeOffset now)
+    {
+        foreach (var (key, known) in _known)
+        {
+            if (now - known.At >= s_countWindow) _known.Remove(key);
+        }
+        if (_known.Count >= MaxKnown) _known.Clear();
+    }
+
+    private sealed record Known(string Namespace, string Name)
+    {
+        internal int Count { get; set; }
+
+        internal DateTimeOffset At { get; set; }
+    }
+}

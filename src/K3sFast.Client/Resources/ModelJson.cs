@@ -1,0 +1,39 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using k8s;
+
+namespace K3sFast.Client;
+
+/// <summary>JSON of the typed models: the package's own source-generated metadata, plus the few shapes that it leaves out.</summary>
+public static class ModelJson
+{
+    /// <summary>Options for every model: camelCase names, nulls left out, Kubernetes' time and quantity forms.</summary>
+    public static JsonSerializerOptions Options { get; } = CreateOptions();
+
+    /// <summary>Metadata of one model type.</summary>
+    /// <exception cref="NotSupportedException">The type is not one of the package's models.</exception>
+    public static JsonTypeInfo<T> TypeInfo<T>() => (JsonTypeInfo<T>)Options.GetTypeInfo(typeof(T));
+
+    /// <summary>The model as UTF-8 JSON.</summary>
+    public static byte[] Serialize<T>(T value) => JsonSerializer.SerializeToUtf8Bytes(value, TypeInfo<T>());
+
+    /// <summary>A deep copy, by way of JSON: objects that come from an informer are shared and must not be changed in place.</summary>
+    public static T Clone<T>(T value) where T : class => JsonSerializer.Deserialize(Serialize(value), TypeInfo<T>())!;
+
+    private static JsonSerializerOptions CreateOptions()
+    {
+        var options = new JsonSerializerOptions(SourceGenerationContext.Default.Options)
+        {
+            TypeInfoResolver = JsonTypeInfoResolver.Combine(SourceGenerationContext.Default, ClientJsonContext.Default),
+        };
+        options.MakeReadOnly();
+        return options;
+    }
+}
+
+/// <summary>Metadata for free-form values (<c>object</c> properties arrive as JsonElement) and for our own shapes.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(JsonElement))]
+[JsonSerializable(typeof(PartialObject))]
+internal sealed partial class ClientJsonContext : JsonSerializerContext;
