@@ -1,4 +1,26 @@
+using BenchmarkDotNet.Columns;
+using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.Diagnosers;
+using BenchmarkDotNet.Exporters.Json;
+using BenchmarkDotNet.Jobs;
+using BenchmarkDotNet.Loggers;
+using BenchmarkDotNet.Running;
+
+// Usage: dotnet run -c Release -- --filter '*PodCodec*' [--short]
+// Every class of this assembly runs with this one configuration: workstation, non-concurrent collector, allocated bytes shown, JSON results.
 internal static class Program
 {
-    private static int Main() => 0;
+    private static int Main(string[] arguments)
+    {
+        var isShort = arguments.Contains("--short");
+        var job = (isShort ? Job.ShortRun : Job.Default).WithGcServer(false).WithGcConcurrent(false);
+        var config = ManualConfig.CreateEmpty()
+            .AddJob(job)
+            .AddLogger(ConsoleLogger.Default)
+            .AddColumnProvider(DefaultColumnProviders.Instance)
+            .AddDiagnoser(MemoryDiagnoser.Default)
+            .AddExporter(JsonExporter.Full);
+        var summaries = BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run([.. arguments.Where(argument => argument != "--short")], config);
+        return summaries.Any(summary => summary.HasCriticalValidationErrors) ? 1 : 0;
+    }
 }

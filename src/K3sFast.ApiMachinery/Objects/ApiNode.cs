@@ -1,0 +1,412 @@
+using System.Buffers;
+using System.Buffers.Text;
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using System.Text;
+
+namespace K3sFast.ApiMachinery;
+
+/// <summary>
+/// A handle on one node of an <see cref="ApiObject"/>. The default value is the undefined node: every read on it is safe and answers "nothing",
+/// so that paths can be walked without checks (<c>pod["spec"u8]["nodeName"u8].Utf8</c>). Writes on it throw.
+/// </summary>
+/// <remarks>Reads allocate nothing unless they answer a string. Member lookup is linear in the members. Same thread rule as the document.</remarks>
+public readonly struct ApiNode : IEquatable<ApiNode>
+{
+    private readonly ApiObject? _document;
+
+    internal ApiNode(ApiObject document, int index)
+    {
+        _document = index == 0 ? null : document;
+        Index = index;
+    }
+
+    internal int Index { get; }
+
+    /// <summary>What the node holds.</summary>
+    public NodeKind Kind => _document is null ? NodeKind.Undefined : _document[Index].Kind;
+
+    /// <summary>True unless this is the undefined node.</summary>
+    public bool IsDefined => _document is not null;
+
+    /// <summary>True for the undefined node and for JSON null.</summary>
+    public bool IsNullOrUndefined => Kind <= NodeKind.Null;
+
+    /// <summary>Members of an object or elements of an array; 0 for everything else.</summary>
+    public int Count => Kind is NodeKind.Object or NodeKind.Array ? _document![Index].Count : 0;
+
+    /// <summary>The document that the node belongs to. Throws on the undefined node.</summary>
+    public ApiObject Document => _document ?? throw Undefined();
+
+    /// <summary>The member's name under which the node hangs in its object; empty elsewhere.</summary>
+    public ReadOnlySpan<byte> Name => _document is null ? default : _document.NameOf(Index);
+
+    /// <summary>The member of that name; undefined when absent or when this is no object.</summary>
+    public ApiNode this[ReadOnlySpan<byte> name] => _document is null ? default : new ApiNode(_document, _document.Find(Index, name));
+
+    /// <summary>The element at that place; undefined when out of range or when this is no array. Linear in the index.</summary>
+    public ApiNode this[int index]
+    {
+        get
+        {
+            if (Kind != NodeKind.Array || (uint)index >= (uint)_document![Index].Count)
+                return default;
+            var child = _document[Index].First;
+            for (; index > 0; index--)
+                child = _document[child].Next;
+            return new ApiNode(_document, child);
+        }
+    }
+
+    /// <summary>Members in document order. The current member may be removed or changed while enumerating.</summary>
+    public MemberEnumerable Members => new(this);
+
+    /// <summary>Elements in order. The current element may be removed or changed while enumerating.</summary>
+    public ElementEnumerable Elements => new(this);
+
+    /// <summary>The string's bytes without escapes, or the number's text; empty for everything else. Valid until the document is disposed.</summary>
+    public ReadOnlySpan<byte> Utf8 => Kind is NodeKind.String or NodeKind.Number ? _document!.TextOf(Index) : default;
+
+    /// <summary>The string or the number's text as a new string; "" for everything else.</summary>
+    public string AsString() => Encoding.UTF8.GetString(Utf8);
+
+    /// <summary>The number, if this is one that fits and has no fraction or exponent.</summary>
+    public bool TryGetInt64(out long value)
+    {
+        value = 0;
+        return Kind == NodeKind.Number && Utf8Parser.TryParse(Utf8, out value, out var used) && used == Utf8.Length;
+    }
+
+    /// <summary>The number, or the fallback when this is not one that fits.</summary>
+    public long AsInt64(long fallback = 0) => TryGetInt64(out var value) ? value : fallback;
+
+    /// <summary>The truth value, or the fallback when this is none.</summary>
+    public bool AsBool(bool fallback = false) => Kind switch { NodeKind.True => true, NodeKind.False => false, _ => fallback };
+
+    /// <summary>True if this is a string of exactly these bytes.</summary>
+    public bool Equals(ReadOnlySpan<byte> utf8) => Kind == NodeKind.String && _document!.TextOf(Index).SequenceEqual(utf8);
+
+    /// <summary>True if both are the same place in the same document.</summary>
+    public bool Equals(ApiNode other) => ReferenceEquals(_document, other._document) && Index == other.Index;
+
+    /// <inheritdoc/>
+    public override bool Equals([NotNullWhen(true)] object? obj) => obj is ApiNode other && Equals(other);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(_document, Index);
+
+    /// <summary>Same place in the same document.</summary>
+    public static bool operator ==(ApiNode left, ApiNode right) => left.Equals(right);
+
+    /// <summary>Not the same place in the same document.</summary>
+    public static bool operator !=(ApiNode left, ApiNode right) => !left.Equals(right);
+
+    /// <summary>Same value: the order of object members does not matter, numbers compare by value where the texts differ, null is not absence.</summary>
+    public bool DeepEquals(ApiNode other)
+    {
+        if (Kind != other.Kind)
+            return false;
+        switch (Kind)
+        {
+            case NodeKind.String:
+                return Utf8.SequenceEqual(other.Utf8);
+            case NodeKind.Number:
+                return Utf8.SequenceEqual(other.Utf8) || NumbersEqual(Utf8, other.Utf8);
+            case NodeKind.Array:
+                if (Count != other.Count)
+                    return false;
+                var theirs = other.Elements.GetEnumerator();
+                foreach (var element in Elements)
+                {
+                    if (!theirs.MoveNext() || !element.DeepEquals(theirs.Current))
+                        return false;
+                }
+                return true;
+            case NodeKind.Object:
+                return MembersEqual(other);
+            default:
+                return true;
+        }
+    }
+
+    /// <summary>The object under that name; anything else there, or nothing, is replaced by an empty object.</summary>
+    public ApiNode GetOrAddObject(ReadOnlySpan<byte> name) => GetOrAdd(name, NodeKind.Object);
+
+    /// <summary>The array under that name; anything else there, or nothing, is replaced by an empty array.</summary>
+    public ApiNode GetOrAddArray(ReadOnlySpan<byte> name) => GetOrAdd(name, NodeKind.Array);
+
+    /// <summary>Sets a member to a string; answers the member's node. An existing member keeps its place.</summary>
+    public ApiNode Set(ReadOnlySpan<byte> name, ReadOnlySpan<byte> utf8String)
+    {
+        var document = Writable(NodeKind.Object);
+        var child = document.FindOrAdd(Index, name, NodeKind.String);
+        document.SetText(child, utf8String);
+        return new ApiNode(document, child);
+    }
+
+    /// <inheritdoc cref="Set(ReadOnlySpan{byte}, ReadOnlySpan{byte})"/>
+    public ApiNode Set(ReadOnlySpan<byte> name, string value)
+    {
+        var document = Writable(NodeKind.Object);
+        var child = document.FindOrAdd(Index, name, NodeKind.String);
+        var length = Encoding.UTF8.GetBytes(value, document.ReserveText(Encoding.UTF8.GetByteCount(value)));
+        document[child].First = document.CommitText(length);
+        document[child].Last = length;
+        return new ApiNode(document, child);
+    }
+
+    /// <summary>Sets a member to a whole number.</summary>
+    public ApiNode Set(ReadOnlySpan<byte> name, long value)
+    {
+        Span<byte> digits = stackalloc byte[24];
+        value.TryFormat(digits, out var length, default, CultureInfo.InvariantCulture);
+        return SetNumber(name, digits[..length]);
+    }
+
+    /// <summary>Sets a member to true or false.</summary>
+    public ApiNode Set(ReadOnlySpan<byte> name, bool value)
+    {
+        var document = Writable(NodeKind.Object);
+        return new ApiNode(document, document.FindOrAdd(Index, name, value ? NodeKind.True : NodeKind.False));
+    }
+
+    /// <summary>Sets a member to a value of any document: a deep copy, except that a detached node of this document is attached itself.</summary>
+    public ApiNode Set(ReadOnlySpan<byte> name, ApiNode value)
+    {
+        var document = Writable(NodeKind.Object);
+        var adopted = document.Adopt(value);
+        var existing = document.Find(Index, name);
+        if (existing != 0)
+        {
+            document.Overwrite(existing, adopted);
+            return new ApiNode(document, existing);
+        }
+        document.SetName(adopted, name);
+        document.Link(Index, adopted);
+        return new ApiNode(document, adopted);
+    }
+
+    /// <summary>Sets a member to a number given as JSON text, which is kept as it is.</summary>
+    public ApiNode SetNumber(ReadOnlySpan<byte> name, ReadOnlySpan<byte> numberText)
+    {
+        var document = Writable(NodeKind.Object);
+        var child = document.FindOrAdd(Index, name, NodeKind.Number);
+        document.SetText(child, numberText);
+        return new ApiNode(document, child);
+    }
+
+    /// <summary>Sets a member to null.</summary>
+    public void SetNull(ReadOnlySpan<byte> name) => Writable(NodeKind.Object).FindOrAdd(Index, name, NodeKind.Null);
+
+    /// <summary>Takes the member out. False when there was none (or this is no object).</summary>
+    public bool Remove(ReadOnlySpan<byte> name)
+    {
+        if (Kind != NodeKind.Object)
+            return false;
+        var previous = 0;
+        for (var child = _document![Index].First; child != 0; previous = child, child = _document[child].Next)
+        {
+            if (!_document.NameOf(child).SequenceEqual(name))
+                continue;
+            _document.Unlink(Index, previous, child);
+            return true;
+        }
+        return false;
+    }
+
+    /// <summary>Adds a value of any document at the end of the array, by the same copy rule as <see cref="Set(ReadOnlySpan{byte}, ApiNode)"/>.</summary>
+    public ApiNode Append(ApiNode value)
+    {
+        var document = Writable(NodeKind.Array);
+        var child = document.Adopt(value);
+        document.Link(Index, child);
+        return new ApiNode(document, child);
+    }
+
+    /// <summary>Adds a string at the end of the array.</summary>
+    public ApiNode AppendString(ReadOnlySpan<byte> utf8)
+    {
+        var document = Writable(NodeKind.Array);
+        var child = document.NewNode(NodeKind.String);
+        document.SetText(child, utf8);
+        document.Link(Index, child);
+        return new ApiNode(document, child);
+    }
+
+    /// <summary>Adds an empty object at the end of the array.</summary>
+    public ApiNode AppendObject()
+    {
+        var document = Writable(NodeKind.Array);
+        var child = document.NewNode(NodeKind.Object);
+        document.Link(Index, child);
+        return new ApiNode(document, child);
+    }
+
+    /// <summary>Puts a value before the element at that place; the length of the array means at the end.</summary>
+    public ApiNode Insert(int index, ApiNode value)
+    {
+        var document = Writable(NodeKind.Array);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((uint)index, (uint)document[Index].Count);
+        if (index == document[Index].Count)
+            return Append(value);
+        var child = document.Adopt(value);
+        var previous = 0;
+        for (var i = 0; i < index; i++)
+            previous = previous == 0 ? document[Index].First : document[previous].Next;
+        ref var place = ref previous == 0 ? ref document[Index].First : ref document[previous].Next;
+        document[child].Next = place;
+        place = child;
+        document[child].IsAttached = true;
+        document[Index].Count++;
+        return new ApiNode(document, child);
+    }
+
+    /// <summary>Takes out the element at that place.</summary>
+    public void RemoveAt(int index)
+    {
+        var document = Writable(NodeKind.Array);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)index, (uint)document[Index].Count);
+        var previous = 0;
+        var child = document[Index].First;
+        for (; index > 0; index--)
+        {
+            previous = child;
+            child = document[child].Next;
+        }
+        document.Unlink(Index, previous, child);
+    }
+
+    /// <summary>Takes out all members or elements.</summary>
+    public void Clear()
+    {
+        if (Kind is not (NodeKind.Object or NodeKind.Array))
+            return;
+        ref var node = ref _document![Index];
+        node.First = node.Last = node.Count = 0;
+    }
+
+    /// <summary>Puts another value in this node's place; the copy rule is that of <see cref="Set(ReadOnlySpan{byte}, ApiNode)"/>.</summary>
+    public void ReplaceWith(ApiNode value)
+    {
+        var document = Document;
+        document.Overwrite(Index, document.Adopt(value));
+    }
+
+    /// <summary>Turns this node into a string.</summary>
+    public void SetString(ReadOnlySpan<byte> utf8)
+    {
+        var document = Document;
+        document.SetText(Index, utf8);
+        document[Index].Kind = NodeKind.String;
+        document[Index].Count = 0;
+    }
+
+    /// <summary>Writes the node as compact JSON in document order, with the escapes of upstream's encoder. No schema rules; for those see JsonCodec.</summary>
+    public void WriteJson(IBufferWriter<byte> output)
+    {
+        var writer = new JsonTextWriter(output);
+        WriteJson(ref writer);
+        writer.Flush();
+    }
+
+    /// <summary>The node as compact JSON text, for messages and tests.</summary>
+    public override string ToString()
+    {
+        if (!IsDefined)
+            return "";
+        var buffer = new ArrayBufferWriter<byte>();
+        WriteJson(buffer);
+        return Encoding.UTF8.GetString(buffer.WrittenSpan);
+    }
+
+    internal void WriteJson(ref JsonTextWriter writer)
+    {
+        switch (Kind)
+        {
+            case NodeKind.Object:
+                writer.Raw((byte)'{');
+                var isFirstMember = true;
+                for (var child = _document![Index].First; child != 0; child = _document[child].Next)
+                {
+                    if (!isFirstMember)
+                        writer.Raw((byte)',');
+                    isFirstMember = false;
+                    writer.String(_document.NameOf(child));
+                    writer.Raw((byte)':');
+                    new ApiNode(_document, child).WriteJson(ref writer);
+                }
+                writer.Raw((byte)'}');
+                break;
+            case NodeKind.Array:
+                writer.Raw((byte)'[');
+                var isFirst = true;
+                for (var child = _document![Index].First; child != 0; child = _document[child].Next)
+                {
+                    if (!isFirst)
+                        writer.Raw((byte)',');
+                    isFirst = false;
+                    new ApiNode(_document, child).WriteJson(ref writer);
+                }
+                writer.Raw((byte)']');
+                break;
+            case NodeKind.String:
+                writer.String(Utf8);
+                break;
+            case NodeKind.Number:
+                writer.Raw(Utf8);
+                break;
+            case NodeKind.True:
+                writer.Raw("true"u8);
+                break;
+            case NodeKind.False:
+                writer.Raw("false"u8);
+                break;
+            default:
+                writer.Raw("null"u8);
+                break;
+        }
+    }
+
+    private ApiNode GetOrAdd(ReadOnlySpan<byte> name, NodeKind kind)
+    {
+        var document = Writable(NodeKind.Object);
+        var child = document.Find(Index, name);
+        if (child == 0 || document[child].Kind != kind)
+            child = document.FindOrAdd(Index, name, kind);
+        return new ApiNode(document, child);
+    }
+
+    // A member of the same name is usually at the same place, so one pass over both lists settles most objects.
+    private bool MembersEqual(ApiNode other)
+    {
+        if (Count != other.Count)
+            return false;
+        var theirs = other.Document[other.Index].First;
+        for (var mine = _document![Index].First; mine != 0; mine = _document[mine].Next)
+        {
+            var name = _document.NameOf(mine);
+            var match = theirs != 0 && other.Document.NameOf(theirs).SequenceEqual(name) ? theirs : other.Document.Find(other.Index, name);
+            if (match == 0 || !new ApiNode(_document, mine).DeepEquals(new ApiNode(other.Document, match)))
+                return false;
+            theirs = other.Document[match].Next;
+        }
+        return true;
+    }
+
+    private static bool NumbersEqual(ReadOnlySpan<byte> left, ReadOnlySpan<byte> right) =>
+        Utf8Parser.TryParse(left, out double a, out var usedLeft) && usedLeft == left.Length
+        && Utf8Parser.TryParse(right, out double b, out var usedRight) && usedRight == right.Length && a.Equals(b);
+
+    private ApiObject Writable(NodeKind kind)
+    {
+        var document = Document;
+        if (document[Index].Kind != kind)
+            ThrowWrongKind(kind, document[Index].Kind);
+        return document;
+    }
+
+    private static InvalidOperationException Undefined() => new("the node is undefined: nothing can be written to it");
+
+    [DoesNotReturn]
+    private static void ThrowWrongKind(NodeKind wanted, NodeKind found) => throw new InvalidOperationException($"the node is {found}, not {wanted}");
+}
