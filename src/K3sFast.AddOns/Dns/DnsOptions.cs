@@ -1,0 +1,25 @@
+using System.Net;
+
+namespace K3sFast.AddOns.Dns;
+
+/// <summary>How the built-in cluster DNS is set up.</summary>
+public sealed record DnsOptions
+{
+    /// <summary>This node's name: names the EndpointSlice.</summary>
+    public required string NodeName { get; init; }
+
+    /// <summary>Addresses of this node that the server binds and that the Service leads to; one per family.</summary>
+    public required IReadOnlyList<IPAddress> NodeIPs { get; init; }
+
+    /// <summary>Cluster addresses of Service kube-dns (<c>--cluster-dns</c>); one per family.</summary>
+    public required IReadOnlyList<IPAddress> ClusterDns { get; init; }
+
+    /// <summary>The cluster's domain.</summary>
+    public string ClusterDomain { get; init; } = "cluster.local";
+
+    /// <summary>Port on the node, UDP and TCP. Port 53 is the host's own resolver's.</summary>
+    public int Port { get; init; } = 10053;
+
+    /// <summary>Where the host's resolvers are read from.</summary>
+    public string ResolvConf { get; init; } = "/etc/resolv.conf";
+}
