@@ -1,0 +1,68 @@
+using System.Text;
+using K3sFast.Configuration;
+
+namespace K3sFast.Commands;
+
+/// <summary>Help pages, made from <see cref="FlagTable"/>.</summary>
+internal static class HelpText
+{
+    public static string Main() => $"""
+        NAME:
+           k3sfast - Kubernetes, but small, simple and fast
+
+        USAGE:
+           k3sfast [global options] command [command options] [arguments...]
+
+        VERSION:
+           {ProductVersion.Text}
+
+        COMMANDS:
+           server   Run management server
+           kubectl  Run kubectl
+           crictl   Run crictl
+           ctr      Run ctr
+           cleanup  Remove what a stopped server left in the kernel: pods, containers, mounts, links, rules, namespaces, cgroups
+           version  Print the version
+           help     Shows a list of commands
+
+        GLOBAL OPTIONS:
+           --help, -h     show help
+           --version, -v  print the version
+
+        """;
+
+    /// <summary>Flags of <c>server</c>, hidden ones left out; those that do nothing yet are marked so.</summary>
+    public static string Server()
+    {
+        var text = new StringBuilder("""
+            NAME:
+               k3sfast server - Run management server
+
+            USAGE:
+               k3sfast server [OPTIONS]
+
+            OPTIONS:
+
+            """);
+        foreach (var flag in FlagTable.Server)
+        {
+            if (flag.IsHidden)
+                continue;
+            text.Append("   --").Append(flag.Name);
+            if (flag.Short.Length > 0)
+                text.Append(", -").Append(flag.Short);
+            if (flag.Kind != FlagKind.Switch)
+                text.Append(" value");
+            text.Append("  (").Append(flag.Group).Append(") ").Append(flag.Help);
+            if (flag.State != FlagState.Works)
+                text.Append(" (not yet in this version)");
+            if (flag.Default.Length > 0)
+                text.Append(" (default: ").Append(flag.Default).Append(')');
+            if (flag.Environment.Length > 0)
+                text.Append(" [$").AppendJoin(", $", flag.Environment).Append(']');
+            text.Append('\n');
+        }
+        text.Append("   --help, -h  show help\n");
+        return text.ToString();
+    }
+}

@@ -1,0 +1,148 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using K3sFast.Configuration;
+
+namespace K3sFast.Pki;
+
+/// <summary>All keys, certificates, kubeconfigs and the token of a server, in k3s's files.</summary>
+/// <remarks>Made by <see cref="Ensure"/>, which is idempotent and keeps whatever is still good. Immutable afterwards.</remarks>
+internal sealed class ClusterPki : IDisposable
+{
+    private ClusterPki(ServerConfig config, CertificateAuthority serverCa, CertificateAuthority clientCa, CertificateAuthority requestHeaderCa, DateTimeOffset now)
+    {
+        ServerCa = serverCa;
+        ClientCa = clientCa;
+        RequestHeaderCa = requestHeaderCa;
+        var tls = config.Paths.Tls;
+        var agent = config.Paths.Agent;
+        LeafCertificate Client(string name, string user, string group = "") => LeafCertificate.Ensure(tls, new(name, user, group), clientCa, now);
+
+        Admin = Client("client-admin", "system:admin", "system:masters");
+        Supervisor = Client("client-supervisor", "system:k3s-supervisor", "system:masters");
+        ApiServerToKubelet = Client("client-kube-apiserver", "system:apiserver", "system:masters");
+        ControllerManager = Client("client-controller", "system:kube-controller-manager");
+        Scheduler = Client("client-scheduler", "system:kube-scheduler");
+        CloudController = Client("client-k3s-cloud-controller", "k3s-cloud-controller-manager");
+        AuthProxy = LeafCertificate.Ensure(tls, new("client-auth-proxy", "system:auth-proxy", ""), requestHeaderCa, now);
+        ServingApi = LeafCertificate.Ensure(tls, ServingSpec(config), serverCa, now);
+
+        KubeProxy = LeafCertificate.Ensure(agent, new("client-kube-proxy", "system:kube-proxy", ""), clientCa, now);
+        K3sController = LeafCertificate.Ensure(agent, new("client-k3s-controller", "system:k3s-controller", ""), clientCa, now);
+        Kubelet = LeafCertificate.Ensure(agent, new("client-kubelet", "system:node:" + config.NodeName, "system:nodes"), clientCa, now);
+        ServingKubelet = LeafCertificate.Ensure(agent, new("serving-kubelet", config.NodeName, "")
+        {
+            IsClient = false,
+            IsServing = true,
+            DnsNames = [config.NodeName, "localhost"],
+            Addresses = [.. config.NodeIPs.Union(config.NodeExternalIPs).Union([IPAddress.Loopback])],
+        }, serverCa, now);
+        ServiceAccountKeyPath = Path.Combine(tls, "service.key");
+        EnsureServiceAccountKey(ServiceAccountKeyPath);
+    }
+
+    public CertificateAuthority ServerCa { get; }
+    public CertificateAuthority ClientCa { get; }
+    public CertificateAuthority RequestHeaderCa { get; }
+    public LeafCertificate Admin { get; }
+    public LeafCertificate Supervisor { get; }
+    /// <summary>What the API server shows to kubelets.</summary>
+    public LeafCertificate ApiServerToKubelet { get; }
+    public LeafCertificate ControllerManager { get; }
+    public LeafCertificate Scheduler { get; }
+    public LeafCertificate CloudController { get; }
+    public LeafCertificate AuthProxy { get; }
+    public LeafCertificate ServingApi { get; }
+    public LeafCertificate KubeProxy { get; }
+    public LeafCertificate K3sController { get; }
+    public LeafCertificate Kubelet { get; }
+    public LeafCertificate ServingKubelet { get; }
+    /// <summary>May hold several PEM keys: the first signs, all verify.</summary>
+    public string ServiceAccountKeyPath { get; }
+
+    /// <summary>Makes or renews everything, then writes token and kubeconfigs.</summary>
+    /// <exception cref="ConfigurationException">A file is corrupt, expired or cannot be written; nothing good was replaced.</exception>
+    public static ClusterPki Ensure(ServerConfig config, TimeProvider clock)
+    {
+        var now = clock.GetUtcNow();
+        var tls = config.Paths.Tls;
+        try
+        {
+            var pki = new ClusterPki(config, CertificateAuthority.Open(tls, "server-ca", now), CertificateAuthority.Open(tls, "client-ca", now),
+                CertificateAuthority.Open(tls, "request-header-ca", now), now);
+            File.Copy(pki.ServerCa.CertificatePath, Path.Combine(config.Paths.Agent, "server-ca.crt"), overwrite: true);
+            File.Copy(pki.ClientCa.CertificatePath, Path.Combine(config.Paths.Agent, "client-ca.crt"), overwrite: true);
+            ServerToken.Ensure(config.Paths, config.Token, pki.ServerCa);
+            pki.WriteKubeconfigs(config);
+            return pki;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ConfigurationException($"cannot write certificates below {tls}: {e.Message}", e);
+        }
+    }
+
+    /// <summary>All names that the API's serving certificate answers to.</summary>
+    public static LeafSpec ServingSpec(ServerConfig config)
+    {
+        var domain = config.ClusterDomain;
+        var names = new List<string> { "kubernetes", "kubernetes.default", "kubernetes.default.svc", $"kubernetes.default.svc.{domain}", "localhost", config.NodeName };
+        var addresses = new List<IPAddress> { IPAddress.Loopback, IPAddress.IPv6Loopback };
+        foreach (var network in config.ServiceCidrs)
+            addresses.Add(ServerConfig.Nth(network, 1));
+        addresses.Add(config.AdvertiseAddress);
+        addresses.AddRange(config.NodeIPs);
+        addresses.AddRange(config.NodeExternalIPs);
+        foreach (var san in config.TlsSans)
+        {
+            if (IPAddress.TryParse(san, out var address))
+                addresses.Add(address);
+            else
+                names.Add(san);
+        }
+        return new("serving-kube-apiserver", "kube-apiserver", "")
+        {
+            IsClient = false,
+            IsServing = true,
+            DnsNames = [.. names.Distinct()],
+            Addresses = [.. addresses.Distinct()],
+        };
+    }
+
+    public void Dispose()
+    {
+        ServerCa.Dispose();
+        ClientCa.Dispose();
+        RequestHeaderCa.Dispose();
+    }
+
+    // RSA because every verifier of service-account tokens out there reads RS256; 2048 bits as k3s.
+    private static void EnsureServiceAccountKey(string path)
+    {
+        if (!PemFiles.IsMissing(path))
+        {
+            PemFiles.ReadKey(path).Dispose();
+            return;
+        }
+        using var key = RSA.Create(2048);
+        PemFiles.WriteKey(path, key.ExportRSAPrivateKeyPem() + "\n");
+    }
+
+    private void WriteKubeconfigs(ServerConfig config)
+    {
+        var url = Kubeconfig.ServerUrl(config);
+        var cred = config.Paths.Cred;
+        void Write(string directory, string name, LeafCertificate client) =>
+            Kubeconfig.WriteComponent(Path.Combine(directory, name + ".kubeconfig"), url, ServerCa.CertificatePath, client);
+        Write(cred, "admin", Admin);
+        Write(cred, "supervisor", Supervisor);
+        Write(cred, "api-server", ApiServerToKubelet);
+        Write(cred, "controller", ControllerManager);
+        Write(cred, "scheduler", Scheduler);
+        Write(cred, "cloud-controller", CloudController);
+        Write(config.Paths.Agent, "kubelet", Kubelet);
+        Write(config.Paths.Agent, "kubeproxy", KubeProxy);
+        Write(config.Paths.Agent, "k3scontroller", K3sController);
+        Kubeconfig.WriteAdmin(config, ServerCa, Admin);
+    }
+}

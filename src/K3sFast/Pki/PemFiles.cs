@@ -1,0 +1,89 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using K3sFast.Configuration;
+
+namespace K3sFast.Pki;
+
+/// <summary>Reads and writes PEM files. Private keys are 0600 from the first byte on, and files appear whole or not at all.</summary>
+internal static class PemFiles
+{
+    private const UnixFileMode KeyMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+    private const UnixFileMode CertificateMode = KeyMode | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+
+    /// <summary>Writes beside <paramref name="path"/>, then renames over it.</summary>
+    public static void WriteKey(string path, string pem) => WriteWhole(path, pem, KeyMode);
+
+    public static void WriteCertificates(string path, string pem) => WriteWhole(path, pem, CertificateMode);
+
+    public static void WriteWhole(string path, string text, UnixFileMode mode)
+    {
+        var temporary = path + ".new";
+        File.Delete(temporary);
+        using (var stream = new FileStream(temporary, new FileStreamOptions { Mode = System.IO.FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = mode }))
+        {
+            stream.Write(Encoding.UTF8.GetBytes(text));
+            stream.Flush(flushToDisk: true);
+        }
+        File.SetUnixFileMode(temporary, mode);
+        File.Move(temporary, path, overwrite: true);
+    }
+
+    /// <summary>All certificates of a file in file order.</summary>
+    /// <exception cref="ConfigurationException">Unreadable, or no certificate inside.</exception>
+    public static X509Certificate2Collection ReadCertificates(string path)
+    {
+        var certificates = new X509Certificate2Collection();
+        try
+        {
+            certificates.ImportFromPem(File.ReadAllText(path));
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
+        {
+            throw Corrupt(path, "a PEM certificate", e);
+        }
+        return certificates.Count > 0 ? certificates : throw Corrupt(path, "a PEM certificate", null);
+    }
+
+    /// <summary>The first private key of a file, RSA or EC.</summary>
+    /// <exception cref="ConfigurationException">Unreadable, or no such key inside.</exception>
+    public static AsymmetricAlgorithm ReadKey(string path)
+    {
+        try
+        {
+            var pem = File.ReadAllText(path);
+            return pem.Contains("RSA PRIVATE KEY", StringComparison.Ordinal) ? ReadRsa(pem) : ReadEcOrRsa(pem);
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException or IOException or UnauthorizedAccessException)
+        {
+            throw Corrupt(path, "a PEM private key", e);
+        }
+    }
+
+    public static bool IsMissing(string path) => !File.Exists(path) || new FileInfo(path).Length == 0;
+
+    private static AsymmetricAlgorithm ReadEcOrRsa(string pem)
+    {
+        var key = ECDsa.Create();
+        try
+        {
+            key.ImportFromPem(pem);
+            return key;
+        }
+        catch (CryptographicException)
+        {
+            key.Dispose();
+            return ReadRsa(pem);
+        }
+    }
+
+    private static RSA ReadRsa(string pem)
+    {
+        var key = RSA.Create();
+        key.ImportFromPem(pem);
+        return key;
+    }
+
+    private static ConfigurationException Corrupt(string path, string expected, Exception? e) =>
+        new($"{path} is not {expected}{(e is null ? "" : $" ({e.Message.TrimEnd('.')})")}: restore it from a backup, or remove it together with its pair to have it made anew", e);
+}
