@@ -25,7 +25,7 @@ internal static class CommandLine
                 output.WriteLine(ProductVersion.Lines);
                 return 0;
             case "help" or "--help" or "-h" or "-help":
-                output.Write(HelpText.Main());
+                output.Write(HelpText.Overview());
                 return 0;
         }
         if (Passthrough.IsTool(command))

@@ -6,7 +6,7 @@ namespace K3sFast.Commands;
 /// <summary>Help pages, made from <see cref="FlagTable"/>.</summary>
 internal static class HelpText
 {
-    public static string Main() => $"""
+    public static string Overview() => $"""
         NAME:
            k3sfast - Kubernetes, but small, simple and fast
 
