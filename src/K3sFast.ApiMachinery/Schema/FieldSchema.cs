@@ -170,8 +170,16 @@ public sealed class FieldSchema
         && Kind is FieldKind.Message or FieldKind.Quantity or FieldKind.IntOrString or FieldKind.Time or FieldKind.MicroTime or FieldKind.Duration
             or FieldKind.RawExtension or FieldKind.FieldsV1 or FieldKind.SchemaOrArray or FieldKind.SchemaOrBool or FieldKind.SchemaOrStringArray;
 
-    /// <summary>The same field for another owner, where it has another ordinal.</summary>
-    internal FieldSchema CopyForOwner() => (FieldSchema)MemberwiseClone();
+    /// <summary>For a field that came in by inlining: the embedded structs' names, each with a dot, as upstream's decode errors show them; else "".</summary>
+    internal string InlinePrefix { get; private set; } = "";
+
+    /// <summary>The same field as it stands in the type that inlines its owner.</summary>
+    internal FieldSchema InlinedThrough(FieldSchema inlining)
+    {
+        var copy = (FieldSchema)MemberwiseClone();
+        copy.InlinePrefix = $"{inlining.Element!.Name}.{InlinePrefix}";
+        return copy;
+    }
 
     /// <inheritdoc/>
     public override string ToString() => JsonName;

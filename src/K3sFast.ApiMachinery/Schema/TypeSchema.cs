@@ -140,7 +140,7 @@ public sealed class TypeSchema
                 foreach (var inlined in field.Element!.Fields)
                 {
                     if (!declared.Any(own => !own.Inline && own.JsonName == inlined.JsonName))
-                        fields.Add(inlined.CopyForOwner());
+                        fields.Add(inlined.InlinedThrough(field));
                 }
             }
             for (var i = 0; i < fields.Count; i++)
