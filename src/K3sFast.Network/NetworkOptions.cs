@@ -1,0 +1,41 @@
+using System.Net;
+using K3sFast.Interop.Namespaces;
+
+namespace K3sFast.Network;
+
+/// <summary>Everything the network agent is told by its owner. Immutable; paths are absolute.</summary>
+public sealed record NetworkOptions
+{
+    /// <summary>Name of this node's Node object, where the pod CIDRs are read from.</summary>
+    public required string NodeName { get; init; }
+
+    /// <summary>Addresses of this node, primary first.</summary>
+    public required IReadOnlyList<IPAddress> NodeIPs { get; init; }
+
+    /// <summary>Where all pods of the cluster live, one network per family: traffic that leaves it is masqueraded.</summary>
+    public required IReadOnlyList<IPNetwork> ClusterCidrs { get; init; }
+
+    /// <summary>Where cluster IPs live, one network per family.</summary>
+    public required IReadOnlyList<IPNetwork> ServiceCidrs { get; init; }
+
+    /// <summary>Unix socket between the CNI plugin and the agent.</summary>
+    public string CniSocketPath { get; init; } = "/run/k3s/cni.sock";
+
+    /// <summary>Where the container runtime looks for the network's configuration.</summary>
+    public required string CniConfDir { get; init; }
+
+    /// <summary>Where the container runtime looks for plugins; ours is written there.</summary>
+    public required string CniBinDir { get; init; }
+
+    /// <summary>Where address allocations are remembered across restarts (not across reboots: pods do not survive those either).</summary>
+    public string StateDir { get; init; } = "/run/k3s/network";
+
+    /// <summary>MTU of pods' links; 0 = that of the uplink.</summary>
+    public int Mtu { get; init; }
+
+    /// <summary>False leaves Services to somebody else (<c>--disable-kube-proxy</c>).</summary>
+    public bool IsServiceProxyEnabled { get; init; } = true;
+
+    /// <summary>Network namespace that the agent works in; null = that of the process. Tests put several nodes into one process with it.</summary>
+    internal NetworkNamespace? HostNamespace { get; init; }
+}
