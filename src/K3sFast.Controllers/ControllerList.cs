@@ -1,0 +1,24 @@
+namespace K3sFast.Controllers;
+
+/// <summary>Which controllers there are, and which of upstream's are not there yet.</summary>
+internal static class ControllerList
+{
+    /// <summary>Named in the log at each start.</summary>
+    internal static IReadOnlyList<string> Missing { get; } =
+    [
+        "replicaset-controller", "deployment-controller",
+    ];
+
+    internal static List<Controller> Create(ControllerContext context)
+    {
+        var discovery = new DiscoveryCache(context);
+        List<Controller> all =
+        [
+            new NamespaceController(context, discovery),
+            new ServiceAccountController(context),
+            new RootCaPublisher(context),
+        ];
+        all.RemoveAll(controller => context.Options.Disabled.Contains(controller.Name));
+        return all;
+    }
+}

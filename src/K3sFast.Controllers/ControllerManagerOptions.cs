@@ -1,0 +1,35 @@
+namespace K3sFast.Controllers;
+
+/// <summary>What the controllers need to know of the cluster. Immutable.</summary>
+public sealed record ControllerManagerOptions
+{
+    /// <summary>Pod address ranges, comma separated for dual stack (k3s: 10.42.0.0/16). Each node gets a part as its podCIDR.</summary>
+    public required string ClusterCidr { get; init; }
+
+    /// <summary>Service address ranges, comma separated; kept out of the pod ranges where the two overlap.</summary>
+    public required string ServiceCidr { get; init; }
+
+    /// <summary>PEM of the CA that signed the API server's certificate: published to pods as <c>kube-root-ca.crt</c>.</summary>
+    public required string RootCaPem { get; init; }
+
+    /// <summary>Prefix length of a node's IPv4 pod range.</summary>
+    public int NodeCidrMaskSize { get; init; } = 24;
+
+    /// <summary>Prefix length of a node's IPv6 pod range.</summary>
+    public int NodeCidrMaskSizeV6 { get; init; } = 64;
+
+    /// <summary>How often the nodes' leases are looked at.</summary>
+    public TimeSpan NodeMonitorPeriod { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>A node that gave no sign of life for this long is Unknown.</summary>
+    public TimeSpan NodeMonitorGracePeriod { get; init; } = TimeSpan.FromSeconds(40);
+
+    /// <summary>Finished pods beyond this number are deleted, oldest first; 0 keeps all.</summary>
+    public int TerminatedPodThreshold { get; init; } = 12500;
+
+    /// <summary>How often pods are looked through for orphaned and surplus ones.</summary>
+    public TimeSpan PodGcPeriod { get; init; } = TimeSpan.FromSeconds(20);
+
+    /// <summary>Controllers that are not to run, by their service account's name (such as <c>job-controller</c>).</summary>
+    public IReadOnlySet<string> Disabled { get; init; } = new HashSet<string>();
+}

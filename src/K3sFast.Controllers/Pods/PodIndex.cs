@@ -1,0 +1,24 @@
+using k8s.Models;
+
+namespace K3sFast.Controllers;
+
+/// <summary>Indexes of the shared pod informer.</summary>
+internal static class PodIndex
+{
+    /// <summary>By the controller's uid; pods without one under <see cref="OrphansOf"/> their namespace.</summary>
+    internal const string ByController = "controller";
+
+    /// <summary>By spec.nodeName.</summary>
+    internal const string ByNode = "node";
+
+    /// <summary>By namespace.</summary>
+    internal const string ByNamespace = "namespace";
+
+    internal static string OrphansOf(string namespaceName) => "orphans/" + namespaceName;
+
+    internal static IEnumerable<string> ControllerKeys(V1Pod pod) => [Owners.ControllerOf(pod)?.Uid ?? OrphansOf(pod.Metadata.NamespaceProperty)];
+
+    internal static IEnumerable<string> NodeKeys(V1Pod pod) => string.IsNullOrEmpty(pod.Spec?.NodeName) ? [] : [pod.Spec.NodeName];
+
+    internal static IEnumerable<string> NamespaceKeys(V1Pod pod) => [pod.Metadata.NamespaceProperty];
+}
