@@ -1,0 +1,43 @@
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast;
+
+/// <summary>Log lines of the executable: event ids 11000 to 11999.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(11000, LogLevel.Information, "Starting k3sfast {Version}")]
+    public static partial void Starting(this ILogger log, string version);
+
+    [LoggerMessage(11001, LogLevel.Information, "Adopted running containerd, pid {Pid}")]
+    public static partial void ContainerdAdopted(this ILogger log, int pid);
+
+    [LoggerMessage(11002, LogLevel.Information, "Replacing containerd, pid {Pid}: its configuration changed or it does not answer; containers go on")]
+    public static partial void ContainerdReplaced(this ILogger log, int pid);
+
+    [LoggerMessage(11003, LogLevel.Information, "Running containerd, pid {Pid}, on {Socket}")]
+    public static partial void ContainerdStarted(this ILogger log, int pid, string socket);
+
+    [LoggerMessage(11004, LogLevel.Information, "containerd is now running (after {Milliseconds} ms)")]
+    public static partial void ContainerdReady(this ILogger log, long milliseconds);
+
+    [LoggerMessage(11005, LogLevel.Error, "containerd, pid {Pid}, ended; starting it again")]
+    public static partial void ContainerdDied(this ILogger log, int pid);
+
+    [LoggerMessage(11006, LogLevel.Error, "containerd could not be started again; trying on")]
+    public static partial void ContainerdRestartFailed(this ILogger log, Exception exception);
+
+    [LoggerMessage(11007, LogLevel.Debug, "containerd stays in our cgroup")]
+    public static partial void ContainerdCgroupFailed(this ILogger log, Exception exception);
+
+    [LoggerMessage(11010, LogLevel.Information, "Imported images from {Path}: {Images} (took {Milliseconds} ms)")]
+    public static partial void ImagesImported(this ILogger log, string path, string images, long milliseconds);
+
+    [LoggerMessage(11011, LogLevel.Error, "Failed to import images from {Path}")]
+    public static partial void ImageImportFailed(this ILogger log, string path, Exception exception);
+
+    [LoggerMessage(11012, LogLevel.Debug, "Images of {Path} are already imported")]
+    public static partial void ImagesUnchanged(this ILogger log, string path);
+
+    [LoggerMessage(11013, LogLevel.Warning, "{Path}: lists of images to pull (*.txt) do nothing yet in k3sfast")]
+    public static partial void ImageListIgnored(this ILogger log, string path);
+}
