@@ -1,0 +1,23 @@
+namespace K3sFast.Datastore;
+
+/// <summary>One committed change of one key, lent for the duration of a call: copy <see cref="Value"/> to keep it.</summary>
+public readonly ref struct DatastoreEntry
+{
+    /// <summary>The key.</summary>
+    public required string Key { get; init; }
+
+    /// <summary>The value after the change; empty for deletions.</summary>
+    public ReadOnlySpan<byte> Value { get; init; }
+
+    /// <summary>The revision of this change.</summary>
+    public required long Revision { get; init; }
+
+    /// <summary>The revision at which the key's present life began.</summary>
+    public required long CreateRevision { get; init; }
+
+    /// <summary>Seconds after which the key is deleted unless it changes; 0 = never.</summary>
+    public long LeaseSeconds { get; init; }
+
+    /// <summary>Create, update or delete. Entries of a range are <see cref="AppendKind.Create"/> when never updated, else update.</summary>
+    public required AppendKind Kind { get; init; }
+}

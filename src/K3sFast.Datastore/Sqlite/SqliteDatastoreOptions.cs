@@ -1,0 +1,28 @@
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.Datastore.Sqlite;
+
+/// <summary>How an SQLite datastore is kept. The defaults are the product's.</summary>
+public sealed record SqliteDatastoreOptions
+{
+    /// <summary>The database file (k3s: <c>server/db/state.db</c> under the data directory). Its directory is made with mode 0700.</summary>
+    public required string Path { get; init; }
+
+    /// <summary>How often old history is compacted; zero or less = never by itself. kube-apiserver asks every 5 minutes.</summary>
+    public TimeSpan CompactInterval { get; init; } = TimeSpan.FromMinutes(5);
+
+    /// <summary>Compaction by itself keeps this many of the newest revisions, as kine does.</summary>
+    public long KeepRevisions { get; init; } = 1000;
+
+    /// <summary>Appends in one transaction at most: bounds how long the first of them waits for the last.</summary>
+    public int MaxGroupAppends { get; init; } = 512;
+
+    /// <summary>Value bytes in one transaction at most (one larger value still passes, alone).</summary>
+    public long MaxGroupBytes { get; init; } = 8L << 20;
+
+    /// <summary>The clock of leases and compaction.</summary>
+    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+
+    /// <summary>Where the store logs; null = nowhere.</summary>
+    public ILoggerFactory? LoggerFactory { get; init; }
+}
