@@ -14,6 +14,7 @@ internal sealed record KindRules(
 
     private static KindRules Make(string group, string resource) => (group, resource) switch
     {
+        ("", "pods") => new(Format.Dns1123Subdomain, PodValidation.Create, null),
         ("", "namespaces") => new(Format.Dns1123Label, null, null),
         ("rbac.authorization.k8s.io", _) => new(Format.PathSegment, null, null),
         _ => new(Format.Dns1123Subdomain, null, null),

@@ -1,0 +1,259 @@
+using System.Text;
+
+namespace K3sFast.ApiMachinery;
+
+/// <summary>Validation of a pod's volumes: names, exactly one source, and the sources that run here.</summary>
+internal static class VolumeValidation
+{
+    private static readonly string[] s_hostPathTypes = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+
+    internal static void Volumes(At at, in PodFacts pod)
+    {
+        var volumes = pod.Spec["volumes"u8];
+        HashSet<string>? names = null;
+        int i = 0;
+        foreach (var volume in volumes.Elements)
+        {
+            var place = at[i++];
+            var name = volume["name"u8];
+            Source(place, volume, pod);
+            if (name.Utf8.IsEmpty)
+                place["name"].Required();
+            else
+                place["name"].Format(Format.Dns1123Label, name);
+            if (volumes.Count == 1)
+                continue;
+            names ??= [];
+            if (!names.Add(name.AsString()))
+                place["name"].Duplicate(name);
+        }
+    }
+
+    private static void Source(At at, ApiNode volume, in PodFacts pod)
+    {
+        int count = 0;
+        foreach (var member in volume.Members)
+        {
+            if (member.Name.SequenceEqual("name"u8) || member.Value.Kind != NodeKind.Object)
+                continue;
+            string field = Encoding.UTF8.GetString(member.Name);
+            if (count++ > 0)
+                at[field].Forbidden("may not specify more than 1 volume type");
+            else
+                Source(at, field, member.Value, volume, pod);
+        }
+        if (count == 0)
+            at.Required("must specify a volume type");
+    }
+
+    private static void Source(At owner, string field, ApiNode source, ApiNode volume, in PodFacts pod)
+    {
+        var at = owner[field];
+        switch (field)
+        {
+            case "emptyDir":
+                if (Quantity.TryParse(source["sizeLimit"u8].Utf8, out var limit) && limit.CompareTo(default) < 0)
+                    at["sizeLimit"].Forbidden("SizeLimit field must be a valid resource quantity");
+                break;
+            case "hostPath":
+                at["path"].RequiredText(source["path"u8]);
+                Paths.NoBacksteps(at["path"], source["path"u8]);
+                at["type"].OptionalOneOf(source["type"u8], s_hostPathTypes);
+                break;
+            case "secret":
+                at["secretName"].RequiredText(source["secretName"u8]);
+                ItemsAndMode(at, source);
+                break;
+            case "configMap":
+                at["name"].RequiredText(source["name"u8]);
+                ItemsAndMode(at, source);
+                break;
+            case "persistentVolumeClaim":
+                at["claimName"].RequiredText(source["claimName"u8]);
+                break;
+            case "nfs":
+                at["server"].RequiredText(source["server"u8]);
+                at["path"].RequiredText(source["path"u8]);
+                if (!source["path"u8].Utf8.StartsWith("/"u8))
+                    at["path"].Invalid(source["path"u8].AsString(), "must be an absolute path");
+                break;
+            case "downwardAPI":
+                Paths.Mode(at["defaultMode"], source["defaultMode"u8]);
+                foreach (var file in source["items"u8].Elements)
+                    DownwardFile(at, file);
+                break;
+            case "projected":
+                Paths.Mode(at["defaultMode"], source["defaultMode"u8]);
+                Projected(at, source, pod);
+                break;
+            case "csi":
+                StorageValidation.DriverName(at["driver"], source["driver"u8]);
+                if (source["nodePublishSecretRef"u8].Kind == NodeKind.Object)
+                    at["nodePublishSecretRef"]["name"].RequiredText(source["nodePublishSecretRef"u8]["name"u8]);
+                break;
+            case "ephemeral":
+                Ephemeral(owner, at, source, volume, pod);
+                break;
+            case "image":
+                if (pod.IsPod)
+                    at["reference"].RequiredText(source["reference"u8]);
+                ContainerValidation.PullPolicy(at["pullPolicy"], source["pullPolicy"u8]);
+                break;
+            default:
+                RequiredFields(at, field, source);
+                break;
+        }
+    }
+
+    // Sources of storage systems outside the cluster: the fields without which they cannot be reached.
+    private static void RequiredFields(At at, string field, ApiNode source)
+    {
+        ReadOnlySpan<string> required = field switch
+        {
+            "gitRepo" => ["repository"],
+            "iscsi" => ["targetPortal", "iqn"],
+            "glusterfs" => ["endpoints", "path"],
+            "rbd" => ["monitors", "image"],
+            "cephfs" => ["monitors"],
+            "cinder" or "awsElasticBlockStore" => ["volumeID"],
+            "gcePersistentDisk" => ["pdName"],
+            "azureFile" => ["secretName", "shareName"],
+            "azureDisk" => ["diskName", "diskURI"],
+            "vsphereVolume" => ["volumePath"],
+            "photonPersistentDisk" => ["pdID"],
+            "portworxVolume" => ["volumeID"],
+            "quobyte" => ["registry", "volume"],
+            "flexVolume" => ["driver"],
+            "scaleIO" => ["gateway", "system", "volumeName"],
+            "storageos" => ["volumeName"],
+            _ => [],
+        };
+        foreach (string name in required)
+        {
+            var value = source[Encoding.ASCII.GetBytes(name)];
+            if (value.IsNullOrUndefined || value.Kind == NodeKind.String && value.Utf8.IsEmpty || value.Kind == NodeKind.Array && value.Count == 0)
+                at[name].Required();
+        }
+    }
+
+    private static void ItemsAndMode(At at, ApiNode source)
+    {
+        Paths.Mode(at["defaultMode"], source["defaultMode"u8]);
+        int i = 0;
+        foreach (var item in source["items"u8].Elements)
+            KeyToPath(at["items"][i++], item);
+    }
+
+    private static void KeyToPath(At at, ApiNode item)
+    {
+        at["key"].RequiredText(item["key"u8]);
+        at["path"].RequiredText(item["path"u8]);
+        Paths.NonReserved(at["path"], item["path"u8]);
+        Paths.Mode(at["mode"], item["mode"u8]);
+    }
+
+    private static void DownwardFile(At at, ApiNode file)
+    {
+        at["path"].RequiredText(file["path"u8]);
+        Paths.NonReserved(at["path"], file["path"u8]);
+        if (file["fieldRef"u8].Kind == NodeKind.Object)
+        {
+            EnvValidation.FieldRef(at["fieldRef"], file["fieldRef"u8], isFile: true);
+            if (file["resourceFieldRef"u8].Kind == NodeKind.Object)
+                at.Invalid("resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+        }
+        else if (file["resourceFieldRef"u8].Kind == NodeKind.Object)
+        {
+            EnvValidation.ResourceFieldRef(at["resourceFieldRef"], file["resourceFieldRef"u8], isFile: true);
+        }
+        else
+        {
+            at.Required("one of fieldRef and resourceFieldRef is required");
+        }
+        Paths.Mode(at["mode"], file["mode"u8]);
+    }
+
+    private static void Projected(At at, ApiNode projected, in PodFacts pod)
+    {
+        var paths = new HashSet<string>();
+        int i = 0;
+        foreach (var source in projected["sources"u8].Elements)
+        {
+            var place = at["sources"][i++];
+            int count = 0;
+            foreach (var member in source.Members)
+            {
+                if (member.Value.Kind != NodeKind.Object)
+                    continue;
+                count++;
+                string field = Encoding.UTF8.GetString(member.Name);
+                var value = member.Value;
+                switch (field)
+                {
+                    case "secret" or "configMap":
+                        place[field]["name"].RequiredText(value["name"u8]);
+                        int k = 0;
+                        foreach (var item in value["items"u8].Elements)
+                        {
+                            KeyToPath(place[field]["items"][k++], item);
+                            Occupy(at, paths, item["path"u8], value["name"u8].AsString());
+                        }
+                        break;
+                    case "downwardAPI":
+                        foreach (var file in value["items"u8].Elements)
+                        {
+                            DownwardFile(place[field], file);
+                            Occupy(at, paths, file["path"u8], file["path"u8].AsString());
+                        }
+                        break;
+                    case "serviceAccountToken":
+                        ServiceAccountToken(at, place[field], value, paths, pod);
+                        break;
+                    case "clusterTrustBundle":
+                        Paths.NonReserved(place[field]["path"], value["path"u8]);
+                        Occupy(at, paths, value["path"u8], value["path"u8].AsString());
+                        break;
+                }
+            }
+            if (count > 1)
+                place.Forbidden("may not specify more than 1 volume type per source");
+        }
+    }
+
+    private static void ServiceAccountToken(At at, At place, ApiNode token, HashSet<string> paths, in PodFacts pod)
+    {
+        // Ten minutes at least: below that clients could not renew in time. At most what 32 bits of seconds hold.
+        long seconds = token["expirationSeconds"u8].AsInt64();
+        if (seconds < 600)
+            place["expirationSeconds"].Invalid(seconds, "may not specify a duration less than 10 minutes");
+        if (seconds > 1L << 32)
+            place["expirationSeconds"].Invalid(seconds, "may not specify a duration larger than 2^32 seconds");
+        if (token["path"u8].Utf8.IsEmpty)
+            place["path"].Required();
+        else
+            Paths.NonReserved(place["path"], token["path"u8]);
+        Occupy(at, paths, token["path"u8], token["path"u8].AsString());
+        if (pod.IsPod && pod.Spec["serviceAccountName"u8].Utf8.IsEmpty)
+            place.Forbidden("must not be specified when serviceAccountName is not set");
+    }
+
+    private static void Occupy(At at, HashSet<string> paths, ApiNode path, string shown)
+    {
+        if (!path.Utf8.IsEmpty && !paths.Add(path.AsString()))
+            at.Invalid(shown, "conflicting duplicate paths");
+    }
+
+    private static void Ephemeral(At owner, At at, ApiNode source, ApiNode volume, in PodFacts pod)
+    {
+        var template = source["volumeClaimTemplate"u8];
+        if (template.Kind != NodeKind.Object)
+            at["volumeClaimTemplate"].Required();
+        else
+            StorageValidation.ClaimSpec(at["volumeClaimTemplate"]["spec"], template["spec"u8]);
+        if (!pod.IsPod || pod.Metadata["name"u8].Utf8.IsEmpty || volume["name"u8].Utf8.IsEmpty)
+            return;
+        string claim = $"{pod.Metadata["name"u8].AsString()}-{volume["name"u8].AsString()}";
+        foreach (var problem in Formats.Problems(Format.Dns1123Subdomain, claim))
+            owner["name"].Invalid(volume["name"u8], $"PVC name {GoText.Quote(claim)}: {problem}");
+    }
+}

@@ -1,0 +1,147 @@
+using System.Text;
+
+namespace K3sFast.ApiMachinery;
+
+/// <summary>Validation of resource names and quantities: requests, limits, capacities, quotas.</summary>
+internal static class ResourceValidation
+{
+    /// <summary>Requests and limits of a container.</summary>
+    internal static void Requirements(At at, ApiNode resources, ApiNode podClaims)
+    {
+        if (resources.Kind != NodeKind.Object)
+            return;
+        var limits = resources["limits"u8];
+        var requests = resources["requests"u8];
+        bool hasCpuOrMemory = false, hasHugePages = false;
+        foreach (var limit in limits.Members)
+        {
+            ContainerResource(at["limits"].Key(limit), limit);
+            hasCpuOrMemory |= IsCpuOrMemory(limit.Name);
+            hasHugePages |= limit.Name.StartsWith("hugepages-"u8);
+        }
+        foreach (var request in requests.Members)
+        {
+            ContainerResource(at["requests"].Key(request), request);
+            hasCpuOrMemory |= IsCpuOrMemory(request.Name);
+            hasHugePages |= request.Name.StartsWith("hugepages-"u8);
+            var limit = limits[request.Name];
+            bool mayOvercommit = MayOvercommit(request.Name);
+            if (limit.IsNullOrUndefined)
+            {
+                if (!mayOvercommit)
+                    at["limits"].Required("Limit must be set for non overcommitable resources");
+                continue;
+            }
+            if (!Quantity.TryParse(request.Value.Utf8, out var asked) || !Quantity.TryParse(limit.Utf8, out var allowed))
+                continue;
+            int order = asked.CompareTo(allowed);
+            if (order != 0 && !mayOvercommit)
+                at["requests"].Invalid(asked.ToString(), $"must be equal to {Encoding.UTF8.GetString(request.Name)} limit of {allowed}");
+            else if (order > 0)
+                at["requests"].Invalid(asked.ToString(), $"must be less than or equal to {Encoding.UTF8.GetString(request.Name)} limit of {allowed}");
+        }
+        if (hasHugePages && !hasCpuOrMemory)
+            at.Forbidden("HugePages require cpu or memory");
+        int i = 0;
+        foreach (var claim in resources["claims"u8].Elements)
+        {
+            var place = at["claims"][i++];
+            if (claim["name"u8].Utf8.IsEmpty)
+                place.Required();
+            else if (!HasNamed(podClaims, claim["name"u8].Utf8))
+                place["name"].NotFound(claim["name"u8]);
+        }
+    }
+
+    /// <summary>A quantity that may not be negative, and is whole for resources that are counted.</summary>
+    internal static void QuantityValue(At at, ReadOnlySpan<byte> resource, ApiNode value)
+    {
+        if (!Quantity.TryParse(value.Utf8, out var quantity))
+            return;
+        if (quantity.CompareTo(default) < 0)
+            at.Invalid(quantity.ToString(), "must be greater than or equal to 0");
+        if (IsCounted(resource) && quantity.ToString().EndsWith('m'))
+            at.Invalid(quantity.ToString(), "must be an integer");
+    }
+
+    /// <summary>A quantity that may not be negative.</summary>
+    internal static void NonNegative(At at, ApiNode value)
+    {
+        if (!value.IsNullOrUndefined && Quantity.TryParse(value.Utf8, out var quantity) && quantity.CompareTo(default) < 0)
+            at.Invalid(quantity.ToString(), "must be greater than or equal to 0");
+    }
+
+    /// <summary>A quantity that is more than zero.</summary>
+    internal static void Positive(At at, ApiNode value)
+    {
+        if (!value.IsNullOrUndefined && Quantity.TryParse(value.Utf8, out var quantity) && quantity.CompareTo(default) <= 0)
+            at.Invalid(quantity.ToString(), "must be greater than zero");
+    }
+
+    /// <summary>The name of a resource anywhere: one of upstream's own, or one with a domain.</summary>
+    internal static bool Name(At at, ReadOnlySpan<byte> name)
+    {
+        string text = Encoding.UTF8.GetString(name);
+        if (!Formats.Is(Format.LabelKey, name))
+        {
+            at.Format(Format.LabelKey, text);
+            return false;
+        }
+        if (name.IndexOf((byte)'/') >= 0 || IsStandard(name))
+            return true;
+        at.Invalid(text, "must be a standard resource type or fully qualified");
+        return false;
+    }
+
+    internal static bool IsCpuOrMemory(ReadOnlySpan<byte> name) => name.SequenceEqual("cpu"u8) || name.SequenceEqual("memory"u8);
+
+    /// <summary>Resources that a node may promise more of than it has: upstream's own but huge pages.</summary>
+    internal static bool MayOvercommit(ReadOnlySpan<byte> name) => IsNative(name) && !name.StartsWith("hugepages-"u8);
+
+    internal static bool HasNamed(ApiNode list, ReadOnlySpan<byte> name)
+    {
+        foreach (var element in list.Elements)
+            if (element["name"u8].Equals(name))
+                return true;
+        return false;
+    }
+
+    private static void ContainerResource(At at, in ApiMember member)
+    {
+        var name = member.Name;
+        if (!IsCpuOrMemory(name))
+            ContainerResourceName(at, name);
+        QuantityValue(at, name, member.Value);
+    }
+
+    private static void ContainerResourceName(At at, ReadOnlySpan<byte> name)
+    {
+        Name(at, name);
+        if (name.IndexOf((byte)'/') < 0)
+        {
+            if (!name.SequenceEqual("ephemeral-storage"u8) && !name.StartsWith("hugepages-"u8))
+                at.Invalid(Encoding.UTF8.GetString(name), "must be a standard resource for containers");
+        }
+        else if (!IsNative(name) && !IsExtended(name))
+        {
+            at.Invalid(Encoding.UTF8.GetString(name), "doesn't follow extended resource name standard");
+        }
+    }
+
+    // No domain, or one of upstream's.
+    private static bool IsNative(ReadOnlySpan<byte> name) => name.IndexOf((byte)'/') < 0 || name.IndexOf("kubernetes.io/"u8) >= 0;
+
+    private static bool IsExtended(ReadOnlySpan<byte> name) =>
+        !IsNative(name) && !name.StartsWith("requests."u8) && Formats.Is(Format.LabelKey, Encoding.UTF8.GetBytes("requests." + Encoding.UTF8.GetString(name)));
+
+    private static bool IsCounted(ReadOnlySpan<byte> name) => IsObjectCount(name) || !IsNative(name);
+
+    private static bool IsObjectCount(ReadOnlySpan<byte> name) => Encoding.UTF8.GetString(name) is
+        "pods" or "services" or "replicationcontrollers" or "resourcequotas" or "secrets" or "configmaps" or "persistentvolumeclaims"
+        or "services.nodeports" or "services.loadbalancers";
+
+    private static bool IsStandard(ReadOnlySpan<byte> name) =>
+        IsObjectCount(name) || name.StartsWith("hugepages-"u8) || name.StartsWith("requests.hugepages-"u8) || name.StartsWith("count/"u8)
+        || Encoding.UTF8.GetString(name) is "cpu" or "memory" or "ephemeral-storage" or "requests.cpu" or "requests.memory" or "requests.ephemeral-storage"
+            or "limits.cpu" or "limits.memory" or "limits.ephemeral-storage" or "requests.storage" or "storage";
+}
