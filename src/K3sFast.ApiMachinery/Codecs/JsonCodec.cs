@@ -23,29 +23,11 @@ public static class JsonCodec
     /// <exception cref="ApiStatusException">400 in upstream's words when the body is no JSON or has a wrong type somewhere.</exception>
     public static ApiObject Decode(ReadOnlySpan<byte> json, TypeSchema? type, DecodeOptions options, ICollection<string>? strictErrors)
     {
-        var document = ApiObject.RentForDecode(json.Length + 64);
-        var path = DecodePath.Rent();
-        string? typeError;
-        try
-        {
-            var decoder = new JsonTreeDecoder(json, document, path, options.MaxDepth, strictErrors);
-            document.RootIndex = decoder.DecodeDocument(type);
-            document[document.RootIndex].IsAttached = true;
-            typeError = decoder.TypeError;
-        }
-        catch (JsonSyntaxException syntax)
-        {
-            document.Dispose();
-            throw Unreadable(json, type, syntax).ToException();
-        }
-        finally
-        {
-            DecodePath.Return(path);
-        }
-        if (typeError is null)
+        var document = TryDecode(json, type, options, strictErrors, out var error, out var isSyntax);
+        if (document is not null)
             return document;
-        document.Dispose();
-        throw ApiStatus.BadRequest(type is null || type.Kind.Length == 0 ? typeError : CannotBeHandled(type, typeError)).ToException();
+        throw (isSyntax ? Unreadable(json, type, error!) : ApiStatus.BadRequest(type is null || type.Kind.Length == 0 ? error! : CannotBeHandled(type, error!)))
+            .ToException();
     }
 
     /// <summary>The refusal for strict errors (fieldValidation=Strict), in upstream's words.</summary>
@@ -66,17 +48,43 @@ public static class JsonCodec
         writer.Flush();
     }
 
+    /// <summary>The tree, or null and what is wrong in Go's words.</summary>
+    internal static ApiObject? TryDecode(
+        ReadOnlySpan<byte> json, TypeSchema? type, DecodeOptions options, ICollection<string>? strictErrors, out string? error, out bool isSyntax)
+    {
+        var document = ApiObject.RentForDecode(json.Length + 64);
+        var path = DecodePath.Rent();
+        isSyntax = false;
+        try
+        {
+            var decoder = new JsonTreeDecoder(json, document, path, options.MaxDepth, strictErrors);
+            document.RootIndex = decoder.DecodeDocument(type);
+            document[document.RootIndex].IsAttached = true;
+            error = decoder.TypeError;
+        }
+        catch (JsonSyntaxException syntax)
+        {
+            error = syntax.Message;
+            isSyntax = true;
+        }
+        DecodePath.Return(path);
+        if (error is null)
+            return document;
+        document.Dispose();
+        return null;
+    }
+
     private static string CannotBeHandled(TypeSchema type, string why) => $"{type.Kind} in version {GoText.Quote(type.Version)} cannot be handled as a {type.Kind}: {why}";
 
-    private static ApiStatus Unreadable(ReadOnlySpan<byte> json, TypeSchema? type, JsonSyntaxException syntax)
+    private static ApiStatus Unreadable(ReadOnlySpan<byte> json, TypeSchema? type, string syntaxError)
     {
         if (type is null || type.Kind.Length == 0)
-            return ApiStatus.BadRequest(syntax.Message);
+            return ApiStatus.BadRequest(syntaxError);
         var shown = json[..Math.Min(json.Length, ShownBodyLength)];
         var summary = json.Length == 0 ? "<empty>" : json[0] == '{' ? Encoding.UTF8.GetString(shown) : Convert.ToHexStringLower(shown);
         if (json.Length > ShownBodyLength)
             summary += " ...";
         return ApiStatus.BadRequest(
-            $"the object provided is unrecognized (must be of type {type.Kind}): couldn't get version/kind; json parse error: {syntax.Message} ({summary})");
+            $"the object provided is unrecognized (must be of type {type.Kind}): couldn't get version/kind; json parse error: {syntaxError} ({summary})");
     }
 }

@@ -103,6 +103,15 @@ public sealed class ApiStatus
         };
     }
 
+    /// <summary>422 with the words that upstream has for patches that do not fit: the reason itself is not told.</summary>
+    public static ApiStatus Unprocessable() => new()
+    {
+        Code = 422, Reason = "Invalid", HasDetails = true, Message = "the server rejected our request due to an error in our request",
+    };
+
+    /// <summary>500 without a reason: how upstream answers errors that it has no status for.</summary>
+    public static ApiStatus Unknown(string message) => new() { Code = 500, Message = message };
+
     /// <summary>400.</summary>
     public static ApiStatus BadRequest(string message) => new() { Code = 400, Reason = "BadRequest", Message = message };
 

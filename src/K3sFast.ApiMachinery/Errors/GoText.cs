@@ -18,6 +18,32 @@ public static class GoText
     /// <inheritdoc cref="Quote(ReadOnlySpan{char})"/>
     public static string Quote(ReadOnlySpan<byte> utf8) => Quote(Encoding.UTF8.GetString(utf8));
 
+    /// <summary>A node as %v prints the Go value of it: map[a:1 b:[x y]].</summary>
+    public static string Value(ApiNode node)
+    {
+        switch (node.Kind)
+        {
+            case NodeKind.Object:
+                var members = new List<(string Name, string Value)>();
+                foreach (var member in node.Members)
+                    members.Add((Encoding.UTF8.GetString(member.Name), Value(member.Value)));
+                return $"map[{string.Join(' ', members.OrderBy(member => member.Name, StringComparer.Ordinal).Select(member => $"{member.Name}:{member.Value}"))}]";
+            case NodeKind.Array:
+                var elements = new List<string>();
+                foreach (var element in node.Elements)
+                    elements.Add(Value(element));
+                return $"[{string.Join(' ', elements)}]";
+            case NodeKind.String or NodeKind.Number:
+                return node.AsString();
+            case NodeKind.True:
+                return "true";
+            case NodeKind.False:
+                return "false";
+            default:
+                return "<nil>";
+        }
+    }
+
     private static void AppendRune(StringBuilder quoted, Rune rune)
     {
         switch (rune.Value)

@@ -21,12 +21,22 @@ var kinds = new Dictionary<string, string>
     ["apimachinery.pkg.apis.meta.v1.PartialObjectMetadata"] = "meta.k8s.io/v1/PartialObjectMetadata",
     ["apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList"] = "meta.k8s.io/v1/PartialObjectMetadataList",
     ["apimachinery.pkg.apis.meta.v1.Table"] = "meta.k8s.io/v1/Table",
-    ["apimachinery.pkg.apis.meta.v1.List"] = "/v1/List",
+    ["api.core.v1.List"] = "/v1/List",
     ["apimachinery.pkg.apis.meta.v1.ListOptions"] = "*/ListOptions",
     ["apimachinery.pkg.apis.meta.v1.CreateOptions"] = "*/CreateOptions",
     ["apimachinery.pkg.apis.meta.v1.UpdateOptions"] = "*/UpdateOptions",
     ["apimachinery.pkg.apis.meta.v1.PatchOptions"] = "*/PatchOptions",
     ["apimachinery.pkg.apis.meta.v1.GetOptions"] = "*/GetOptions",
+    ["metrics.pkg.apis.metrics.v1beta1.NodeMetrics"] = "metrics.k8s.io/v1beta1/NodeMetrics",
+    ["metrics.pkg.apis.metrics.v1beta1.NodeMetricsList"] = "metrics.k8s.io/v1beta1/NodeMetricsList",
+    ["metrics.pkg.apis.metrics.v1beta1.PodMetrics"] = "metrics.k8s.io/v1beta1/PodMetrics",
+    ["metrics.pkg.apis.metrics.v1beta1.PodMetricsList"] = "metrics.k8s.io/v1beta1/PodMetricsList",
+    ["apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionReview"] = "apiextensions.k8s.io/v1/ConversionReview",
+    ["api.admission.v1.AdmissionReview"] = "admission.k8s.io/v1/AdmissionReview",
+    ["api.apidiscovery.v2.APIGroupDiscovery"] = "apidiscovery.k8s.io/v2/APIGroupDiscovery",
+    ["api.apidiscovery.v2.APIGroupDiscoveryList"] = "apidiscovery.k8s.io/v2/APIGroupDiscoveryList",
+    ["api.apidiscovery.v2beta1.APIGroupDiscovery"] = "apidiscovery.k8s.io/v2beta1/APIGroupDiscovery",
+    ["api.apidiscovery.v2beta1.APIGroupDiscoveryList"] = "apidiscovery.k8s.io/v2beta1/APIGroupDiscoveryList",
 };
 var letters = new Dictionary<string, string>
 {
