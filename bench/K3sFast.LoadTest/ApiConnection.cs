@@ -1,0 +1,79 @@
+using System.Net;
+using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Text.RegularExpressions;
+
+namespace K3sFast.LoadTest;
+
+/// <summary>The administrator's connections to one server: HTTP/2 over TLS, several of them, so that no single one is the bottleneck.</summary>
+internal sealed partial class ApiConnection : IDisposable
+{
+    // One connection carries up to 100 streams by default; eight serve 64 clients and hundreds of watches.
+    private const int Connections = 8;
+
+    private readonly HttpClient[] _clients;
+    private int _next;
+
+    private ApiConnection(HttpClient[] clients) => _clients = clients;
+
+    internal HttpClient Next => _clients[(uint)Interlocked.Increment(ref _next) % Connections];
+
+    internal static ApiConnection FromKubeconfig(string path)
+    {
+        var text = File.ReadAllText(path);
+        string Value(string key) => Regex.Match(text, key + @":\s*(\S+)").Groups[1].Value;
+        string Pem(string key) => Encoding.UTF8.GetString(Convert.FromBase64String(Value(key)));
+        using var pem = X509Certificate2.CreateFromPem(Pem("client-certificate-data"), Pem("client-key-data"));
+        var certificate = X509CertificateLoader.LoadPkcs12(pem.Export(X509ContentType.Pkcs12), null);
+        var authority = X509Certificate2.CreateFromPem(Pem("certificate-authority-data"));
+        var clients = new HttpClient[Connections];
+        for (var i = 0; i < Connections; i++)
+        {
+            var handler = new SocketsHttpHandler { EnableMultipleHttp2Connections = true, UseProxy = false };
+            handler.SslOptions.ClientCertificates = [certificate];
+            handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy
+            {
+                TrustMode = X509ChainTrustMode.CustomRootTrust,
+                RevocationMode = X509RevocationMode.NoCheck,
+                CustomTrustStore = { authority },
+            };
+            clients[i] = new HttpClient(handler)
+            {
+                BaseAddress = new Uri(Value("server")),
+                DefaultRequestVersion = HttpVersion.Version20,
+                DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
+                Timeout = TimeSpan.FromMinutes(2),
+            };
+        }
+        return new ApiConnection(clients);
+    }
+
+    /// <summary>One request; returns the body. Anything but 2xx throws.</summary>
+    internal async Task<byte[]> SendAsync(HttpMethod method, string path, byte[]? body = null, string contentType = "application/json")
+    {
+        using var request = new HttpRequestMessage(method, path)
+        {
+            Version = HttpVersion.Version20,
+            Content = body is null ? null : new ByteArrayContent(body) { Headers = { ContentType = new(contentType) } },
+        };
+        using var response = await Next.SendAsync(request);
+        var answer = await response.Content.ReadAsByteArrayAsync();
+        if (!response.IsSuccessStatusCode) throw new HttpRequestException($"{method} {path}: {(int)response.StatusCode} {Encoding.UTF8.GetString(answer)}");
+        return answer;
+    }
+
+    /// <summary>An open watch, to be read line by line.</summary>
+    internal async Task<StreamReader> WatchAsync(string path, CancellationToken cancellationToken)
+    {
+        var request = new HttpRequestMessage(HttpMethod.Get, path) { Version = HttpVersion.Version20 };
+        var response = await Next.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+        response.EnsureSuccessStatusCode();
+        return new StreamReader(await response.Content.ReadAsStreamAsync(cancellationToken));
+    }
+
+    public void Dispose()
+    {
+        foreach (var client in _clients) client.Dispose();
+    }
+}
