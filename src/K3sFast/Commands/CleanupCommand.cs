@@ -1,8 +1,25 @@
+using K3sFast.Configuration;
+using K3sFast.Server;
+
 namespace K3sFast.Commands;
 
-/// <summary><c>k3sfast cleanup</c>: removes what a stopped node left in the kernel.</summary>
+/// <summary><c>k3sfast cleanup</c>: takes the flags and config file of <c>server</c>, and removes what that node left in the kernel.</summary>
+/// <remarks>The killall and uninstall scripts are built on it. Run it in the node's network namespace.</remarks>
 internal static class CleanupCommand
 {
-    public static int Run(string[] arguments, Func<string, string?> environment, TextWriter output, TextWriter error) =>
-        Fatal.Report(error, "k3sfast cleanup is not yet in this version");
+    public static int Run(string[] arguments, Func<string, string?> environment, TextWriter output, TextWriter error)
+    {
+        try
+        {
+            if (!Environment.IsPrivilegedProcess)
+                throw new ConfigurationException("k3sfast cleanup must run as root");
+            // An address is of no use here, and a machine whose network is gone must still be cleaned up.
+            var config = ServerConfig.From(FlagValues.Load([.. arguments, "--node-ip=127.0.0.1"], environment));
+            return new NodeCleanup(config, output).Run() ? 0 : 1;
+        }
+        catch (ConfigurationException e)
+        {
+            return Fatal.Report(error, e.Message);
+        }
+    }
 }

@@ -1,0 +1,157 @@
+using K3sFast.Configuration;
+using K3sFast.Containerd;
+using K3sFast.Interop.Cgroups;
+using K3sFast.Interop.Mounts;
+using K3sFast.Interop.Processes;
+
+namespace K3sFast.Server;
+
+/// <summary>Removes what one node left in the kernel: processes, mounts, network namespaces, links, rules, cgroups. Data stays.</summary>
+/// <remarks>Only what belongs to this node's directories is touched, so nodes beside it on the machine go on.</remarks>
+internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
+{
+    private const int Sigterm = 15, Sigkill = 9;
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
+
+    private readonly NodePaths _paths = config.Paths;
+    private readonly CgroupTree _cgroups = new();
+
+    /// <summary>Runs all steps; each is safe to repeat, and a failing one does not stop the next.</summary>
+    /// <returns>True when nothing is left.</returns>
+    public bool Run()
+    {
+        var isClean = true;
+        isClean &= Try("stop the server", StopServer);
+        isClean &= Try("stop containerd and pods", StopRuntime);
+        isClean &= Try("unmount", Unmount);
+        isClean &= Try("remove network state", () => NodeNetwork.CleanUp(config));
+        isClean &= Try("remove cgroups", RemoveCgroups);
+        isClean &= Try("remove run-time files", RemoveRunFiles);
+        return isClean;
+    }
+
+    private bool Try(string step, Action action)
+    {
+        try
+        {
+            action();
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidOperationException or NotSupportedException)
+        {
+            output.WriteLine($"failed to {step}: {e.Message}");
+            return false;
+        }
+    }
+
+    private void StopServer()
+    {
+        if (InstanceLock.FindHolder(_paths) is not (> 0 and var pid) || pid == Environment.ProcessId)
+            return;
+        output.WriteLine($"Stopping server, pid {pid}");
+        ChildProcess.Signal(pid, Sigterm);
+        if (!WaitGone([pid]))
+            ChildProcess.Signal(pid, Sigkill);
+        WaitGone([pid]);
+    }
+
+    private void StopRuntime()
+    {
+        var socket = _paths.ContainerdSocket;
+        var containerd = ContainerdProcess.ReadPidFile(_paths.ContainerdPid) ?? ContainerdProcess.FindListener(socket);
+        var processes = ProcessTable.Read();
+        // containerd first, or it would start cleaning up after the shims.
+        if (containerd is not null)
+        {
+            output.WriteLine($"Stopping containerd, pid {containerd.Pid}");
+            ChildProcess.Signal(containerd.Pid, Sigterm);
+            if (!WaitGone([containerd.Pid]))
+                ChildProcess.Signal(containerd.Pid, Sigkill);
+        }
+
+        var doomed = new HashSet<int>();
+        foreach (var process in processes)
+        {
+            if (process.Name.StartsWith("containerd-shim", StringComparison.Ordinal) && process.Arguments.Contains(socket))
+                processes.CollectTree(process.Pid, doomed);
+        }
+        foreach (var cgroup in (string[])[PodsCgroup, ContainerdSupervisor.ContainerdCgroup(_paths)])
+            doomed.UnionWith(_cgroups.ProcessesBelow(cgroup));
+        doomed.Remove(Environment.ProcessId);
+        doomed.Remove(0);
+        if (doomed.Count == 0)
+            return;
+        output.WriteLine($"Stopping {doomed.Count} processes of pods");
+        foreach (var pid in doomed)
+            ChildProcess.Signal(pid, Sigkill);
+        WaitGone(doomed);
+    }
+
+    private string PodsCgroup => CgroupRootOf(config).TrimEnd('/') + "/kubepods";
+
+    /// <summary>Where the node's pods are, by flag or by data directory.</summary>
+    public static string CgroupRootOf(ServerConfig config) => config.KubeletArgs.Text("cgroup-root", config.Paths.CgroupRoot);
+
+    private void Unmount()
+    {
+        string[] roots = [_paths.Run, _paths.Data, _paths.KubeletRoot];
+        var mounts = MountPoint.ReadAll();
+        var count = 0;
+        // Latest first: what is mounted inside another goes before it. The roots themselves may be the user's own mounts.
+        for (var i = mounts.Count - 1; i >= 0; i--)
+        {
+            if (Array.Exists(roots, root => mounts[i].StartsWith(root + "/", StringComparison.Ordinal)) && MountPoint.Unmount(mounts[i], isLazy: true))
+                count++;
+        }
+        if (count > 0)
+            output.WriteLine($"Unmounted {count} file systems");
+    }
+
+    private void RemoveCgroups()
+    {
+        // A killed process leaves its cgroup a moment after it is gone.
+        var isGone = false;
+        for (var i = 0; i < 50 && !isGone; i++)
+        {
+            isGone = _cgroups.TryRemove(PodsCgroup) & _cgroups.TryRemove(ContainerdSupervisor.ContainerdCgroup(_paths))
+                & (CgroupRootOf(config) == "/" || _cgroups.TryRemove(CgroupRootOf(config)));
+            if (!isGone)
+                Pause();
+        }
+        if (!isGone)
+            throw new IOException("a cgroup is still in use");
+    }
+
+    private void RemoveRunFiles()
+    {
+        // Sockets of killed shims lie outside our directory, under names that only the bundles know.
+        var bundles = Path.Combine(_paths.ContainerdState, "io.containerd.runtime.v2.task");
+        if (Directory.Exists(bundles))
+        {
+            foreach (var address in Directory.EnumerateFiles(bundles, "address", SearchOption.AllDirectories))
+            {
+                var socket = File.ReadAllText(address).Trim();
+                if (socket.StartsWith("unix:///run/containerd/s/", StringComparison.Ordinal))
+                    File.Delete(socket["unix://".Length..]);
+            }
+        }
+        if (Directory.Exists(_paths.Run))
+            Directory.Delete(_paths.Run, recursive: true);
+        File.Delete(InstanceLock.PathOf(_paths));
+    }
+
+    private static bool WaitGone(IReadOnlyCollection<int> pids)
+    {
+        var until = Environment.TickCount64 + (long)s_patience.TotalMilliseconds;
+        while (pids.Any(ProcessTable.IsAlive))
+        {
+            if (Environment.TickCount64 > until)
+                return false;
+            Pause();
+        }
+        return true;
+    }
+
+    // A command-line tool with one thread and nothing to do meanwhile: waiting is what it is for.
+    private static void Pause() => new ManualResetEventSlim().Wait(20);
+}
