@@ -40,4 +40,25 @@ internal static partial class Log
 
     [LoggerMessage(11013, LogLevel.Warning, "{Path}: lists of images to pull (*.txt) do nothing yet in k3sfast")]
     public static partial void ImageListIgnored(this ILogger log, string path);
+
+    [LoggerMessage(11020, LogLevel.Information, "Kube API server is now running (after {Milliseconds} ms)")]
+    public static partial void ApiReady(this ILogger log, long milliseconds);
+
+    [LoggerMessage(11021, LogLevel.Information, "Wrote kubeconfig {Path}")]
+    public static partial void KubeconfigWritten(this ILogger log, string path);
+
+    [LoggerMessage(11022, LogLevel.Information, "Shutdown: stopping; containers go on")]
+    public static partial void Stopping(this ILogger log);
+
+    [LoggerMessage(11023, LogLevel.Information, "Starting {Component}")]
+    public static partial void ComponentStarting(this ILogger log, string component);
+
+    [LoggerMessage(11024, LogLevel.Warning, "{Component} ended by itself; starting it again")]
+    public static partial void ComponentEnded(this ILogger log, string component);
+
+    [LoggerMessage(11025, LogLevel.Error, "{Component} failed; starting it again in {Seconds} s")]
+    public static partial void ComponentFailed(this ILogger log, string component, long seconds, Exception exception);
+
+    [LoggerMessage(11026, LogLevel.Warning, "{Text}")]
+    public static partial void Warning(this ILogger log, string text);
 }

@@ -1,16 +1,179 @@
+using System.Runtime.InteropServices;
+using K3sFast.AddOns.Dns;
+using K3sFast.Client;
 using K3sFast.Configuration;
+using K3sFast.Containerd;
+using K3sFast.Controllers;
+using K3sFast.Kubelet;
+using K3sFast.Network;
 using K3sFast.Pki;
+using K3sFast.Scheduler;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Server;
 
-/// <summary>Everything of one server in one process, started in dependency order and stopped by signal.</summary>
-internal static class ServerNode
+/// <summary>Everything of one server in one process: started side by side where nothing leans on it, stopped by signal.</summary>
+/// <remarks>Stopping leaves containerd and every container running; the next start adopts them.</remarks>
+internal sealed class ServerNode
 {
-    public static Task<int> RunAsync(ServerConfig config, ILoggerFactory loggers)
+    private readonly ServerConfig _config;
+    private readonly ILoggerFactory _loggers;
+    private readonly ILogger _log;
+
+    private ServerNode(ServerConfig config, ILoggerFactory loggers)
     {
-        config.Paths.CreateDirectories();
-        using var pki = ClusterPki.Ensure(config, TimeProvider.System);
-        throw new ConfigurationException("the server's parts are not in this version yet");
+        _config = config;
+        _loggers = loggers;
+        _log = loggers.CreateLogger("K3sFast.Server");
+    }
+
+    /// <summary>Runs until SIGTERM or SIGINT.</summary>
+    /// <returns>Exit code 0.</returns>
+    /// <exception cref="ConfigurationException">The node cannot start; the message says why and what to do.</exception>
+    public static Task<int> RunAsync(ServerConfig config, ILoggerFactory loggers) => new ServerNode(config, loggers).RunAsync();
+
+    private async Task<int> RunAsync()
+    {
+        if (!Environment.IsPrivilegedProcess && _config.HasAgent)
+            throw new ConfigurationException("must run as root unless --disable-agent is specified");
+        using var stop = new CancellationTokenSource();
+        using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
+
+        _log.Starting(ProductVersion.Text);
+        var started = Environment.TickCount64;
+        _config.Paths.CreateDirectories();
+        using var instance = InstanceLock.Take(_config.Paths);
+
+        try
+        {
+            var pki = Task.Run(() => ClusterPki.Ensure(_config, TimeProvider.System));
+            var runtime = _config.HasAgent ? StartRuntimeAsync(stop.Token) : Task.FromResult<Runtime?>(null);
+            var plane = await StartPlaneAsync(pki, runtime, stop.Token).ConfigureAwait(false);
+            await using (plane.ConfigureAwait(false))
+            {
+                _log.ApiReady(Environment.TickCount64 - started);
+                _log.KubeconfigWritten(_config.KubeconfigPath);
+                SystemdNotifier.Send("READY=1");
+
+                var runner = new ComponentRunner(_log, stop.Token);
+                var certificates = await pki.ConfigureAwait(false);
+                StartControlLoops(runner, plane, certificates);
+                if (_config.HasAgent)
+                    StartAgent(runner, plane, certificates, await runtime.ConfigureAwait(false));
+                await Task.Delay(Timeout.Infinite, stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                _log.Stopping();
+                SystemdNotifier.Send("STOPPING=1");
+                await runner.WhenAllAsync().WaitAsync(TimeSpan.FromSeconds(10)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+            if (runtime.IsCompletedSuccessfully)
+                (await runtime.ConfigureAwait(false))?.Supervisor?.Dispose();
+            return 0;
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            return 0;
+        }
+
+        void OnSignal(PosixSignalContext context)
+        {
+            context.Cancel = true;
+            stop.Cancel();
+        }
+    }
+
+    private async Task<ControlPlane> StartPlaneAsync(Task<ClusterPki> pki, Task<Runtime?> runtime, CancellationToken ct)
+    {
+        var plane = ControlPlane.StartAsync(_config, pki, _loggers, ct);
+        // A missing containerd ends the start even while the API is still opening its store.
+        var first = await Task.WhenAny(plane, runtime).ConfigureAwait(false);
+        if (first == runtime)
+            await runtime.ConfigureAwait(false);
+        return await plane.ConfigureAwait(false);
+    }
+
+    private sealed record Runtime(string Socket, ContainerdSupervisor? Supervisor, ImageImporter? Importer);
+
+    private async Task<Runtime?> StartRuntimeAsync(CancellationToken ct)
+    {
+        if (_config.RuntimeEndpoint.Length > 0)
+            return new(_config.RuntimeEndpoint.Replace("unix://", "", StringComparison.Ordinal), null, null);
+        var (containerd, searchPath) = ContainerdSupervisor.FindPrograms(Environment.GetEnvironmentVariable("PATH"));
+        var log = _loggers.CreateLogger("K3sFast.Containerd");
+        var supervisor = new ContainerdSupervisor(new()
+        {
+            Paths = _config.Paths,
+            PauseImage = PauseImageName,
+            Snapshotter = _config.Snapshotter,
+            DefaultRuntime = _config.DefaultRuntime,
+            NonRootDevices = _config.NonRootDevices,
+            IsDebug = log.IsEnabled(LogLevel.Trace),
+            RestrictOomScore = !ProcessCapabilities.HasSysResource(),
+            ContainerdPath = containerd,
+            SearchPath = searchPath,
+        }, log);
+        await supervisor.StartAsync(ct).ConfigureAwait(false);
+        var importer = new ImageImporter(supervisor.Connection, _config.Paths.Images, log);
+        if (_config.PauseImage.Length == 0)
+            await importer.ImportPauseAsync(ct).ConfigureAwait(false);
+        return new(_config.Paths.ContainerdSocket, supervisor, importer);
+    }
+
+    private string PauseImageName => _config.PauseImage.Length > 0 ? _config.PauseImage : PauseImage.Name;
+
+    private void StartControlLoops(ComponentRunner runner, ControlPlane plane, ClusterPki pki)
+    {
+        if (_config.HasControllers)
+        {
+            var options = new ControllerManagerOptions
+            {
+                ClusterCidr = string.Join(',', _config.ClusterCidrs),
+                ServiceCidr = string.Join(',', _config.ServiceCidrs),
+                RootCaPem = File.ReadAllText(pki.ServerCa.CertificatePath),
+                NodeCidrMaskSize = _config.ControllerArgs.Number("node-cidr-mask-size", 24, 8, 30),
+                TerminatedPodThreshold = _config.ControllerArgs.Number("terminated-pod-gc-threshold", 12500, 0, int.MaxValue),
+            };
+            runner.Start("controllers", ct => new ControllerManager(options, ClientOfController, _loggers).RunAsync(ct));
+        }
+        if (_config.HasScheduler)
+            runner.Start("scheduler", ct => new Scheduler.Scheduler(new SchedulerOptions(), plane.ClientFor("system:kube-scheduler"), _loggers).RunAsync(ct));
+        WarnUnused(_config.ControllerArgs, _config.SchedulerArgs, _config.ApiServerArgs, _config.ProxyArgs);
+
+        ApiClient ClientOfController(string name) => name == ControllerManager.SharedIdentity
+            ? plane.ClientFor("system:kube-controller-manager")
+            : plane.ClientFor("system:serviceaccount:kube-system:" + name, "system:serviceaccounts", "system:serviceaccounts:kube-system");
+    }
+
+    private void StartAgent(ComponentRunner runner, ControlPlane plane, ClusterPki pki, Runtime? runtime)
+    {
+        if (runtime is null)
+            return;
+        if (runtime.Supervisor is { } supervisor)
+            runner.Start("containerd", supervisor.RunAsync);
+        if (runtime.Importer is { } importer)
+            runner.Start("images", importer.RunAsync);
+
+        var resolver = NodeResolver.Choose(_config);
+        var network = NodeNetwork.Options(_config);
+        runner.Start("network", ct => new NetworkAgent(network, plane.ClientFor("system:k3s-supervisor", "system:masters"), _loggers).RunAsync(ct));
+
+        var kubelet = NodeKubelet.Options(_config, pki, runtime.Socket, resolver);
+        runner.Start("kubelet", ct => new KubeletAgent(kubelet, plane.ClientFor("system:node:" + _config.NodeName, "system:nodes"), _loggers).RunAsync(ct));
+        WarnUnused(_config.KubeletArgs);
+
+        if (_config.HasDns)
+        {
+            var dns = new DnsOptions { NodeName = _config.NodeName, NodeIPs = _config.NodeIPs, ClusterDns = _config.ClusterDns, ClusterDomain = _config.ClusterDomain, ResolvConf = resolver };
+            runner.Start("dns", ct => new DnsServer(dns, plane.ClientFor("system:k3s-supervisor", "system:masters"), _loggers).RunAsync(ct));
+        }
+    }
+
+    private void WarnUnused(params ComponentArguments[] arguments)
+    {
+        foreach (var words in arguments)
+        {
+            foreach (var warning in words.UnusedWarnings())
+                _log.Warning(warning);
+        }
     }
 }

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Builds everything and runs all tests. Ends with one line: "N passed, N failed, N skipped"; the exit code says the same.
+#   sudo ./test.sh [project ...]     such as: sudo ./test.sh K3sFast.Tests
+set -uo pipefail
+cd "$(dirname "$(readlink -f "$0")")"
+export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
+PATH=$PATH:/usr/sbin:/sbin
+# No project may take longer; the whole is bounded by their number.
+PROJECT_SECONDS=${TEST_PROJECT_SECONDS:-900}
+OUT=artifacts/test; mkdir -p "$OUT"
+
+step() { printf '[test] %s\n' "$*"; }
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  PACKAGES=()
+  command -v containerd >/dev/null || PACKAGES+=(containerd)
+  command -v runc >/dev/null || PACKAGES+=(runc)
+  command -v ip >/dev/null || PACKAGES+=(iproute2)
+  command -v nft >/dev/null || PACKAGES+=(nftables)
+  command -v nsenter >/dev/null || PACKAGES+=(util-linux)
+  command -v strace >/dev/null || PACKAGES+=(strace)
+  dpkg -s busybox-static >/dev/null 2>&1 || PACKAGES+=(busybox-static)
+  if [ ${#PACKAGES[@]} -gt 0 ]; then
+    step "Installing ${PACKAGES[*]}"
+    (apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${PACKAGES[@]}") >"$OUT/apt.log" 2>&1 || step "apt-get failed (see $OUT/apt.log); tests that need it will say so"
+  fi
+fi
+
+step "Building the product"
+./install.sh --build-only || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+
+PROJECTS=("$@")
+[ ${#PROJECTS[@]} -gt 0 ] || PROJECTS=($(cd tests && ls -d *.Tests | grep -v EndToEnd) K3sFast.EndToEnd.Tests)
+PASSED=0 FAILED=0 SKIPPED=0
+for project in "${PROJECTS[@]}"; do
+  step "$project"
+  if ! dotnet build "tests/$project" -c Release -v q -clp:ErrorsOnly --nologo </dev/null >"$OUT/$project.build.log" 2>&1; then
+    cat "$OUT/$project.build.log"; FAILED=$((FAILED + 1)); continue
+  fi
+  # Projects without a test yet are no failure.
+  [ -n "$(find "tests/$project" -name '*.cs' -not -path '*/obj/*' -not -path '*/bin/*' -print -quit)" ] || { step "no tests in $project"; continue; }
+  rm -f "$OUT/$project.xml"
+  timeout --kill-after=20 "$PROJECT_SECONDS" "tests/$project/bin/Release/net10.0/$project" -noColor -xml "$OUT/$project.xml" </dev/null >"$OUT/$project.log" 2>&1
+  code=$?
+  # The first assemblies element carries the sums: total, passed, failed, skipped, errors.
+  sums=$(sed -n 's/.*<assembly .*/&/p' "$OUT/$project.xml" 2>/dev/null | head -1)
+  number() { printf '%s' "$sums" | sed -n "s/.* $1=\"\([0-9]*\)\".*/\1/p"; }
+  p=$(number passed) f=$(number failed) s=$(number skipped) e=$(number errors)
+  p=${p:-0} f=$(( ${f:-0} + ${e:-0} )) s=${s:-0}
+  if [ $code -ne 0 ] && [ "$f" -eq 0 ]; then f=1; step "$project ended with code $code"; fi
+  [ $code -eq 0 ] || sed -n '/\[FAIL\]/,$p' "$OUT/$project.log" | tail -400
+  [ "$s" -eq 0 ] || grep -A1 '\[SKIP\]' "$OUT/$project.log" || true
+  step "$project: $p passed, $f failed, $s skipped"
+  PASSED=$((PASSED + p)) FAILED=$((FAILED + f)) SKIPPED=$((SKIPPED + s))
+done
+echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"
+[ "$FAILED" -eq 0 ]
