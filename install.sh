@@ -6,7 +6,7 @@
 #   sudo ./install.sh --server-args  everything after it goes to "k3sfast server"
 #
 # Environment, by k3s's names: INSTALL_K3S_EXEC (arguments of the server), INSTALL_K3S_BIN_DIR, INSTALL_K3S_SYSTEMD_DIR,
-# INSTALL_K3S_SYMLINK=skip, INSTALL_K3S_SKIP_START=true, INSTALL_K3S_SKIP_ENABLE=true; K3S_* variables go to the server.
+# INSTALL_K3S_SKIP_START=true, INSTALL_K3S_SKIP_ENABLE=true; K3S_* variables go to the server.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 
@@ -108,13 +108,7 @@ if ! has kubectl && has apt-get && [ -n "$(apt-cache policy kubectl 2>/dev/null 
 fi
 if ! has kubectl; then
   step "kubectl is not installed and no package has it here; going on without. Get it from https://kubernetes.io/docs/tasks/tools/"
-elif ! has k3s && [ "${INSTALL_K3S_SYMLINK:-}" != skip ] && [ ! -e "$BIN_DIR/k3s" ]; then
-  ln -s k3sfast "$BIN_DIR/k3s"
-  step "Linked $BIN_DIR/k3s to k3sfast"
 fi
-for tool in crictl ctr; do
-  [ "${INSTALL_K3S_SYMLINK:-}" = skip ] || has "$tool" || [ -e "$BIN_DIR/$tool" ] || ln -s k3sfast "$BIN_DIR/$tool"
-done
 
 # --- start ----------------------------------------------------------------------------------------------------------
 # Which kubeconfig the server will write: flag, then variable, then default (a config file's word is found by looking).

@@ -16,9 +16,6 @@ fi
 rm -f "$SYSTEMD_DIR/k3sfast.service" "$SYSTEMD_DIR/k3sfast.service.env"
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
-for link in k3s kubectl crictl ctr; do
-  [ "$(readlink "$BIN_DIR/$link" 2>/dev/null)" != k3sfast ] || rm -f "$BIN_DIR/$link"
-done
 rm -rf /etc/rancher/k3s /etc/rancher/node /run/k3s /var/lib/kubelet /var/log/pods /var/log/containers /var/log/k3sfast.log /run/k3sfast.pid "$DATA_DIR"
 rmdir /etc/rancher /var/lib/rancher /run/containerd/s /run/containerd 2>/dev/null
 rm -f "$BIN_DIR/k3sfast" "$BIN_DIR/k3sfast-killall.sh" "$BIN_DIR/k3sfast-uninstall.sh"

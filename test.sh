@@ -41,8 +41,8 @@ for project in "${PROJECTS[@]}"; do
   rm -f "$OUT/$project.xml"
   timeout --kill-after=20 "$PROJECT_SECONDS" "tests/$project/bin/Release/net10.0/$project" -noColor -xml "$OUT/$project.xml" </dev/null >"$OUT/$project.log" 2>&1
   code=$?
-  # The first assemblies element carries the sums: total, passed, failed, skipped, errors.
-  sums=$(sed -n 's/.*<assembly .*/&/p' "$OUT/$project.xml" 2>/dev/null | head -1)
+  # The assembly element carries the sums: total, passed, failed, skipped, errors.
+  sums=$(grep -o '<assembly [^>]*>' "$OUT/$project.xml" 2>/dev/null | head -1)
   number() { printf '%s' "$sums" | sed -n "s/.* $1=\"\([0-9]*\)\".*/\1/p"; }
   p=$(number passed) f=$(number failed) s=$(number skipped) e=$(number errors)
   p=${p:-0} f=$(( ${f:-0} + ${e:-0} )) s=${s:-0}
