@@ -1,15 +1,59 @@
+using System.Net;
+using k8s.Models;
 using K3sFast.Client;
+using K3sFast.Interop.Netlink;
+using K3sFast.Network.Cni;
+using K3sFast.Network.HostPorts;
+using K3sFast.Network.Routes;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Network;
 
 /// <summary>The node's network: answers the container runtime's CNI calls, masquerades, and carries Services.</summary>
-public sealed class NetworkAgent(NetworkOptions options, ApiClient client, ILoggerFactory loggers)
+public sealed class NetworkAgent
 {
-    /// <summary>Runs until cancelled. Pods' links, rules and open connections stay; the next start adopts them.</summary>
-    public Task RunAsync(CancellationToken cancellationToken)
+    private readonly NetworkOptions _options;
+    private readonly InformerFactory _informers;
+    private readonly ILogger _logger;
+
+    /// <summary>An agent, not yet running.</summary>
+    public NetworkAgent(NetworkOptions options, ApiClient client, ILoggerFactory loggers)
     {
-        _ = (options, client, loggers, cancellationToken);
-        throw new NotSupportedException("the network agent cannot run yet");
+        _options = options;
+        _logger = loggers.CreateLogger("K3sFast.Network");
+        _informers = new InformerFactory(client, loggers);
+    }
+
+    /// <summary>Runs until cancelled. Pods' links, rules and open connections stay; the next start adopts them.</summary>
+    /// <exception cref="IOException">The kernel, the CNI socket or a folder cannot be used; the message says which.</exception>
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        using var host = RouteSocket.Open(_options.HostNamespace);
+        var setup = new NodeSetup(host, _options.HostNamespace, _options.NodeIPs, _logger);
+        setup.ApplySettings(_options.ClusterCidrs.Any(network => network.BaseAddress.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6));
+
+        var hostPorts = new HostPortTable();
+        var handler = CreateHandler(host, hostPorts);
+        CniInstaller.InstallPlugin(_options.CniBinDir);
+        var server = new CniServer(_options.CniSocketPath, handler, _logger);
+        using var listener = server.Listen();
+        var serving = server.ServeAsync(listener, cancellationToken);
+
+        var nodes = new NodeWatcher(_options, setup, handler, _logger);
+        _informers.Get(Resources.Nodes).AddHandler(new InformerHandler<V1Node>(nodes.Changed, (_, node) => nodes.Changed(node), nodes.Removed));
+        Log.WaitingForPodCidr(_logger, _options.NodeName);
+
+        await _informers.RunAsync(cancellationToken).ConfigureAwait(false);
+        await serving.ConfigureAwait(false);
+    }
+
+    private CniHandler CreateHandler(RouteSocket host, HostPortTable hostPorts)
+    {
+        var broken = new List<string>();
+        var store = new AttachmentStore(Path.Combine(_options.StateDir, "pods"), broken);
+        foreach (var path in broken) Log.AttachmentBroken(_logger, path);
+        var handler = new CniHandler(store, new PodLinks(host, _options.HostNamespace), hostPorts, _logger);
+        handler.Reconcile(host.ListLinks().Select(link => link.Name).ToHashSet());
+        return handler;
     }
 }

@@ -1,0 +1,267 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using K3sFast.Interop.Namespaces;
+using static K3sFast.Interop.Netlink.NetlinkConstants;
+
+namespace K3sFast.Interop.Netlink;
+
+/// <summary>linux/netlink.h: which part of the kernel a socket talks to.</summary>
+public enum NetlinkProtocol
+{
+    /// <summary>NETLINK_ROUTE: links, addresses, routes, neighbours, rules.</summary>
+    Route = 0,
+
+    /// <summary>NETLINK_NETFILTER: nf_tables and connection tracking.</summary>
+    Netfilter = 12,
+}
+
+/// <summary>
+/// A netlink socket: sends a batch with one syscall, reads what the kernel answers, keeps its words in errors. It belongs to the network
+/// namespace it was opened for, whatever thread uses it.
+/// </summary>
+/// <remarks>
+/// Any thread; one exchange at a time. The kernel works through a request inside send(2), so that when it returns all acknowledgements are in
+/// the receive queue: reading never waits for anything but our own process.
+/// </remarks>
+public sealed unsafe class NetlinkSocket : IDisposable
+{
+    // The kernel fills up to 32 KB per datagram of a dump (NLMSG_GOODSIZE and the size last asked for); acknowledgements are far smaller.
+    private const int ReceiveSizeBytes = 64 * 1024;
+
+    // A rejected batch acknowledges every message, each with an skb of its own of about 1 KB as the kernel counts it.
+    private const int ReceiveQueueBytes = 8 * 1024 * 1024;
+
+    // A dump that keeps changing under us is asked again this often, then taken as it is an error.
+    private const int MaxDumpAttempts = 20;
+
+    // Immutable after construction
+    private readonly FileDescriptor _socket;
+
+    // Guarded by _gate
+    private readonly Lock _gate = new();
+    private readonly byte[] _receive = GC.AllocateUninitializedArray<byte>(ReceiveSizeBytes, pinned: true);
+    private int _sendQueueBytes = 200 * 1024;
+
+    private NetlinkSocket(FileDescriptor socket) => _socket = socket;
+
+    /// <summary>Gets one message of a dump; the payload is valid during the call.</summary>
+    public delegate void MessageHandler<TState>(ushort type, ReadOnlySpan<byte> payload, TState state);
+
+    /// <summary>Opens a socket in <paramref name="inside"/>, or in the caller's namespace.</summary>
+    /// <exception cref="KernelException">The kernel lacks the protocol, or out of descriptors.</exception>
+    public static NetlinkSocket Open(NetlinkProtocol protocol, NetworkNamespace? inside = null) =>
+        inside is null ? OpenHere(protocol) : inside.Run(() => OpenHere(protocol));
+
+    /// <summary>Sends a batch in which every message asks for an acknowledgement, and reads them all.</summary>
+    /// <exception cref="KernelException">The first message that was refused; those after it were carried out all the same.</exception>
+    public void Execute(NetlinkBatch batch)
+    {
+        if (batch.Count == 0) return;
+        lock (_gate)
+        {
+            Send(batch);
+            KernelException? failure = null;
+            for (var open = batch.Count; open > 0;)
+            {
+                var length = Receive(0);
+                for (var reader = new MessageReader(_receive.AsSpan(0, length)); reader.Next();)
+                {
+                    if (reader.Type != NLMSG_ERROR) continue;
+                    open--;
+                    failure ??= reader.ErrorOf(batch);
+                }
+            }
+            if (failure is not null) throw failure;
+        }
+    }
+
+    /// <summary>Sends an nfnetlink batch: it is carried out as a whole or not at all.</summary>
+    /// <exception cref="KernelException">The first message that was refused; nothing has changed.</exception>
+    public void ExecuteTransaction(NetlinkBatch batch)
+    {
+        lock (_gate)
+        {
+            Send(batch);
+            KernelException? failure = null;
+            var isAcknowledged = false;
+            // Everything is in the queue by now (see the type's remarks): an empty queue ends the answer.
+            for (int length; (length = Receive(Libc.MSG_DONTWAIT)) >= 0;)
+            {
+                for (var reader = new MessageReader(_receive.AsSpan(0, length)); reader.Next();)
+                {
+                    if (reader.Type != NLMSG_ERROR) continue;
+                    isAcknowledged = true;
+                    failure ??= reader.ErrorOf(batch);
+                }
+            }
+            if (failure is not null) throw failure;
+            if (!isAcknowledged) throw new KernelException("nfnetlink batch", Errno.EIO, "the kernel did not acknowledge it");
+        }
+    }
+
+    /// <summary>Sends one request and hands over each message of the answer, from the start again when it changed meanwhile.</summary>
+    /// <param name="request">A batch of one message.</param>
+    /// <param name="restart">Called before each attempt: forget what the attempt before brought.</param>
+    /// <param name="handler">Gets each message.</param>
+    /// <param name="state">Handed to both.</param>
+    /// <exception cref="KernelException">Refused, or it never held still.</exception>
+    public void Dump<TState>(NetlinkBatch request, TState state, Action<TState> restart, MessageHandler<TState> handler)
+    {
+        lock (_gate)
+        {
+            for (var attempt = 0; attempt < MaxDumpAttempts; attempt++)
+            {
+                restart(state);
+                Send(request);
+                if (ReadDump(request, state, handler)) return;
+            }
+            throw new KernelException(request.RequestOf(1).ToString(), Errno.EBUSY, "the table changed during every attempt to read it");
+        }
+    }
+
+    /// <summary>Closes the socket.</summary>
+    public void Dispose() => _socket.Dispose();
+
+    // False = the dump was interrupted by a change.
+    private bool ReadDump<TState>(NetlinkBatch request, TState state, MessageHandler<TState> handler)
+    {
+        var isConsistent = true;
+        KernelException? failure = null;
+        while (true)
+        {
+            var length = Receive(0);
+            for (var reader = new MessageReader(_receive.AsSpan(0, length)); reader.Next();)
+            {
+                if ((reader.Flags & NLM_F_DUMP_INTR) != 0) isConsistent = false;
+                switch (reader.Type)
+                {
+                    case NLMSG_ERROR:
+                        failure = reader.ErrorOf(request);
+                        if (failure is { Errno: Errno.EINTR or Errno.EAGAIN }) return false;
+                        return failure is null ? isConsistent : throw failure;
+                    case NLMSG_DONE:
+                        var result = reader.Payload.Length >= 4 ? MemoryMarshal.Read<int>(reader.Payload) : 0;
+                        if (result is -Errno.EINTR or -Errno.EAGAIN) return false;
+                        if (result < 0) throw new KernelException(request.RequestOf(1).ToString(), -result);
+                        return isConsistent;
+                    case NLMSG_NOOP or NLMSG_OVERRUN:
+                        break;
+                    default:
+                        handler(reader.Type, reader.Payload, state);
+                        break;
+                }
+            }
+        }
+    }
+
+    private static NetlinkSocket OpenHere(NetlinkProtocol protocol)
+    {
+        var descriptor = new FileDescriptor(Libc.Socket(Libc.AF_NETLINK, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, (int)protocol));
+        if (descriptor.IsInvalid) throw KernelException.OfLastCall($"open netlink socket ({protocol})");
+        var address = new sockaddr_nl { nl_family = Libc.AF_NETLINK };
+        if (Libc.Bind(descriptor, &address, (uint)sizeof(sockaddr_nl)) != 0)
+        {
+            descriptor.Dispose();
+            throw KernelException.OfLastCall($"bind netlink socket ({protocol})");
+        }
+        // Older kernels lack some of these; errors are then poorer, nothing else.
+        SetOption(descriptor, SOL_NETLINK, NETLINK_EXT_ACK, 1);
+        SetOption(descriptor, SOL_NETLINK, NETLINK_CAP_ACK, 1);
+        SetOption(descriptor, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
+        if (!SetOption(descriptor, Libc.SOL_SOCKET, Libc.SO_RCVBUFFORCE, ReceiveQueueBytes)) SetOption(descriptor, Libc.SOL_SOCKET, Libc.SO_RCVBUF, ReceiveQueueBytes);
+        return new NetlinkSocket(descriptor);
+    }
+
+    private void Send(NetlinkBatch batch)
+    {
+        if (batch.Length > _sendQueueBytes / 2) GrowSendQueue(batch.Length);
+        Drain();
+        fixed (byte* bytes = batch.Written)
+        {
+            while (Libc.Send(_socket, bytes, (nuint)batch.Length, 0) < 0)
+            {
+                var errno = Marshal.GetLastPInvokeError();
+                if (errno != Errno.EINTR) throw new KernelException(batch.RequestOf(1).ToString(), errno, "the request could not be sent");
+            }
+        }
+    }
+
+    // Whatever an exchange that ended with an exception left behind must not be taken for the next one's answer.
+    private void Drain()
+    {
+        while (Receive(Libc.MSG_DONTWAIT) >= 0)
+        {
+        }
+    }
+
+    // The kernel refuses a message longer than the send queue (EMSGSIZE). Forced, because net.core.wmem_max is meant for the unprivileged.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void GrowSendQueue(int length)
+    {
+        var wanted = length * 2;
+        if (!SetOption(_socket, Libc.SOL_SOCKET, Libc.SO_SNDBUFFORCE, wanted)) SetOption(_socket, Libc.SOL_SOCKET, Libc.SO_SNDBUF, wanted);
+        _sendQueueBytes = wanted * 2;
+    }
+
+    // Bytes received; -1 = nothing there (only with MSG_DONTWAIT).
+    private int Receive(int flags)
+    {
+        while (true)
+        {
+            nint length;
+            fixed (byte* bytes = _receive) length = Libc.Receive(_socket, bytes, ReceiveSizeBytes, flags | Libc.MSG_TRUNC);
+            if (length > ReceiveSizeBytes) throw new KernelException("receive from netlink socket", Errno.EMSGSIZE, $"a datagram of {length} bytes");
+            if (length >= 0) return (int)length;
+            var errno = Marshal.GetLastPInvokeError();
+            if (errno == Errno.EAGAIN) return -1;
+            if (errno != Errno.EINTR) throw new KernelException("receive from netlink socket", errno);
+        }
+    }
+
+    private static bool SetOption(FileDescriptor socket, int level, int name, int value) => Libc.SetSockOpt(socket, level, name, &value, sizeof(int)) == 0;
+
+    /// <summary>Walks the messages of one datagram.</summary>
+    private ref struct MessageReader(ReadOnlySpan<byte> datagram)
+    {
+        private ReadOnlySpan<byte> _rest = datagram;
+        private nlmsghdr _header;
+
+        internal readonly ushort Type => _header.nlmsg_type;
+        internal readonly ushort Flags => _header.nlmsg_flags;
+        internal ReadOnlySpan<byte> Payload { get; private set; }
+
+        internal bool Next()
+        {
+            if (_rest.Length < sizeof(nlmsghdr)) return false;
+            _header = MemoryMarshal.Read<nlmsghdr>(_rest);
+            var length = (int)_header.nlmsg_len;
+            if (length < sizeof(nlmsghdr) || length > _rest.Length) return false;
+            Payload = _rest[sizeof(nlmsghdr)..length];
+            _rest = Align(length) <= _rest.Length ? _rest[Align(length)..] : default;
+            return true;
+        }
+
+        // struct nlmsgerr: i32 error (negative), the request's header (and, unless NLM_F_CAPPED, its body), then attributes with NLM_F_ACK_TLVS.
+        internal readonly KernelException? ErrorOf(NetlinkBatch batch)
+        {
+            if (Payload.Length < 4 + sizeof(nlmsghdr)) return new KernelException("netlink batch", Errno.EIO, "truncated acknowledgement");
+            var error = -MemoryMarshal.Read<int>(Payload);
+            if (error == 0) return null;
+            var echoed = MemoryMarshal.Read<nlmsghdr>(Payload[4..]);
+            var request = batch.RequestOf(echoed.nlmsg_seq);
+            return error == request.ToleratedErrno ? null : new KernelException(request.ToString(), error, ExtendedAck((int)echoed.nlmsg_len));
+        }
+
+        private readonly string? ExtendedAck(int echoedLength)
+        {
+            if ((Flags & NLM_F_ACK_TLVS) == 0) return null;
+            var start = 4 + ((Flags & NLM_F_CAPPED) != 0 ? sizeof(nlmsghdr) : Align(echoedLength));
+            if (start > Payload.Length) return null;
+            for (var attributes = new NetlinkAttributes(Payload[start..]); attributes.Next();)
+            {
+                if (attributes.Type == NLMSGERR_ATTR_MSG) return attributes.Text;
+            }
+            return null;
+        }
+    }
+}

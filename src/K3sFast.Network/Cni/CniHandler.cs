@@ -1,0 +1,193 @@
+using System.Buffers;
+using System.Net;
+using System.Net.Sockets;
+using K3sFast.Interop;
+using K3sFast.Interop.Namespaces;
+using K3sFast.Network.HostPorts;
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.Network.Cni;
+
+/// <summary>Carries out CNI calls: addresses from the node's pod CIDRs, links, host ports. Nothing is half done when a call fails.</summary>
+/// <remarks>
+/// Any thread. Addresses are given and taken under a lock; kernel work runs outside it. Calls for one container come one after the other: the
+/// runtime sees to that.
+/// </remarks>
+internal sealed class CniHandler
+{
+    private readonly ILogger _logger;
+    private readonly AttachmentStore _store;
+    private readonly PodLinks _links;
+    private readonly HostPortTable _hostPorts;
+
+    // Guarded by _gate
+    private readonly Lock _gate = new();
+    private readonly List<AddressPool> _pools = [];
+    private PodNetworkSettings? _settings;
+
+    internal CniHandler(AttachmentStore store, PodLinks links, HostPortTable hostPorts, ILogger logger)
+    {
+        (_store, _links, _hostPorts, _logger) = (store, links, hostPorts, logger);
+    }
+
+    /// <summary>Sets or changes where addresses come from. Pods that are there keep theirs.</summary>
+    internal void Configure(PodNetworkSettings settings)
+    {
+        lock (_gate)
+        {
+            _settings = settings;
+            if (_pools.Select(pool => pool.Network).SequenceEqual(settings.PodCidrs)) return;
+            _pools.Clear();
+            foreach (var network in settings.PodCidrs) _pools.Add(new AddressPool(network));
+            foreach (var attachment in _store.List())
+            {
+                foreach (var address in attachment.Addresses)
+                {
+                    foreach (var pool in _pools) pool.Reserve(address);
+                }
+            }
+        }
+    }
+
+    /// <summary>Gives back what belongs to links that are gone: pods that vanished while nobody was listening.</summary>
+    internal void Reconcile(IReadOnlySet<string> linkNames)
+    {
+        foreach (var attachment in _store.List())
+        {
+            if (linkNames.Contains(attachment.HostLinkName)) continue;
+            Log.AttachmentForgotten(_logger, attachment.ContainerId, string.Join(',', attachment.Addresses));
+            Release(attachment);
+        }
+    }
+
+    /// <summary>Answers one call; the JSON goes to <paramref name="answer"/>.</summary>
+    /// <exception cref="CniException">The call is refused.</exception>
+    internal void Handle(CniRequest request, IBufferWriter<byte> answer)
+    {
+        request.CheckNames();
+        switch (request.Command)
+        {
+            case "ADD":
+                Add(request, answer);
+                break;
+            case "DEL":
+                Delete(request);
+                break;
+            case "CHECK":
+                Check(request);
+                break;
+            default:
+                throw new CniException(CniException.BadEnvironment, $"unknown CNI_COMMAND {request.Command}");
+        }
+    }
+
+    private void Add(CniRequest request, IBufferWriter<byte> answer)
+    {
+        using var pod = OpenNamespace(request);
+        var attachment = Attach(request, out var settings);
+        try
+        {
+            _links.Add(attachment, pod, settings.Mtu, settings.PreferredSources);
+            if (attachment.PortMappings.Count > 0) _hostPorts.Add(attachment);
+        }
+        catch (Exception e)
+        {
+            try
+            {
+                _links.Remove(attachment.HostLinkName);
+            }
+            catch (KernelException cleanup)
+            {
+                Log.LinkLeft(_logger, attachment.HostLinkName, cleanup);
+            }
+            Release(attachment);
+            throw e is KernelException ? new CniException(CniException.Internal, "cannot build the pod's network", e.Message) : e;
+        }
+        Log.PodAdded(_logger, request.ContainerId, attachment.HostLinkName, string.Join(',', attachment.Addresses));
+        CniResult.Write(answer, request, attachment);
+    }
+
+    private void Delete(CniRequest request)
+    {
+        // The link goes even when we know nothing of the container: its name says whose it is.
+        _links.Remove(PodAttachment.LinkNameOf(request.ContainerId, request.InterfaceName));
+        if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment) return;
+        Release(attachment);
+        Log.PodDeleted(_logger, request.ContainerId, attachment.HostLinkName);
+    }
+
+    private void Check(CniRequest request)
+    {
+        if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment) throw new CniException(3, "unknown container", request.ContainerId);
+        using var pod = OpenNamespace(request);
+        if (_links.Check(attachment, pod) is { } wrong) throw new CniException(CniException.Internal, wrong);
+    }
+
+    // An address and its place on disk, before anything is built: a crash in between leaves a file without a link, which Reconcile finds.
+    private PodAttachment Attach(CniRequest request, out PodNetworkSettings settings)
+    {
+        lock (_gate)
+        {
+            settings = _settings ?? throw new CniException(CniException.TryAgain, "the node has no pod CIDR yet");
+            if (_store.Find(request.ContainerId, request.InterfaceName) is { } known) ReleaseLocked(known);
+            var addresses = new List<IPAddress>(_pools.Count);
+            foreach (var pool in _pools)
+            {
+                if (pool.Take() is { } address)
+                {
+                    addresses.Add(address);
+                    continue;
+                }
+                foreach (var taken in addresses) ReleaseLocked(taken);
+                throw new CniException(CniException.Internal, $"no address is left in {pool.Network}");
+            }
+            var attachment = new PodAttachment(request.ContainerId, request.InterfaceName, addresses, request.PortMappings);
+            try
+            {
+                _store.Put(attachment);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                foreach (var taken in addresses) ReleaseLocked(taken);
+                throw new CniException(CniException.Io, "cannot write the state of the pod network", e.Message);
+            }
+            return attachment;
+        }
+    }
+
+    private void Release(PodAttachment attachment)
+    {
+        // Host ports first: the address may be somebody else's as soon as it is free.
+        if (attachment.PortMappings.Count > 0) _hostPorts.Remove(attachment);
+        lock (_gate) ReleaseLocked(attachment);
+    }
+
+    private void ReleaseLocked(PodAttachment attachment)
+    {
+        _store.Remove(attachment.ContainerId, attachment.InterfaceName);
+        foreach (var address in attachment.Addresses) ReleaseLocked(address);
+    }
+
+    private void ReleaseLocked(IPAddress address)
+    {
+        foreach (var pool in _pools) pool.Release(address);
+    }
+
+    private static NetworkNamespace OpenNamespace(CniRequest request)
+    {
+        try
+        {
+            return NetworkNamespace.Open(request.NetworkNamespacePath);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            throw new CniException(CniException.BadEnvironment, "cannot open the pod's network namespace", e.Message);
+        }
+    }
+}
+
+/// <summary>What new pods get.</summary>
+/// <param name="PodCidrs">Where addresses come from, one network per family.</param>
+/// <param name="Mtu">MTU of links.</param>
+/// <param name="PreferredSources">Addresses that the node itself speaks to pods from, at most one per family.</param>
+internal sealed record PodNetworkSettings(IReadOnlyList<IPNetwork> PodCidrs, int Mtu, IReadOnlyList<IPAddress> PreferredSources);

@@ -1,0 +1,121 @@
+using System.Net;
+using System.Net.NetworkInformation;
+using System.Net.Sockets;
+using K3sFast.Interop;
+using K3sFast.Interop.Namespaces;
+using K3sFast.Interop.Netlink;
+
+namespace K3sFast.Network.Cni;
+
+/// <summary>
+/// Makes and removes pods' links. Each pod has a veth pair of its own, routed and not bridged: the pod's gateway is a fixed link-local address
+/// with a permanent neighbour (the host end), the host has one route and one permanent neighbour per pod address. Nobody ever asks who has
+/// which address, and no bridge bounds the number of pods.
+/// </summary>
+/// <remarks>Any thread; synchronous, a few milliseconds for a pod.</remarks>
+internal sealed class PodLinks(RouteSocket host, NetworkNamespace? hostNamespace)
+{
+    // Every pod's gateway. Link-local, so that no pod can need the address for anything else (RFC 3927, RFC 4291 §2.5.6).
+    internal static readonly IPAddress Gateway4 = IPAddress.Parse("169.254.1.1");
+    internal static readonly IPAddress Gateway6 = IPAddress.Parse("fe80::1");
+
+    /// <summary>Builds the pod's link, addresses and routes on both sides; a link of the same name that is there is replaced.</summary>
+    /// <exception cref="KernelException">Refused; half of it may be there: remove it.</exception>
+    internal void Add(PodAttachment attachment, NetworkNamespace pod, int mtu, IReadOnlyList<IPAddress> preferredSources)
+    {
+        using var batch = new NetlinkBatch();
+        if (host.FindLink(attachment.HostLinkName) is not null) Remove(attachment.HostLinkName);
+        batch.AddVeth(new VethSpec(attachment.HostLinkName, PodAttachment.HostAddress, attachment.InterfaceName, attachment.PodAddress, pod, mtu));
+        host.Execute(batch);
+        var link = host.FindLink(attachment.HostLinkName) ?? throw new KernelException("get link " + attachment.HostLinkName, Errno.ENODEV);
+
+        ConfigurePod(attachment, pod, batch);
+        ConfigureHostSettings(attachment);
+
+        batch.Clear();
+        foreach (var address in attachment.Addresses)
+        {
+            batch.ReplaceNeighbour(new NeighbourSpec(link.Index, address, attachment.PodAddress));
+            batch.ReplaceRoute(new RouteSpec(HostNetwork(address), link.Index, null, ScopeOf(address))
+            {
+                PreferredSource = preferredSources.FirstOrDefault(source => source.AddressFamily == address.AddressFamily),
+            });
+        }
+        host.Execute(batch);
+    }
+
+    /// <summary>Removes a pod's link, and with it routes and neighbours on both sides; one that is not there is fine.</summary>
+    internal void Remove(string hostLinkName)
+    {
+        using var batch = new NetlinkBatch();
+        batch.DeleteLink(hostLinkName);
+        host.Execute(batch);
+    }
+
+    /// <summary>What is wrong with a pod's link; null = nothing.</summary>
+    internal string? Check(PodAttachment attachment, NetworkNamespace pod)
+    {
+        if (host.FindLink(attachment.HostLinkName) is not { } link) return $"link {attachment.HostLinkName} is gone";
+        if (!link.IsUp) return $"link {attachment.HostLinkName} is down";
+        using var inside = RouteSocket.Open(pod);
+        if (inside.FindLink(attachment.InterfaceName) is not { } podLink) return $"link {attachment.InterfaceName} of the pod is gone";
+        var addresses = inside.ListAddresses().Where(address => address.LinkIndex == podLink.Index).Select(address => address.Address).ToHashSet();
+        foreach (var address in attachment.Addresses)
+        {
+            if (!addresses.Contains(address)) return $"the pod lost its address {address}";
+        }
+        return null;
+    }
+
+    private static void ConfigurePod(PodAttachment attachment, NetworkNamespace pod, NetlinkBatch batch)
+    {
+        var hasIPv6 = attachment.Addresses.Any(address => address.AddressFamily == AddressFamily.InterNetworkV6);
+        // One visit to the namespace: the socket that is opened there keeps belonging to it.
+        using var inside = pod.Run(() =>
+        {
+            if (hasIPv6)
+            {
+                // Containers start with IPv6 off under some runtimes. Router advertisements are nobody's to send here.
+                Sysctl.TryWrite($"net/ipv6/conf/{attachment.InterfaceName}/disable_ipv6", "0");
+                Sysctl.TryWrite($"net/ipv6/conf/{attachment.InterfaceName}/accept_ra", "0");
+            }
+            return RouteSocket.Open();
+        });
+        var link = inside.FindLink(attachment.InterfaceName) ?? throw new KernelException("get link " + attachment.InterfaceName, Errno.ENODEV);
+
+        batch.Clear();
+        batch.SetLinkUp(link.Index);
+        foreach (var address in attachment.Addresses)
+        {
+            var isIPv4 = address.AddressFamily == AddressFamily.InterNetwork;
+            var gateway = isIPv4 ? Gateway4 : Gateway6;
+            var everywhere = new IPNetwork(isIPv4 ? IPAddress.Any : IPAddress.IPv6Any, 0);
+            batch.AddAddress(link.Index, address, HostNetwork(address).PrefixLength);
+            batch.ReplaceNeighbour(new NeighbourSpec(link.Index, gateway, PodAttachment.HostAddress));
+            batch.ReplaceRoute(new RouteSpec(HostNetwork(gateway), link.Index, null, ScopeOf(gateway)));
+            batch.ReplaceRoute(new RouteSpec(everywhere, link.Index, gateway) { IsOnLink = true });
+        }
+        inside.Execute(batch);
+    }
+
+    private void ConfigureHostSettings(PodAttachment attachment)
+    {
+        var name = attachment.HostLinkName;
+        var hasIPv6 = attachment.Addresses.Any(address => address.AddressFamily == AddressFamily.InterNetworkV6);
+        void Write()
+        {
+            // A pod may send from its own address only: the way back to any other is not its link.
+            Sysctl.TryWrite($"net/ipv4/conf/{name}/rp_filter", "1");
+            // A link-local address per pod's link would only make multicast noise where nobody speaks IPv6.
+            Sysctl.TryWrite($"net/ipv6/conf/{name}/accept_ra", "0");
+            if (!hasIPv6) Sysctl.TryWrite($"net/ipv6/conf/{name}/disable_ipv6", "1");
+        }
+        if (hostNamespace is null) Write();
+        else hostNamespace.Run(Write);
+    }
+
+    private static IPNetwork HostNetwork(IPAddress address) => new(address, address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128);
+
+    // IPv6 knows no scopes of routes.
+    private static RouteScope ScopeOf(IPAddress address) => address.AddressFamily == AddressFamily.InterNetwork ? RouteScope.Link : RouteScope.Universe;
+}

@@ -1,0 +1,49 @@
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.Network;
+
+/// <summary>What the network agent logs. Event ids 9000 to 9999.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(9000, LogLevel.Information, "Pods get addresses from {PodCidrs}, MTU {Mtu}")]
+    internal static partial void PodNetworkReady(ILogger logger, string podCidrs, int mtu);
+
+    [LoggerMessage(9001, LogLevel.Information, "Waiting for node {NodeName} to get a pod CIDR")]
+    internal static partial void WaitingForPodCidr(ILogger logger, string nodeName);
+
+    [LoggerMessage(9002, LogLevel.Error, "{Refusal}: pod traffic will not flow until it is set")]
+    internal static partial void SettingRefused(ILogger logger, string refusal);
+
+    [LoggerMessage(9003, LogLevel.Warning, "The kernel has no setting {Name}")]
+    internal static partial void SettingMissing(ILogger logger, string name);
+
+    [LoggerMessage(9004, LogLevel.Error, "Pods of node {NodeName} ({PodCidr}) cannot be reached from here: traffic between nodes is not carried by this version")]
+    internal static partial void NodeNotReachable(ILogger logger, string nodeName, string podCidr);
+
+    [LoggerMessage(9005, LogLevel.Error, "Node {NodeName} has a pod CIDR that cannot be read: {PodCidr}")]
+    internal static partial void PodCidrMalformed(ILogger logger, string nodeName, string podCidr);
+
+    [LoggerMessage(9010, LogLevel.Debug, "Pod sandbox {ContainerId} joined by {Link} with {Addresses}")]
+    internal static partial void PodAdded(ILogger logger, string containerId, string link, string addresses);
+
+    [LoggerMessage(9011, LogLevel.Debug, "Pod sandbox {ContainerId} left, {Link} removed")]
+    internal static partial void PodDeleted(ILogger logger, string containerId, string link);
+
+    [LoggerMessage(9012, LogLevel.Information, "Pod sandbox {ContainerId} is gone, its addresses {Addresses} are free again")]
+    internal static partial void AttachmentForgotten(ILogger logger, string containerId, string addresses);
+
+    [LoggerMessage(9013, LogLevel.Warning, "Link {Link} of a failed pod could not be removed")]
+    internal static partial void LinkLeft(ILogger logger, string link, Exception failure);
+
+    [LoggerMessage(9014, LogLevel.Warning, "CNI call refused with code {Code}: {Message} {Details}")]
+    internal static partial void CniRefused(ILogger logger, int code, string message, string details);
+
+    [LoggerMessage(9015, LogLevel.Error, "CNI call failed")]
+    internal static partial void CniFailed(ILogger logger, Exception failure);
+
+    [LoggerMessage(9016, LogLevel.Warning, "CNI plugin went away during its call: {Reason}")]
+    internal static partial void CniConnectionLost(ILogger logger, string reason);
+
+    [LoggerMessage(9017, LogLevel.Warning, "Address allocation {Path} could not be read and was removed")]
+    internal static partial void AttachmentBroken(ILogger logger, string path);
+}

@@ -1,0 +1,165 @@
+using System.Net;
+using System.Text.Json;
+using K3sFast.Interop;
+using K3sFast.Interop.Netlink;
+using K3sFast.Network.Cni;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace K3sFast.Network.Tests.Kernel;
+
+public sealed class CniTests
+{
+    [Fact]
+    public async Task ADD_TwoPods_ReachEachOtherTheNodeAndAreReached()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode("10.42.0.0/24", "fd00:42::/64");
+        var (a, b) = (node.AddPod(), node.AddPod());
+
+        using var serverA = Traffic.ServeTcp(a.Namespace, 80, "a");
+        using var serverB = Traffic.ServeTcp(b.Namespace, 80, "b");
+        using var serverNode = Traffic.ServeTcp(node.Namespace, 81, "node");
+
+        Assert.Equal(("b", a.Address), await Traffic.AskTcpAsync(a.Namespace, b.Address, 80));
+        Assert.Equal(("a", b.Addresses[1]), await Traffic.AskTcpAsync(b.Namespace, a.Addresses[1], 80));
+        Assert.Equal(("node", a.Address), await Traffic.AskTcpAsync(a.Namespace, TestNode.NodeIP, 81));
+        Assert.Equal(("node", a.Addresses[1]), await Traffic.AskTcpAsync(a.Namespace, TestNode.NodeIP6, 81));
+        Assert.Equal(("a", TestNode.NodeIP), await Traffic.AskTcpAsync(node.Namespace, a.Address, 80));
+        Assert.Equal(("a", TestNode.NodeIP6), await Traffic.AskTcpAsync(node.Namespace, a.Addresses[1], 80));
+    }
+
+    [Fact]
+    public void ADD_LinksAndRoutes_AreOnePerPodWithoutBridge()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        var pod = node.AddPod();
+
+        var link = node.Host.FindLink(PodAttachment.LinkNameOf(pod.ContainerId, "eth0"));
+        Assert.NotNull(link);
+        Assert.Equal(("veth", 1400, true), (link.Kind, link.Mtu, link.IsUp));
+        Assert.Contains(node.Host.ListRoutes(false), route => route.LinkIndex == link.Index && route.Destination == new IPNetwork(pod.Address, 32));
+        Assert.Equal("1", Sysctl.TryRead($"net/ipv4/conf/{link.Name}/rp_filter", node.Namespace));
+        Assert.DoesNotContain(node.Host.ListLinks(), other => other.Kind == "bridge");
+    }
+
+    [Fact]
+    public void DEL_Pod_LeavesNothingAndIsRepeatable()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        var before = (Links: node.Host.ListLinks().Count, Routes: node.Host.ListRoutes(false).Count);
+        var pod = node.AddPod();
+
+        node.DeletePod(pod);
+        node.DeletePod(pod);
+
+        Assert.Equal(before, (node.Host.ListLinks().Count, node.Host.ListRoutes(false).Count));
+        Assert.Empty(Directory.GetFiles(Path.Combine(node.Directory, "state")));
+    }
+
+    [Fact]
+    public async Task Restart_PodsKeepLinksAndAddresses_GoneOnesAreForgotten()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode("10.42.0.0/29");
+        var (kept, gone) = (node.AddPod(), node.AddPod());
+        using var server = Traffic.ServeTcp(kept.Namespace, 80, "kept");
+        using var open = await Traffic.ConnectAsync(node.Namespace, kept.Address, 80);
+        using (var batch = new NetlinkBatch())
+        {
+            batch.DeleteLink(PodAttachment.LinkNameOf(gone.ContainerId, "eth0"));
+            node.Host.Execute(batch);
+        }
+
+        node.StartCni();
+
+        // Addresses .2 to .6: one is kept, so four are free, and none of them is the kept one.
+        var more = Enumerable.Range(0, 4).Select(_ => node.AddPod().Address).ToHashSet();
+        Assert.Equal(4, more.Count);
+        Assert.DoesNotContain(kept.Address, more);
+        Assert.Equal("no address is left in 10.42.0.0/29", Assert.Throws<CniException>(() => node.AddPod()).Message);
+        Assert.Equal("kept 192.0.2.1", await Traffic.ReadLineAsync(open));
+    }
+
+    [Fact]
+    public async Task Plugin_CallsThroughSocket_AnswerAsTheSpecificationSays()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        CniInstaller.InstallPlugin(Path.Combine(node.Directory, "bin"));
+        var socket = Path.Combine(node.Directory, "cni.sock");
+        using var stop = new CancellationTokenSource();
+        var server = new CniServer(socket, node.Handler, NullLogger.Instance);
+        using var listener = server.Listen();
+        var serving = server.ServeAsync(listener, stop.Token);
+        var pod = node.NewPodNamespace();
+        var plugin = new Plugin(node, Path.Combine(node.Directory, "bin", "k3sfast"), pod.Path, socket);
+
+        var (exitCode, output) = plugin.Call("ADD", "0.4.0");
+        Assert.True(exitCode == 0, output);
+        using var result = JsonDocument.Parse(output);
+        Assert.Equal("0.4.0", result.RootElement.GetProperty("cniVersion").GetString());
+        Assert.Equal("10.42.0.2/32", result.RootElement.GetProperty("ips")[0].GetProperty("address").GetString());
+        Assert.Equal("4", result.RootElement.GetProperty("ips")[0].GetProperty("version").GetString());
+        Assert.Equal(pod.Path, result.RootElement.GetProperty("interfaces")[1].GetProperty("sandbox").GetString());
+
+        Assert.Equal((0, ""), plugin.Call("CHECK", "0.4.0"));
+        Assert.Equal((0, ""), plugin.Call("DEL", "0.4.0"));
+        Assert.Equal((0, ""), plugin.Call("DEL", "0.4.0"));
+        Assert.Contains("\"code\":3", plugin.Call("CHECK", "0.4.0").Output);
+        Assert.Contains("\"code\":4", plugin.Call("ADD", "0.4.0", interfaceName: "../x").Output);
+        Assert.Contains("\"1.0.0\"", plugin.Call("VERSION", "1.0.0").Output);
+
+        await stop.CancelAsync();
+        await serving;
+    }
+
+    [Fact]
+    public async Task Plugin_AgentAway_AddSaysTryAgainAndDelRemovesTheLinkAlone()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        CniInstaller.InstallPlugin(Path.Combine(node.Directory, "bin"));
+        var pod = node.AddPod();
+        var plugin = new Plugin(node, Path.Combine(node.Directory, "bin", "k3sfast"), pod.Namespace.Path, Path.Combine(node.Directory, "nobody.sock"));
+
+        var (exitCode, output) = plugin.Call("ADD", "1.0.0");
+        Assert.Equal(1, exitCode);
+        Assert.Contains("\"code\":11", output);
+        Assert.Equal((0, ""), plugin.Call("DEL", "1.0.0"));
+        await WaitUntilAsync(() => node.Host.FindLink(PodAttachment.LinkNameOf(pod.ContainerId, "eth0")) is null);
+    }
+
+    [Fact]
+    public void Plugin_AsLoopback_BringsLoUp()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        CniInstaller.InstallPlugin(Path.Combine(node.Directory, "bin"));
+        using var pod = Interop.Namespaces.NetworkNamespace.Create();
+        using var inside = RouteSocket.Open(pod);
+        Assert.False(inside.FindLink("lo")!.IsUp);
+
+        var (exitCode, output) = new Plugin(node, Path.Combine(node.Directory, "bin", "loopback"), pod.Path, "").Call("ADD", "0.3.1", interfaceName: "lo");
+
+        Assert.True(exitCode == 0, output);
+        Assert.True(inside.FindLink("lo")!.IsUp);
+    }
+
+    private static async Task WaitUntilAsync(Func<bool> condition)
+    {
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(5));
+        while (!condition()) await Task.Delay(5, deadline.Token);
+    }
+
+    private sealed record Plugin(TestNode Node, string Path, string NamespacePath, string Socket)
+    {
+        internal (int ExitCode, string Output) Call(string command, string version, string interfaceName = "eth0") => TestNode.Execute(
+            Node.Namespace, Path, $$"""{"cniVersion":"{{version}}","name":"k3sfast","type":"k3sfast","socketPath":"{{Socket}}"}""",
+            new Dictionary<string, string>
+            {
+                ["CNI_COMMAND"] = command, ["CNI_CONTAINERID"] = "0123abc", ["CNI_NETNS"] = NamespacePath, ["CNI_IFNAME"] = interfaceName, ["CNI_ARGS"] = "",
+            });
+    }
+}
