@@ -15,6 +15,7 @@ internal static partial class DefaultingRules
         "io.k8s.api.core.v1.Volume" => Volume,
         "io.k8s.api.core.v1.Service" => Service,
         "io.k8s.api.core.v1.ReplicationController" => ReplicationController,
+        "io.k8s.api.core.v1.Secret" => Secret,
         "io.k8s.api.core.v1.Namespace" => Namespace,
         "io.k8s.api.core.v1.NodeStatus" => NodeStatus,
         "io.k8s.api.core.v1.LimitRangeItem" => LimitRangeItem,
@@ -86,6 +87,17 @@ internal static partial class DefaultingRules
         var name = ns["metadata"u8]["name"u8];
         if (!IsEmpty(name))
             ns["metadata"u8].GetOrAddObject("labels"u8).Set("kubernetes.io/metadata.name"u8, name);
+    }
+
+    // stringData is a way to write data without encoding it: it is never stored.
+    private static void Secret(ApiNode secret)
+    {
+        var strings = secret["stringData"u8];
+        if (strings.Kind != NodeKind.Object)
+            return;
+        foreach (var entry in strings.Members)
+            secret.GetOrAddObject("data"u8).Set(entry.Name, Convert.ToBase64String(entry.Value.Utf8));
+        secret.Remove("stringData"u8);
     }
 
     private static void NodeStatus(ApiNode status)

@@ -136,12 +136,20 @@ internal static class ResourceValidation
 
     private static bool IsCounted(ReadOnlySpan<byte> name) => IsObjectCount(name) || !IsNative(name);
 
-    private static bool IsObjectCount(ReadOnlySpan<byte> name) => Encoding.UTF8.GetString(name) is
-        "pods" or "services" or "replicationcontrollers" or "resourcequotas" or "secrets" or "configmaps" or "persistentvolumeclaims"
-        or "services.nodeports" or "services.loadbalancers";
+    private static bool IsObjectCount(ReadOnlySpan<byte> name) =>
+        name.SequenceEqual("pods"u8) || name.SequenceEqual("services"u8) || name.SequenceEqual("replicationcontrollers"u8) || name.SequenceEqual("resourcequotas"u8)
+        || name.SequenceEqual("secrets"u8) || name.SequenceEqual("configmaps"u8) || name.SequenceEqual("persistentvolumeclaims"u8)
+        || name.SequenceEqual("services.nodeports"u8) || name.SequenceEqual("services.loadbalancers"u8);
 
-    private static bool IsStandard(ReadOnlySpan<byte> name) =>
-        IsObjectCount(name) || name.StartsWith("hugepages-"u8) || name.StartsWith("requests.hugepages-"u8) || name.StartsWith("count/"u8)
-        || Encoding.UTF8.GetString(name) is "cpu" or "memory" or "ephemeral-storage" or "requests.cpu" or "requests.memory" or "requests.ephemeral-storage"
-            or "limits.cpu" or "limits.memory" or "limits.ephemeral-storage" or "requests.storage" or "storage";
+    private static bool IsStandard(ReadOnlySpan<byte> name)
+    {
+        if (IsObjectCount(name) || name.StartsWith("hugepages-"u8) || name.StartsWith("requests.hugepages-"u8) || name.StartsWith("count/"u8)
+            || name.SequenceEqual("storage"u8) || name.SequenceEqual("requests.storage"u8))
+            return true;
+        if (name.StartsWith("requests."u8))
+            name = name["requests.".Length..];
+        else if (name.StartsWith("limits."u8))
+            name = name["limits.".Length..];
+        return IsCpuOrMemory(name) || name.SequenceEqual("ephemeral-storage"u8);
+    }
 }

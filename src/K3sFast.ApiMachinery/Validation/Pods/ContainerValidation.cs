@@ -104,9 +104,9 @@ internal static class ContainerValidation
         int i = 0;
         foreach (var container in containers.Elements)
         {
-            string image = container["image"u8].AsString();
-            if (image.Trim().Length != image.Length)
-                at[i]["image"].Invalid(image, "must not have leading or trailing whitespace");
+            var image = container["image"u8].Utf8;
+            if (!image.IsEmpty && (char.IsWhiteSpace((char)image[0]) || char.IsWhiteSpace((char)image[^1])))
+                at[i]["image"].Invalid(container["image"u8], "must not have leading or trailing whitespace");
             i++;
         }
     }

@@ -1,0 +1,198 @@
+namespace K3sFast.ApiMachinery;
+
+/// <summary>Validation of jobs and cron jobs.</summary>
+internal static class JobValidation
+{
+    private const int MaxIndexedParallelism = 100_000;
+    private const int MaxCronJobName = 52; // 63 of a label less the 11 that the controller adds
+    private static readonly TypeSchema s_specType = Schema.BuiltIn.FindType("io.k8s.api.batch.v1.JobSpec")!;
+
+    internal static void Job(At at, ApiNode job)
+    {
+        var spec = job["spec"u8];
+        if (!spec["manualSelector"u8].AsBool())
+            GeneratedSelector(at, job);
+        Spec(at["spec"], spec);
+        SelectorAndTemplate(at["spec"], spec);
+    }
+
+    internal static void JobUpdate(At at, ApiNode job, ApiNode old)
+    {
+        var spec = job["spec"u8];
+        var oldSpec = old["spec"u8];
+        Spec(at["spec"], spec);
+        SelectorAndTemplate(at["spec"], spec);
+        bool isElastic = oldSpec["completionMode"u8].Equals("Indexed"u8) && !oldSpec["completions"u8].IsNullOrUndefined;
+        if (!isElastic)
+            at["spec"]["completions"].ImmutableMember(spec, oldSpec, "completions"u8, s_specType);
+        else if (spec["completions"u8].AsInt64() != oldSpec["completions"u8].AsInt64() && spec["completions"u8].AsInt64() != spec["parallelism"u8].AsInt64())
+            at["spec"]["completions"].Invalid(spec["completions"u8], "can only be modified in tandem with spec.parallelism");
+        at["spec"]["selector"].ImmutableMember(spec, oldSpec, "selector"u8, s_specType);
+        // A suspended job that has never run may still be told where its pods go.
+        bool mayMove = oldSpec["suspend"u8].AsBool() && old["status"u8]["startTime"u8].IsNullOrUndefined;
+        if (!mayMove)
+            at["spec"]["template"].ImmutableMember(spec, oldSpec, "template"u8, s_specType);
+        foreach (string field in (ReadOnlySpan<string>)["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"])
+            at["spec"][field].ImmutableMember(spec, oldSpec, System.Text.Encoding.ASCII.GetBytes(field), s_specType);
+    }
+
+    internal static void CronJob(At at, ApiNode cronJob)
+    {
+        if (cronJob["metadata"u8]["name"u8].Utf8.Length > MaxCronJobName)
+            at["metadata"]["name"].Invalid(cronJob["metadata"u8]["name"u8], $"must be no more than {MaxCronJobName} characters");
+        CronJobSpec(at["spec"], cronJob["spec"u8], default);
+    }
+
+    internal static void CronJobUpdate(At at, ApiNode cronJob, ApiNode old) => CronJobSpec(at["spec"], cronJob["spec"u8], old["spec"u8]);
+
+    private static void CronJobSpec(At at, ApiNode spec, ApiNode oldSpec)
+    {
+        string schedule = spec["schedule"u8].AsString();
+        if (schedule.Length == 0)
+            at["schedule"].Required();
+        else
+            Schedule(at["schedule"], schedule, oldSpec["schedule"u8].AsString().Contains("TZ", StringComparison.Ordinal), !spec["timeZone"u8].IsNullOrUndefined);
+        at["startingDeadlineSeconds"].NonNegative(spec["startingDeadlineSeconds"u8]);
+        if (!spec["timeZone"u8].Utf8.SequenceEqual(oldSpec["timeZone"u8].Utf8) || !oldSpec.IsDefined)
+            TimeZone(at["timeZone"], spec["timeZone"u8]);
+        at["concurrencyPolicy"].RequiredOneOf(spec["concurrencyPolicy"u8], ["Allow", "Forbid", "Replace"]);
+        var job = spec["jobTemplate"u8]["spec"u8];
+        var place = at["jobTemplate"]["spec"];
+        Spec(place, job);
+        if (!job["selector"u8].IsNullOrUndefined)
+            place["selector"].Invalid(job["selector"u8], "`selector` will be auto-generated");
+        if (job["manualSelector"u8].AsBool())
+            at.Check.Errors.AddRaw(FieldErrorType.NotSupported, place["manualSelector"].ToString(), "true", "supported values: \"nil\", \"false\"");
+        at["successfulJobsHistoryLimit"].NonNegative(spec["successfulJobsHistoryLimit"u8]);
+        at["failedJobsHistoryLimit"].NonNegative(spec["failedJobsHistoryLimit"u8]);
+    }
+
+    private static void Schedule(At at, string schedule, bool hadZone, bool hasTimeZone)
+    {
+        bool hasZone = schedule.Contains("TZ", StringComparison.Ordinal);
+        if (CronSchedule.Problem(schedule) is { } problem)
+            at.Invalid(schedule, problem);
+        if (hadZone && hasZone && hasTimeZone)
+            at.Invalid(schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+        else if (!hadZone && hasZone)
+            at.Invalid(schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+    }
+
+    private static void TimeZone(At at, ApiNode timeZone)
+    {
+        if (timeZone.IsNullOrUndefined)
+            return;
+        string name = timeZone.AsString();
+        if (name.Length == 0)
+            at.Invalid(name, "timeZone must be nil or non-empty string");
+        else if (name.Equals("Local", StringComparison.OrdinalIgnoreCase))
+            at.Invalid(name, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+        else if (name.Split('/').Any(static part => part is "." or ".." || part.StartsWith('-') || part.Length == 0) || !TimeZoneInfo.TryFindSystemTimeZoneById(name, out _))
+            at.Invalid(name, $"unknown time zone {name}");
+    }
+
+    private static void GeneratedSelector(At at, ApiNode job)
+    {
+        var uid = job["metadata"u8]["uid"u8];
+        var labels = job["spec"u8]["template"u8]["metadata"u8]["labels"u8];
+        Label(at, labels, "batch.kubernetes.io/controller-uid", uid);
+        Label(at, labels, "controller-uid", uid);
+        Label(at, labels, "batch.kubernetes.io/job-name", job["metadata"u8]["name"u8]);
+        Label(at, labels, "job-name", job["metadata"u8]["name"u8]);
+        var selector = job["spec"u8]["selector"u8];
+        if (!selector["matchLabels"u8]["batch.kubernetes.io/controller-uid"u8].Utf8.SequenceEqual(uid.Utf8))
+            at["spec"]["selector"].Invalid(selector, "`selector` not auto-generated");
+    }
+
+    private static void Label(At at, ApiNode labels, string key, ApiNode wanted)
+    {
+        var value = labels[System.Text.Encoding.ASCII.GetBytes(key)];
+        var place = at["spec"]["template"]["metadata"]["labels"].Key(key);
+        if (!value.IsDefined)
+            place.Required($"must be '{wanted.AsString()}'");
+        else if (!value.Utf8.SequenceEqual(wanted.Utf8))
+            place.Invalid(labels, $"must be '{wanted.AsString()}'");
+    }
+
+    private static void SelectorAndTemplate(At at, ApiNode spec)
+    {
+        var selector = spec["selector"u8];
+        var labels = spec["template"u8]["metadata"u8]["labels"u8];
+        if (selector.Kind != NodeKind.Object)
+            at["selector"].Required();
+        else
+            SelectorValidation.LabelSelector(at["selector"], selector);
+        if (selector.Kind == NodeKind.Object && !SelectorValidation.Matches(selector, labels))
+            at["template"]["metadata"]["labels"].Invalid(labels, "`selector` does not match template `labels`");
+    }
+
+    private static void Spec(At at, ApiNode spec)
+    {
+        foreach (string field in (ReadOnlySpan<string>)["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"])
+            at[field].NonNegative(spec[System.Text.Encoding.ASCII.GetBytes(field)]);
+        bool hasPerIndex = !spec["backoffLimitPerIndex"u8].IsNullOrUndefined;
+        bool hasMaxFailed = spec["maxFailedIndexes"u8].TryGetInt64(out long maxFailed);
+        if (hasMaxFailed && !hasPerIndex)
+            at["backoffLimitPerIndex"].Required("when maxFailedIndexes is specified");
+        at["completionMode"].OptionalOneOf(spec["completionMode"u8], ["NonIndexed", "Indexed"]);
+        bool isIndexed = spec["completionMode"u8].Equals("Indexed"u8);
+        if (isIndexed)
+        {
+            bool hasCompletions = spec["completions"u8].TryGetInt64(out long completions);
+            if (!hasCompletions)
+                at["completions"].Required("when completion mode is Indexed");
+            if (spec["parallelism"u8].AsInt64() > MaxIndexedParallelism)
+                at["parallelism"].Invalid(spec["parallelism"u8].AsInt64(), $"must be less than or equal to {MaxIndexedParallelism} when completion mode is Indexed");
+            if (hasCompletions && hasMaxFailed && maxFailed > completions)
+                at["maxFailedIndexes"].Invalid(maxFailed, "must be less than or equal to completions");
+        }
+        else
+        {
+            if (hasPerIndex)
+                at["backoffLimitPerIndex"].Invalid(spec["backoffLimitPerIndex"u8].AsInt64(), "requires indexed completion mode");
+            if (hasMaxFailed)
+                at["maxFailedIndexes"].Invalid(maxFailed, "requires indexed completion mode");
+            if (!spec["successPolicy"u8].IsNullOrUndefined)
+                at["successPolicy"].Invalid(spec["successPolicy"u8], "requires indexed completion mode");
+        }
+        FailurePolicy(at["podFailurePolicy"], spec);
+        bool hasFailurePolicy = !spec["podFailurePolicy"u8].IsNullOrUndefined;
+        if (hasFailurePolicy)
+            at["podReplacementPolicy"].OptionalOneOf(spec["podReplacementPolicy"u8], ["Failed"]);
+        else
+            at["podReplacementPolicy"].OptionalOneOf(spec["podReplacementPolicy"u8], ["Failed", "TerminatingOrFailed"]);
+        PodValidation.Template(at["template"], spec["template"u8]);
+        var restart = spec["template"u8]["spec"u8]["restartPolicy"u8];
+        var place = at["template"]["spec"]["restartPolicy"];
+        if (restart.Utf8.IsEmpty || restart.Equals("Always"u8))
+            place.Required("valid values: \"OnFailure\", \"Never\"");
+        else if (!restart.Equals("OnFailure"u8) && !restart.Equals("Never"u8))
+            place.NotSupported(restart, ["OnFailure", "Never"]);
+        else if (hasFailurePolicy && !restart.Equals("Never"u8))
+            place.Invalid(restart, "only \"Never\" is supported when podFailurePolicy is specified");
+    }
+
+    private static void FailurePolicy(At at, ApiNode spec)
+    {
+        var rules = spec["podFailurePolicy"u8]["rules"u8];
+        if (rules.Count > 20)
+            at["rules"].TooMany(rules.Count, 20);
+        int i = 0;
+        foreach (var rule in rules.Elements)
+        {
+            var place = at["rules"][i++];
+            place["action"].RequiredOneOf(rule["action"u8], ["Count", "FailIndex", "FailJob", "Ignore"]);
+            bool hasCodes = rule["onExitCodes"u8].Kind == NodeKind.Object;
+            bool hasConditions = rule["onPodConditions"u8].Count > 0;
+            if (hasCodes && hasConditions)
+                place.Invalid("", "specifying both OnExitCodes and OnPodConditions is not supported");
+            else if (!hasCodes && !hasConditions)
+                place.Invalid("", "specifying one of OnExitCodes and OnPodConditions is required");
+            if (!hasCodes)
+                continue;
+            place["onExitCodes"]["operator"].RequiredOneOf(rule["onExitCodes"u8]["operator"u8], ["In", "NotIn"]);
+            if (rule["onExitCodes"u8]["values"u8].Count is 0)
+                place["onExitCodes"]["values"].Invalid(rule["onExitCodes"u8]["values"u8], "at least one value is required");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+
+namespace K3sFast.ApiMachinery.Tests;
+
+public sealed class TableTests
+{
+    private static readonly DateTimeOffset s_now = new(2026, 1, 1, 12, 0, 0, TimeSpan.Zero);
+
+    [Theory]
+    [InlineData("pods", """{"metadata":{"name":"a","creationTimestamp":"2026-01-01T11:54:57Z"},"spec":{"nodeName":"n","containers":[{"name":"c"}]},"status":{"phase":"Running","podIPs":[{"ip":"10.42.0.5"}],"conditions":[{"type":"Ready","status":"True"}],"containerStatuses":[{"name":"c","ready":true,"restartCount":3,"state":{"running":{}},"lastState":{"terminated":{"finishedAt":"2026-01-01T11:55:00Z"}}}]}}""",
+        """["a","1/1","Running","3 (5m ago)","5m3s","10.42.0.5","n","\u003cnone\u003e","\u003cnone\u003e"]""")]
+    [InlineData("pods", """{"metadata":{"name":"a","creationTimestamp":"2026-01-01T11:59:30Z"},"spec":{"containers":[{"name":"c"},{"name":"d"}]},"status":{"phase":"Pending","containerStatuses":[{"name":"c","state":{"waiting":{"reason":"ContainerCreating"}}},{"name":"d","state":{"waiting":{"reason":"ImagePullBackOff"}}}]}}""",
+        """["a","0/2","ContainerCreating","0","30s","\u003cnone\u003e","\u003cnone\u003e","\u003cnone\u003e","\u003cnone\u003e"]""")]
+    [InlineData("pods", """{"metadata":{"name":"a","creationTimestamp":"2026-01-01T10:00:00Z","deletionTimestamp":"2026-01-01T11:59:59Z"},"spec":{"containers":[{"name":"c"}]},"status":{"phase":"Running"}}""",
+        """["a","0/1","Terminating","0","120m","\u003cnone\u003e","\u003cnone\u003e","\u003cnone\u003e","\u003cnone\u003e"]""")]
+    [InlineData("pods", """{"metadata":{"name":"a","creationTimestamp":"2025-12-31T12:00:00Z"},"spec":{"initContainers":[{"name":"i"},{"name":"j"}],"containers":[{"name":"c"}]},"status":{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"terminated":{"exitCode":0}}},{"name":"j","restartCount":2,"state":{"waiting":{"reason":"CrashLoopBackOff"}}}]}}""",
+        """["a","0/1","Init:CrashLoopBackOff","2","24h","\u003cnone\u003e","\u003cnone\u003e","\u003cnone\u003e","\u003cnone\u003e"]""")]
+    [InlineData("pods", """{"metadata":{"name":"a","creationTimestamp":"2026-01-01T12:00:00Z"},"spec":{"containers":[{"name":"c"}]},"status":{"phase":"Failed","containerStatuses":[{"name":"c","state":{"terminated":{"exitCode":137,"signal":9}}}]}}""",
+        """["a","0/1","Signal:9","0","0s","\u003cnone\u003e","\u003cnone\u003e","\u003cnone\u003e","\u003cnone\u003e"]""")]
+    [InlineData("deployments.apps", """{"metadata":{"name":"d","creationTimestamp":"2025-12-25T12:00:00Z"},"spec":{"replicas":3,"selector":{"matchLabels":{"b":"2","a":"1"},"matchExpressions":[{"key":"c","operator":"In","values":["y","x"]}]},"template":{"spec":{"containers":[{"name":"c","image":"i"},{"name":"d","image":"j"}]}}},"status":{"readyReplicas":2,"updatedReplicas":3,"availableReplicas":2}}""",
+        """["d","2/3",3,2,"7d","c,d","i,j","a=1,b=2,c in (x,y)"]""")]
+    [InlineData("services", """{"metadata":{"name":"s","creationTimestamp":"2024-01-01T12:00:00Z"},"spec":{"type":"NodePort","clusterIPs":["10.43.0.9"],"ports":[{"port":80,"nodePort":30080,"protocol":"TCP"},{"port":53,"protocol":"UDP"}],"selector":{"a":"b"}}}""",
+        """["s","NodePort","10.43.0.9","\u003cnone\u003e","80:30080/TCP,53/UDP","2y1d","a=b"]""")]
+    [InlineData("services", """{"metadata":{"name":"s"},"spec":{"type":"LoadBalancer","clusterIPs":["10.43.0.9"]}}""",
+        """["s","LoadBalancer","10.43.0.9","\u003cpending\u003e","\u003cnone\u003e","\u003cunknown\u003e","\u003cnone\u003e"]""")]
+    [InlineData("nodes", """{"metadata":{"name":"n","creationTimestamp":"2026-01-01T03:00:00Z","labels":{"node-role.kubernetes.io/master":"","node-role.kubernetes.io/control-plane":""}},"spec":{"unschedulable":true},"status":{"conditions":[{"type":"Ready","status":"True"}],"addresses":[{"type":"InternalIP","address":"1.2.3.4"}],"nodeInfo":{"kubeletVersion":"v1.36.2","osImage":"Debian","kernelVersion":"6.1","architecture":"amd64","containerRuntimeVersion":"containerd://2"}}}""",
+        """["n","Ready,SchedulingDisabled","control-plane,master","9h","v1.36.2","1.2.3.4","\u003cnone\u003e","Debian","6.1 (amd64)","containerd://2"]""")]
+    [InlineData("events", """{"metadata":{"name":"e"},"involvedObject":{"kind":"Pod","name":"p"},"type":"Normal","reason":"Started","message":"Started c\n","firstTimestamp":"2026-01-01T11:58:00Z","lastTimestamp":"2026-01-01T11:59:00Z","count":2,"source":{"component":"kubelet","host":"n"}}""",
+        """["60s","Normal","Started","pod/p","","kubelet, n","Started c","2m",2,"e"]""")]
+    [InlineData("jobs.batch", """{"metadata":{"name":"j","creationTimestamp":"2026-01-01T11:00:00Z"},"spec":{"completions":2,"selector":{"matchLabels":{"u":"1"}},"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}},"status":{"succeeded":2,"startTime":"2026-01-01T11:00:00Z","completionTime":"2026-01-01T11:00:09Z","conditions":[{"type":"Complete","status":"True"}]}}""",
+        """["j","Complete","2/2","9s","60m","c","i","u=1"]""")]
+    [InlineData("configmaps", """{"metadata":{"name":"c","creationTimestamp":"2026-01-01T11:00:00Z"},"data":{"a":"","b":""},"binaryData":{"c":""}}""", """["c",3,"60m"]""")]
+    [InlineData("roles.rbac.authorization.k8s.io", """{"metadata":{"name":"r","creationTimestamp":"2026-01-01T11:00:00Z"}}""", """["r","2026-01-01T11:00:00Z"]""")]
+    [InlineData("endpointslices.discovery.k8s.io", """{"metadata":{"name":"x"},"addressType":"IPv4","ports":[{"port":80}],"endpoints":[{"addresses":["1.1.1.1"]},{"addresses":["1.1.1.2"]},{"addresses":["1.1.1.3"]},{"addresses":["1.1.1.4"]}]}""",
+        """["x","IPv4","80","1.1.1.1,1.1.1.2,1.1.1.3 + 1 more...","\u003cunknown\u003e"]""")]
+    public void AppendRow_Object_HasUpstreamsCells(string resource, string json, string expected)
+    {
+        using var table = JsonDocument.Parse(Table(resource, IncludeObject.None, json));
+        var rows = table.RootElement.GetProperty("rows");
+
+        Assert.Equal(expected, rows[0].GetProperty("cells").GetRawText());
+        Assert.True(rows[0].GetProperty("cells").GetArrayLength() >= table.RootElement.GetProperty("columnDefinitions").GetArrayLength());
+    }
+
+    [Fact]
+    public void WriteTable_MetadataRows_CarryPartialObjects()
+    {
+        var text = Table("configmaps", IncludeObject.Metadata, """{"kind":"ConfigMap","metadata":{"name":"a","uid":"u"},"data":{"x":"y"}}""");
+
+        Assert.Equal(
+            """{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"7","continue":"c","remainingItemCount":2},"columnDefinitions":[{"name":"Name","type":"string","format":"name","description":"Name of the object, unique in its namespace.","priority":0},{"name":"Data","type":"string","format":"","description":"Data of the object.","priority":0},{"name":"Age","type":"string","format":"","description":"Time since the object was created.","priority":0}],"rows":[{"cells":["a",1,"\u003cunknown\u003e"],"object":{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"a","uid":"u"}}}]}""",
+            text);
+    }
+
+    [Fact]
+    public void WriteSingle_WatchEventAfterTheFirst_HasNoHeadersAndTheObjectsVersion()
+    {
+        var output = new ArrayBufferWriter<byte>();
+        TableConverter.WriteSingle(Rules.Resource("configmaps"), """{"metadata":{"name":"a","resourceVersion":"9"}}"""u8, IncludeObject.Object, withHeaders: false, "meta.k8s.io/v1", output, s_now);
+
+        Assert.Equal(
+            """{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"9"},"columnDefinitions":null,"rows":[{"cells":["a",0,"\u003cunknown\u003e"],"object":{"metadata":{"name":"a","resourceVersion":"9"}}}]}""",
+            Encoding.UTF8.GetString(output.WrittenSpan));
+    }
+
+    [Fact]
+    public void Columns_EveryKindWithColumns_HasItsOwnRow()
+    {
+        foreach (var resource in Schema.BuiltIn.Resources.Where(static resource => resource.EnabledByDefault && resource.Server == "kube-apiserver"))
+        {
+            if (TableColumns.Find(resource.Group, resource.Kind) is not { } columns)
+                continue;
+            using var table = JsonDocument.Parse(Table(resource, IncludeObject.None, """{"metadata":{"name":"a"}}"""));
+            Assert.True(table.RootElement.GetProperty("rows")[0].GetProperty("cells").GetArrayLength() >= columns.Length, resource.Kind);
+        }
+    }
+
+    private static string Table(string resource, IncludeObject include, params string[] objects) => Table(Rules.Resource(resource), include, objects);
+
+    private static string Table(ResourceInfo resource, IncludeObject include, params string[] objects)
+    {
+        var output = new ArrayBufferWriter<byte>();
+        var items = objects.Select(static item => (ReadOnlyMemory<byte>)Encoding.UTF8.GetBytes(item));
+        TableConverter.WriteTable(resource, items, new TableListMeta("7", "c", 2), include, output, s_now);
+        return Encoding.UTF8.GetString(output.WrittenSpan);
+    }
+}
