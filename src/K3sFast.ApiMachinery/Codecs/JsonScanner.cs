@@ -8,7 +8,7 @@ namespace K3sFast.ApiMachinery;
 
 /// <summary>
 /// RFC 8259 tokens of one body, strict as Go's encoding/json and with its words for what is wrong. Strings come out as slices of the document's text:
-/// in place when they have no escapes (the document starts with a copy of the body), at the text's end otherwise. What is not UTF-8, and surrogates
+/// in the copy of the body that is put there first when they have no escapes, behind it otherwise. What is not UTF-8, and surrogates
 /// without a partner, become U+FFFD.
 /// </summary>
 internal ref struct JsonScanner
@@ -19,6 +19,7 @@ internal ref struct JsonScanner
     private readonly ReadOnlySpan<byte> _json;
     private readonly ApiObject _document;
     private readonly bool _isUtf8;
+    private readonly int _base;
     private int _position;
 
     public JsonScanner(ReadOnlySpan<byte> json, ApiObject document)
@@ -26,7 +27,7 @@ internal ref struct JsonScanner
         _json = json;
         _document = document;
         _isUtf8 = Utf8.IsValid(json);
-        document.AppendText(json);
+        _base = document.AppendText(json);
     }
 
     /// <summary>The next byte that is no white space; it is not consumed.</summary>
@@ -75,7 +76,7 @@ internal ref struct JsonScanner
         if (end >= 0 && _json[start + end] == '"' && _isUtf8)
         {
             _position = start + end + 1;
-            return (start, end);
+            return (_base + start, end);
         }
         return TakeStringSlow(start);
     }
@@ -110,7 +111,7 @@ internal ref struct JsonScanner
             i = Digits(i);
         }
         _position = i;
-        return (start, i - start);
+        return (_base + start, i - start);
     }
 
     /// <summary>Consumes true, false or null.</summary>

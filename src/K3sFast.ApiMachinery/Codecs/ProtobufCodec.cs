@@ -1,13 +1,79 @@
 using System.Buffers;
+using System.Buffers.Binary;
+using System.Text;
 
 namespace K3sFast.ApiMachinery;
 
-/// <summary>Kubernetes' protobuf bodies into trees and back.</summary>
+/// <summary>
+/// Kubernetes' protobuf bodies (application/vnd.kubernetes.protobuf) into trees and back:
+/// <code>
+/// "k8s\0"  runtime.Unknown { 1: TypeMeta { 1: apiVersion, 2: kind }, 2: raw = the object's message, 3: contentEncoding = "", 4: contentType = "" }
+/// </code>
+/// The object's own kind and apiVersion are in the envelope only.
+/// </summary>
+/// <remarks>Any thread.</remarks>
 public static class ProtobufCodec
 {
-    /// <summary>Parses an enveloped object ("k8s\0" + runtime.Unknown) of a kind that the schema knows.</summary>
-    public static ApiObject Decode(ReadOnlySpan<byte> envelope, Schema schema) => throw new NotImplementedException();
+    /// <summary>The first bytes of every enveloped object, on the wire and at rest.</summary>
+    public static ReadOnlySpan<byte> Magic => "k8s\0"u8;
 
-    /// <summary>Writes a node as an enveloped object.</summary>
-    public static void Encode(ApiNode node, TypeSchema type, IBufferWriter<byte> output) => throw new NotImplementedException();
+    /// <summary>Parses an enveloped object of a kind that the schema knows. The caller disposes the tree.</summary>
+    /// <param name="envelope">The body.</param>
+    /// <param name="schema">Where kinds are looked up.</param>
+    /// <param name="assumed">The type of a body that names no kind; null = refuse such.</param>
+    /// <exception cref="ApiStatusException">400 when it cannot be read or the kind is unknown.</exception>
+    public static ApiObject Decode(ReadOnlySpan<byte> envelope, Schema schema, TypeSchema? assumed = null)
+    {
+        var document = ApiObject.RentForDecode(envelope.Length * 2);
+        try
+        {
+            document.RootIndex = new ProtoTreeDecoder(document, schema).ReadEnvelope(envelope, assumed, 0);
+            document[document.RootIndex].IsAttached = true;
+            return document;
+        }
+        catch
+        {
+            document.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Writes an object of that type in its envelope; kind and apiVersion are the object's, or the type's where it has none.</summary>
+    public static void Encode(ApiNode node, TypeSchema type, IBufferWriter<byte> output)
+    {
+        var writer = new ProtoWriter(4096);
+        WriteEnvelope(ref writer, node, type);
+        output.Write(writer.Written);
+        writer.Dispose();
+    }
+
+    /// <summary>Writes one watch frame: four bytes of length (big endian), then WatchEvent { 1: type, 2: RawExtension { 1: envelope } }, itself without envelope.</summary>
+    public static void EncodeWatchFrame(ReadOnlySpan<byte> eventType, ReadOnlySpan<byte> envelope, IBufferWriter<byte> output)
+    {
+        var writer = new ProtoWriter(envelope.Length + 64);
+        writer.BytesField(1, eventType);
+        var start = writer.Begin(2);
+        writer.BytesField(1, envelope);
+        writer.End(start);
+        BinaryPrimitives.WriteInt32BigEndian(output.GetSpan(4), writer.Written.Length);
+        output.Advance(4);
+        output.Write(writer.Written);
+        writer.Dispose();
+    }
+
+    private static void WriteEnvelope(ref ProtoWriter writer, ApiNode node, TypeSchema type)
+    {
+        var apiVersion = node["apiVersion"u8].Utf8;
+        var kind = node["kind"u8].Utf8;
+        writer.Raw(Magic);
+        var typeMeta = writer.Begin(1);
+        writer.BytesField(1, apiVersion.Length > 0 ? apiVersion : Encoding.UTF8.GetBytes(type.ApiVersion));
+        writer.BytesField(2, kind.Length > 0 ? kind : Encoding.UTF8.GetBytes(type.Kind));
+        writer.End(typeMeta);
+        var raw = writer.Begin(2);
+        ProtoTreeEncoder.WriteMessage(ref writer, node, type);
+        writer.End(raw);
+        writer.BytesField(3, default);
+        writer.BytesField(4, default);
+    }
 }
