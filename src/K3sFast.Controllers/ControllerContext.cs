@@ -15,7 +15,7 @@ internal sealed class ControllerContext
         (Options, _clientFor, Loggers, Time) = (options, clientFor, loggers, time);
         Informers = new InformerFactory(clientFor(ControllerManager.SharedIdentity), loggers, time);
         Pods = Informers.Get(Resources.Pods);
-        Pods.AddIndex(PodIndex.ByController, PodIndex.ControllerKeys);
+        Pods.AddIndex(PodIndex.ByController, Owners.ControllerKeys);
         Pods.AddIndex(PodIndex.ByNode, PodIndex.NodeKeys);
         Pods.AddIndex(PodIndex.ByNamespace, PodIndex.NamespaceKeys);
     }

@@ -1,3 +1,5 @@
+using k8s.Models;
+
 namespace K3sFast.Controllers;
 
 /// <summary>Which controllers there are, and which of upstream's are not there yet.</summary>
@@ -6,7 +8,7 @@ internal static class ControllerList
     /// <summary>Named in the log at each start.</summary>
     internal static IReadOnlyList<string> Missing { get; } =
     [
-        "replicaset-controller", "deployment-controller",
+        "generic-garbage-collector", "endpointslice-controller", "endpoint-controller", "node-controller",
     ];
 
     internal static List<Controller> Create(ControllerContext context)
@@ -17,6 +19,9 @@ internal static class ControllerList
             new NamespaceController(context, discovery),
             new ServiceAccountController(context),
             new RootCaPublisher(context),
+            new ReplicaController<V1ReplicaSet>(context, new ReplicaSetKind()),
+            new ReplicaController<V1ReplicationController>(context, new ReplicationControllerKind()),
+            new DeploymentController(context),
         ];
         all.RemoveAll(controller => context.Options.Disabled.Contains(controller.Name));
         return all;

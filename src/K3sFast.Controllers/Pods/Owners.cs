@@ -18,6 +18,10 @@ internal static class Owners
         return null;
     }
 
+    /// <summary>Keys of the index <see cref="PodIndex.ByController"/>.</summary>
+    internal static IEnumerable<string> ControllerKeys(IKubernetesObject<V1ObjectMeta> value) =>
+        [ControllerOf(value)?.Uid ?? PodIndex.OrphansOf(value.Metadata.NamespaceProperty)];
+
     internal static bool IsControlledBy(IKubernetesObject<V1ObjectMeta> value, IKubernetesObject<V1ObjectMeta> owner) =>
         ControllerOf(value)?.Uid == owner.Metadata.Uid;
 

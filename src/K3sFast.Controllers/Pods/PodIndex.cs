@@ -16,8 +16,6 @@ internal static class PodIndex
 
     internal static string OrphansOf(string namespaceName) => "orphans/" + namespaceName;
 
-    internal static IEnumerable<string> ControllerKeys(V1Pod pod) => [Owners.ControllerOf(pod)?.Uid ?? OrphansOf(pod.Metadata.NamespaceProperty)];
-
     internal static IEnumerable<string> NodeKeys(V1Pod pod) => string.IsNullOrEmpty(pod.Spec?.NodeName) ? [] : [pod.Spec.NodeName];
 
     internal static IEnumerable<string> NamespaceKeys(V1Pod pod) => [pod.Metadata.NamespaceProperty];
