@@ -60,4 +60,139 @@ internal static class StorageValidation
         if (source["apiGroup"u8].Utf8.IsEmpty && !source["kind"u8].Equals("PersistentVolumeClaim"u8))
             at.Invalid(source["kind"u8].AsString(), "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
     }
+
+    internal static void Claim(At at, ApiNode claim) => ClaimSpec(at["spec"], claim["spec"u8]);
+
+    internal static void ClaimUpdate(At at, ApiNode claim, ApiNode old)
+    {
+        Claim(at, claim);
+        var spec = claim["spec"u8];
+        var oldSpec = old["spec"u8];
+        bool isBound = claim["status"u8]["phase"u8].Equals("Bound"u8);
+        foreach (var field in s_claimSpecType.Fields)
+        {
+            bool mayChange = field.JsonName switch
+            {
+                "volumeName" => oldSpec["volumeName"u8].Utf8.IsEmpty,
+                "storageClassName" => oldSpec["storageClassName"u8].IsNullOrUndefined,
+                "volumeAttributesClassName" => isBound,
+                "resources" => isBound && SemanticEquality.Equal(spec["resources"u8]["limits"u8], oldSpec["resources"u8]["limits"u8], null),
+                _ => false,
+            };
+            if (mayChange || SemanticEquality.MemberEqual(spec, oldSpec, field.JsonNameUtf8, s_claimSpecType))
+                continue;
+            at["spec"].Forbidden("spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"
+                + $"- \t{field.JsonName}: {oldSpec[field.JsonNameUtf8]}\n+ \t{field.JsonName}: {spec[field.JsonNameUtf8]}\n");
+            break;
+        }
+        if (Quantity.TryParse(spec["resources"u8]["requests"u8]["storage"u8].Utf8, out var size)
+            && Quantity.TryParse(oldSpec["resources"u8]["requests"u8]["storage"u8].Utf8, out var oldSize) && size.CompareTo(oldSize) < 0
+            && (!Quantity.TryParse(old["status"u8]["capacity"u8]["storage"u8].Utf8, out var capacity) || size.CompareTo(capacity) <= 0))
+            at["spec"]["resources"]["requests"]["storage"].Forbidden("field can not be less than status.capacity");
+    }
+
+    internal static void Volume(At at, ApiNode volume)
+    {
+        var spec = volume["spec"u8];
+        at = at["spec"];
+        if (spec["accessModes"u8].Count == 0)
+            at["accessModes"].Required();
+        else
+            AccessModes(at["accessModes"], spec["accessModes"u8]);
+        if (spec["capacity"u8].Count == 0)
+            at["capacity"].Required();
+        if (!spec["capacity"u8]["storage"u8].IsDefined || spec["capacity"u8].Count > 1)
+            at.Check.Errors.AddRaw(FieldErrorType.NotSupported, at["capacity"].ToString(), spec["capacity"u8].IsDefined ? spec["capacity"u8].ToString() : "null", "supported values: \"storage\"");
+        foreach (var capacity in spec["capacity"u8].Members)
+            ResourceValidation.Positive(at["capacity"].Key(capacity), capacity.Value);
+        PodValidation.FormatWhenSet(at["storageClassName"], spec["storageClassName"u8], Format.Dns1123Subdomain);
+        if (!spec["persistentVolumeReclaimPolicy"u8].Utf8.IsEmpty)
+            at["persistentVolumeReclaimPolicy"].OneOf(spec["persistentVolumeReclaimPolicy"u8], ["Delete", "Recycle", "Retain"]);
+        at["volumeMode"].OptionalOneOf(spec["volumeMode"u8], ["Block", "Filesystem"]);
+        var affinity = spec["nodeAffinity"u8];
+        if (affinity.Kind == NodeKind.Object)
+        {
+            if (affinity["required"u8].Kind == NodeKind.Object)
+                SelectorValidation.NodeSelector(at["nodeAffinity"]["required"], affinity["required"u8]);
+            else
+                at["nodeAffinity"]["required"].Required("must specify required node constraints");
+        }
+        VolumeSource(at, spec);
+    }
+
+    internal static void VolumeUpdate(At at, ApiNode volume, ApiNode old)
+    {
+        Volume(at, volume);
+        foreach (var source in old["spec"u8].Members)
+        {
+            if (!IsVolumeSource(source.Name) || SemanticEquality.MemberEqual(volume["spec"u8], old["spec"u8], source.Name, s_volumeSpecType))
+                continue;
+            at["spec"]["persistentvolumesource"].Forbidden("spec.persistentvolumesource is immutable after creation\n"
+                + $"- \t{source.Value}\n+ \t{volume["spec"u8][source.Name]}\n");
+            break;
+        }
+        if (!volume["spec"u8]["volumeMode"u8].Utf8.SequenceEqual(old["spec"u8]["volumeMode"u8].Utf8))
+            at["volumeMode"].Invalid(volume["spec"u8]["volumeMode"u8], "field is immutable");
+    }
+
+    internal static void StorageClass(At at, ApiNode storageClass)
+    {
+        if (storageClass["provisioner"u8].Utf8.IsEmpty)
+            at["provisioner"].Required();
+        else
+            at["provisioner"].Format(Format.LabelKey, storageClass["provisioner"u8].AsString().ToLowerInvariant());
+        at["reclaimPolicy"].OptionalOneOf(storageClass["reclaimPolicy"u8], ["Delete", "Retain"]);
+        if (storageClass["volumeBindingMode"u8].IsNullOrUndefined)
+            at["volumeBindingMode"].Required();
+        else
+            at["volumeBindingMode"].OneOf(storageClass["volumeBindingMode"u8], ["Immediate", "WaitForFirstConsumer"]);
+    }
+
+    internal static void StorageClassUpdate(At at, ApiNode storageClass, ApiNode old)
+    {
+        foreach (string field in (ReadOnlySpan<string>)["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"])
+            at[field].ImmutableMember(storageClass, old, System.Text.Encoding.ASCII.GetBytes(field), s_storageClassType);
+    }
+
+    private static readonly TypeSchema s_claimSpecType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.PersistentVolumeClaimSpec")!;
+    private static readonly TypeSchema s_volumeSpecType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.PersistentVolumeSpec")!;
+    private static readonly TypeSchema s_storageClassType = Schema.BuiltIn.FindType("io.k8s.api.storage.v1.StorageClass")!;
+
+    private static bool IsVolumeSource(ReadOnlySpan<byte> name) =>
+        !(name.SequenceEqual("capacity"u8) || name.SequenceEqual("accessModes"u8) || name.SequenceEqual("claimRef"u8) || name.SequenceEqual("nodeAffinity"u8)
+            || name.SequenceEqual("storageClassName"u8) || name.SequenceEqual("mountOptions"u8) || name.SequenceEqual("volumeMode"u8)
+            || name.SequenceEqual("persistentVolumeReclaimPolicy"u8) || name.SequenceEqual("volumeAttributesClassName"u8));
+
+    private static void VolumeSource(At at, ApiNode spec)
+    {
+        int count = 0;
+        foreach (var member in spec.Members)
+        {
+            if (!IsVolumeSource(member.Name) || member.Value.Kind != NodeKind.Object)
+                continue;
+            string field = System.Text.Encoding.UTF8.GetString(member.Name);
+            if (count++ > 0)
+            {
+                at[field].Forbidden("may not specify more than 1 volume type");
+                continue;
+            }
+            switch (field)
+            {
+                case "hostPath" or "local" or "nfs":
+                    at[field]["path"].RequiredText(member.Value["path"u8]);
+                    Paths.NoBacksteps(at[field]["path"], member.Value["path"u8]);
+                    if (field == "nfs")
+                        at[field]["server"].RequiredText(member.Value["server"u8]);
+                    if (field == "local" && spec["nodeAffinity"u8].Kind != NodeKind.Object)
+                        at["nodeAffinity"].Required("Local volume requires node affinity");
+                    break;
+                case "csi":
+                    DriverName(at["csi"]["driver"], member.Value["driver"u8]);
+                    at["csi"]["volumeHandle"].RequiredText(member.Value["volumeHandle"u8]);
+                    break;
+            }
+        }
+        if (count == 0)
+            at.Required("must specify a volume type");
+    }
 }

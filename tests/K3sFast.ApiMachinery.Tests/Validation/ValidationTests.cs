@@ -52,6 +52,34 @@ public sealed class ValidationTests
     [InlineData("clusterrolebindings.rbac.authorization.k8s.io", """{"metadata":{"name":"system:x"},"roleRef":{"kind":"Role","name":"r"},"subjects":[{"kind":"ServiceAccount","name":"s"}]}""",
         "roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\"",
         "subjects[0].namespace: Required value")]
+    [InlineData("ingresses.networking.k8s.io", """{"metadata":{"name":"a","namespace":"n"},"spec":{"rules":[{"host":"*.example.com","http":{"paths":[{"path":"/","pathType":"Prefix","backend":{"service":{"name":"s","port":{"number":80}}}}]}}]}}""")]
+    [InlineData("ingresses.networking.k8s.io", """{"metadata":{"name":"a","namespace":"n"},"spec":{"rules":[{"host":"1.2.3.4","http":{"paths":[{"path":"x//y","pathType":"Exact","backend":{"service":{"name":"s"}}},{"backend":{}}]}}]}}""",
+        "spec.rules[0].host: Invalid value: \"1.2.3.4\": must be a DNS name, not an IP address",
+        "spec.rules[0].http.paths[0].path: Invalid value: \"x//y\": must be an absolute path",
+        "spec.rules[0].http.paths[0].path: Invalid value: \"x//y\": must not contain '//'",
+        "spec.rules[0].http.paths[0].backend: Required value: port name or number is required",
+        "spec.rules[0].http.paths[1].pathType: Required value: pathType must be specified")]
+    [InlineData("networkpolicies.networking.k8s.io", """{"metadata":{"name":"a","namespace":"n"},"spec":{"podSelector":{},"ingress":[{"from":[{},{"ipBlock":{"cidr":"10.0.0.0/8","except":["11.0.0.0/16"]}}],"ports":[{"port":80,"endPort":79}]}]}}""",
+        "spec.ingress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`",
+        "spec.ingress[0].from[0]: Required value: must specify a peer",
+        "spec.ingress[0].from[1].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`")]
+    [InlineData("horizontalpodautoscalers.autoscaling", """{"metadata":{"name":"a","namespace":"n"},"spec":{"maxReplicas":1,"minReplicas":2,"scaleTargetRef":{"kind":"Deployment","name":"d"}}}""",
+        "spec.maxReplicas: Invalid value: 1: must be greater than or equal to `minReplicas`")]
+    [InlineData("poddisruptionbudgets.policy", """{"metadata":{"name":"a","namespace":"n"},"spec":{"maxUnavailable":"101%","selector":{"matchLabels":{"a":"b"}}}}""",
+        "spec.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%")]
+    [InlineData("persistentvolumeclaims", """{"metadata":{"name":"a","namespace":"n"},"spec":{"accessModes":["RWO"]}}""",
+        "spec.accessModes: Unsupported value: \"RWO\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
+        "spec.resources[storage]: Required value")]
+    [InlineData("persistentvolumes", """{"metadata":{"name":"a"},"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"hostPath":{"path":"/d"},"storageClassName":"x"}}""")]
+    [InlineData("endpointslices.discovery.k8s.io", """{"metadata":{"name":"a","namespace":"n"},"addressType":"IPv4","endpoints":[{"addresses":["127.0.0.1"]},{"addresses":["::1:2"]},{"addresses":[]}],"ports":[{"port":80}]}""",
+        "endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        "endpoints[1].addresses: Invalid value: \"::1:2\": must be an IPv4 address",
+        "endpoints[2].addresses: Required value: must contain at least 1 address")]
+    [InlineData("priorityclasses.scheduling.k8s.io", """{"metadata":{"name":"a"},"value":1000000001}""", "value: Forbidden: maximum allowed value of a user defined priority is 1000000000")]
+    [InlineData("leases.coordination.k8s.io", """{"metadata":{"name":"a","namespace":"n"},"spec":{"leaseDurationSeconds":0}}""", "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0")]
+    [InlineData("storageclasses.storage.k8s.io", """{"metadata":{"name":"a"},"provisioner":"rancher.io/local-path"}""")]
+    [InlineData("cronjobs.batch", """{"metadata":{"name":"a","namespace":"n"},"spec":{"schedule":"* * *","jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}}}""",
+        "spec.schedule: Invalid value: \"* * *\": expected exactly 5 fields, found 3: [* * *]")]
     public void ValidateCreate_Object_SaysWhatUpstreamSays(string resource, string json, params string[] expected) =>
         Assert.Equal(expected, Rules.CreateErrors(resource, json));
 

@@ -1,0 +1,255 @@
+namespace K3sFast.ApiMachinery;
+
+/// <summary>Validation of disruption budgets, autoscalers, leases, classes and certificate requests.</summary>
+internal static class PolicyValidation
+{
+    private const long HighestUserPriority = 1_000_000_000;
+
+    private static readonly string[] s_metricTypes = ["ContainerResource", "External", "Object", "Pods", "Resource"];
+
+    internal static void PodDisruptionBudget(At at, ApiNode budget)
+    {
+        var spec = budget["spec"u8];
+        at = at["spec"];
+        var min = spec["minAvailable"u8];
+        var max = spec["maxUnavailable"u8];
+        if (!min.IsNullOrUndefined && !max.IsNullOrUndefined)
+            at.Invalid(spec, "minAvailable and maxUnavailable cannot be both set");
+        if (!min.IsNullOrUndefined)
+        {
+            WorkloadValidation.CountOrPercent(at["minAvailable"], min);
+            WorkloadValidation.AtMostAll(at["minAvailable"], min);
+        }
+        if (!max.IsNullOrUndefined)
+        {
+            WorkloadValidation.CountOrPercent(at["maxUnavailable"], max);
+            WorkloadValidation.AtMostAll(at["maxUnavailable"], max);
+        }
+        SelectorValidation.LabelSelector(at["selector"], spec["selector"u8]);
+        at["unhealthyPodEvictionPolicy"].OptionalOneOf(spec["unhealthyPodEvictionPolicy"u8], ["AlwaysAllow", "IfHealthyBudget"]);
+    }
+
+    internal static void PodDisruptionBudgetUpdate(At at, ApiNode budget, ApiNode old) => PodDisruptionBudget(at, budget);
+
+    internal static void PodDisruptionBudgetStatus(At at, ApiNode budget, ApiNode old)
+    {
+        foreach (string field in (ReadOnlySpan<string>)["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"])
+            at["status"][field].NonNegative(budget["status"u8][System.Text.Encoding.ASCII.GetBytes(field)]);
+    }
+
+    internal static void HorizontalPodAutoscaler(At at, ApiNode autoscaler)
+    {
+        var spec = autoscaler["spec"u8];
+        at = at["spec"];
+        bool hasMin = spec["minReplicas"u8].TryGetInt64(out long min);
+        long max = spec["maxReplicas"u8].AsInt64();
+        if (hasMin && min < 1)
+            at["minReplicas"].Invalid(min, "must be greater than or equal to 1");
+        if (max == 0)
+            at["maxReplicas"].Required("must be set and greater than 0");
+        else if (max < 0)
+            at["maxReplicas"].Invalid(max, "must be greater than or equal to 1");
+        if (hasMin && max < min)
+            at["maxReplicas"].Invalid(max, "must be greater than or equal to `minReplicas`");
+        NetworkingValidation.RequiredSegment(at["scaleTargetRef"]["kind"], spec["scaleTargetRef"u8]["kind"u8]);
+        NetworkingValidation.RequiredSegment(at["scaleTargetRef"]["name"], spec["scaleTargetRef"u8]["name"u8]);
+        int i = 0;
+        foreach (var metric in spec["metrics"u8].Elements)
+            Metric(at["metrics"][i++], metric);
+        ScalingRules(at["behavior"]["scaleUp"], spec["behavior"u8]["scaleUp"u8]);
+        ScalingRules(at["behavior"]["scaleDown"], spec["behavior"u8]["scaleDown"u8]);
+    }
+
+    internal static void HorizontalPodAutoscalerUpdate(At at, ApiNode autoscaler, ApiNode old) => HorizontalPodAutoscaler(at, autoscaler);
+
+    internal static void Lease(At at, ApiNode lease)
+    {
+        var spec = lease["spec"u8];
+        if (spec["leaseDurationSeconds"u8].TryGetInt64(out long seconds) && seconds <= 0)
+            at["spec"]["leaseDurationSeconds"].Invalid(seconds, "must be greater than 0");
+        at["spec"]["leaseTransitions"].NonNegative(spec["leaseTransitions"u8]);
+        if (!spec["preferredHolder"u8].Utf8.IsEmpty && spec["strategy"u8].Utf8.IsEmpty)
+            at["spec"]["preferredHolder"].Forbidden("may only be specified if `strategy` is defined");
+    }
+
+    internal static void LeaseUpdate(At at, ApiNode lease, ApiNode old) => Lease(at, lease);
+
+    internal static void PriorityClass(At at, ApiNode priorityClass)
+    {
+        var name = priorityClass["metadata"u8]["name"u8];
+        long value = priorityClass["value"u8].AsInt64();
+        if (name.Utf8.StartsWith("system-"u8))
+        {
+            if (SystemClassProblem(name.AsString(), value, priorityClass["globalDefault"u8].AsBool()) is { } problem)
+                at["metadata"]["name"].Forbidden($"priority class names with 'system-' prefix are reserved for system use only. error: {problem}");
+        }
+        else if (value > HighestUserPriority)
+        {
+            at["value"].Forbidden($"maximum allowed value of a user defined priority is {HighestUserPriority}");
+        }
+        at["preemptionPolicy"].OptionalOneOf(priorityClass["preemptionPolicy"u8], ["PreemptLowerPriority", "Never"]);
+    }
+
+    internal static void PriorityClassUpdate(At at, ApiNode priorityClass, ApiNode old)
+    {
+        if (priorityClass["value"u8].AsInt64() != old["value"u8].AsInt64())
+            at["value"].Forbidden("may not be changed in an update.");
+        if (!priorityClass["preemptionPolicy"u8].Utf8.SequenceEqual(old["preemptionPolicy"u8].Utf8))
+            at["preemptionPolicy"].Invalid(priorityClass["preemptionPolicy"u8], "field is immutable");
+    }
+
+    internal static void RuntimeClass(At at, ApiNode runtimeClass)
+    {
+        if (runtimeClass["handler"u8].Utf8.IsEmpty)
+            at["handler"].Required();
+        else
+            at["handler"].Format(Format.Dns1123Label, runtimeClass["handler"u8]);
+        foreach (var overhead in runtimeClass["overhead"u8]["podFixed"u8].Members)
+            ResourceValidation.QuantityValue(at["overhead"]["podFixed"].Key(overhead), overhead.Name, overhead.Value);
+        ObjectMetaValidation.Labels(at["scheduling"]["nodeSelector"], runtimeClass["scheduling"u8]["nodeSelector"u8]);
+        SchedulingValidation.Tolerations(at["scheduling"]["tolerations"], runtimeClass["scheduling"u8]["tolerations"u8]);
+    }
+
+    internal static void RuntimeClassUpdate(At at, ApiNode runtimeClass, ApiNode old)
+    {
+        if (!runtimeClass["handler"u8].Utf8.SequenceEqual(old["handler"u8].Utf8))
+            at["handler"].Invalid(runtimeClass["handler"u8], "field is immutable");
+    }
+
+    internal static void CertificateSigningRequest(At at, ApiNode request)
+    {
+        var spec = request["spec"u8];
+        at = at["spec"];
+        byte[]? pem = TryDecode(spec["request"u8].AsString());
+        if (pem is null || !IsCertificateRequest(pem))
+            at["request"].Invalid(spec["request"u8], "PEM block type must be CERTIFICATE REQUEST");
+        if (spec["usages"u8].Count == 0)
+            at["usages"].Required();
+        var seen = new HashSet<string>();
+        int i = 0;
+        foreach (var usage in spec["usages"u8].Elements)
+        {
+            if (!seen.Add(usage.AsString()))
+                at["usages"][i].Duplicate(usage);
+            i++;
+        }
+        NetworkingValidation.DomainPrefixedPath(at["signerName"], spec["signerName"u8]);
+        if (spec["signerName"u8].Equals("kubernetes.io/legacy-unknown"u8))
+            at["signerName"].Invalid(spec["signerName"u8], "the legacy signerName is not allowed via this API version");
+        if (spec["expirationSeconds"u8].TryGetInt64(out long seconds) && seconds < 600)
+            at["expirationSeconds"].Invalid(seconds, "may not specify a duration less than 600 seconds (10 minutes)");
+    }
+
+    private static byte[]? TryDecode(string base64)
+    {
+        var buffer = new byte[base64.Length];
+        return Convert.TryFromBase64String(base64, buffer, out int written) ? buffer[..written] : null;
+    }
+
+    private static bool IsCertificateRequest(byte[] pem) => pem.AsSpan().IndexOf("-----BEGIN CERTIFICATE REQUEST-----"u8) >= 0 || pem.AsSpan().IndexOf("-----BEGIN NEW CERTIFICATE REQUEST-----"u8) >= 0;
+
+    private static string? SystemClassProblem(string name, long value, bool isGlobalDefault)
+    {
+        long? known = name switch { "system-node-critical" => 2_000_001_000, "system-cluster-critical" => 2_000_000_000, _ => null };
+        if (known is null)
+            return $"{name} is not a known system priority class";
+        if (value != known)
+            return $"value of {name} PriorityClass must be {known}";
+        return isGlobalDefault ? $"globalDefault of {name} PriorityClass must be false" : null;
+    }
+
+    private static void Metric(At at, ApiNode metric)
+    {
+        string type = metric["type"u8].AsString();
+        if (type.Length == 0)
+            at["type"].Required("must specify a metric source type");
+        at["type"].OneOf(metric["type"u8], s_metricTypes);
+        string expected = type.Length == 0 ? "" : char.ToLowerInvariant(type[0]) + type[1..];
+        foreach (string field in (ReadOnlySpan<string>)["object", "external", "pods", "resource", "containerResource"])
+        {
+            var source = metric[System.Text.Encoding.ASCII.GetBytes(field)];
+            if (source.Kind != NodeKind.Object)
+            {
+                if (field == expected)
+                    at[field].Required("must populate information for the given metric source");
+                continue;
+            }
+            if (field != expected)
+            {
+                at[field].Forbidden("must populate the given metric source only");
+                continue;
+            }
+            if (field is "resource" or "containerResource")
+            {
+                at[field]["name"].RequiredText(source["name"u8], "must specify a resource name");
+                UtilizationTarget(at[field]["target"], source["target"u8]);
+                if (field == "containerResource")
+                    at[field]["container"].RequiredText(source["container"u8], "must specify a container");
+            }
+            else
+            {
+                NetworkingValidation.RequiredSegment(at[field]["metric"]["name"], source["metric"u8]["name"u8]);
+                Target(at[field]["target"], source["target"u8]);
+            }
+        }
+    }
+
+    private static void UtilizationTarget(At at, ApiNode target)
+    {
+        Target(at, target);
+        bool hasUtilization = !target["averageUtilization"u8].IsNullOrUndefined;
+        bool hasValue = !target["averageValue"u8].IsNullOrUndefined;
+        if (!hasUtilization && !hasValue)
+            at["averageUtilization"].Required("must set either a target raw value or a target utilization");
+        else if (hasUtilization && hasValue)
+            at["averageValue"].Forbidden("may not set both a target raw value and a target utilization");
+    }
+
+    private static void Target(At at, ApiNode target)
+    {
+        var type = target["type"u8];
+        if (type.Utf8.IsEmpty)
+            at["type"].Required("must specify a metric target type");
+        if (!type.Equals("Utilization"u8) && !type.Equals("Value"u8) && !type.Equals("AverageValue"u8))
+            at["type"].Invalid(type.AsString(), "must be either Utilization, Value, or AverageValue");
+        MustBePositive(at["value"], target["value"u8]);
+        MustBePositive(at["averageValue"], target["averageValue"u8]);
+        if (target["averageUtilization"u8].TryGetInt64(out long utilization) && utilization < 1)
+            at["averageUtilization"].Invalid(utilization, "must be greater than 0");
+    }
+
+    private static void MustBePositive(At at, ApiNode value)
+    {
+        if (!value.IsNullOrUndefined && Quantity.TryParse(value.Utf8, out var quantity) && quantity.CompareTo(default) <= 0)
+            at.Invalid(value, "must be positive");
+    }
+
+    private static void ScalingRules(At at, ApiNode rules)
+    {
+        if (rules.Kind != NodeKind.Object)
+            return;
+        if (rules["stabilizationWindowSeconds"u8].TryGetInt64(out long window))
+        {
+            if (window < 0)
+                at["stabilizationWindowSeconds"].Invalid(window, "must be greater than or equal to zero");
+            if (window > 3600)
+                at["stabilizationWindowSeconds"].Invalid(window, "must be less than or equal to 3600");
+        }
+        at["selectPolicy"].OptionalOneOf(rules["selectPolicy"u8], ["Disabled", "Max", "Min"]);
+        if (rules["policies"u8].Count == 0)
+            at["policies"].Required("must specify at least one Policy");
+        int i = 0;
+        foreach (var policy in rules["policies"u8].Elements)
+        {
+            var place = at["policies"][i++];
+            place["type"].OneOf(policy["type"u8], ["Percent", "Pods"]);
+            if (policy["value"u8].AsInt64() <= 0)
+                place["value"].Invalid(policy["value"u8].AsInt64(), "must be greater than zero");
+            long period = policy["periodSeconds"u8].AsInt64();
+            if (period <= 0)
+                place["periodSeconds"].Invalid(period, "must be greater than zero");
+            if (period > 1800)
+                place["periodSeconds"].Invalid(period, "must be less than or equal to 1800");
+        }
+    }
+}
