@@ -5,15 +5,17 @@ using BenchmarkDotNet.Exporters.Json;
 using BenchmarkDotNet.Jobs;
 using BenchmarkDotNet.Loggers;
 using BenchmarkDotNet.Running;
+using BenchmarkDotNet.Toolchains.InProcess.Emit;
 
 // Usage: dotnet run -c Release -- --filter '*PodCodec*' [--short]
+// --short: few iterations in this very process, for a first look; without it each class is built and run apart (start it inside the repository).
 // Every class of this assembly runs with this one configuration: workstation, non-concurrent collector, allocated bytes shown, JSON results.
 internal static class Program
 {
     private static int Main(string[] arguments)
     {
         var isShort = arguments.Contains("--short");
-        var job = (isShort ? Job.ShortRun : Job.Default).WithGcServer(false).WithGcConcurrent(false);
+        var job = (isShort ? Job.ShortRun.WithToolchain(new InProcessEmitToolchain(new())) : Job.Default).WithGcServer(false).WithGcConcurrent(false);
         var config = ManualConfig.CreateEmpty()
             .AddJob(job)
             .AddLogger(ConsoleLogger.Default)

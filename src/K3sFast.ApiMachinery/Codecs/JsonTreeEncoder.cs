@@ -28,6 +28,9 @@ internal static class JsonTreeEncoder
         for (var i = 0; i < fields.Length; i++)
         {
             var field = fields[i];
+            // Most fields of most objects are absent: leave them with one test.
+            if (slots[i] == 0 && field.IsLeftOutWhenAbsent)
+                continue;
             var value = slots[i] == 0 ? default : new ApiNode(node.Document, slots[i]);
             if (IsLeftOut(field, value))
                 continue;
@@ -91,7 +94,7 @@ internal static class JsonTreeEncoder
     private static bool IsLeftOut(FieldSchema field, ApiNode value)
     {
         if (value.IsNullOrUndefined)
-            return field.OmitZero || (field.OmitEmpty && (field.Pointer || !field.IsStruct));
+            return field.IsLeftOutWhenAbsent;
         if (!field.OmitEmpty || field.Pointer)
             return false;
         if (field.Cardinality != FieldCardinality.One || field.Kind == FieldKind.StringList)

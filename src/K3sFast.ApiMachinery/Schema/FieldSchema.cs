@@ -160,7 +160,16 @@ public sealed class FieldSchema
     public string? Format { get; init; }
 
     /// <summary>The place of the field in <see cref="TypeSchema.Fields"/>, which is the order in JSON output.</summary>
-    public int Ordinal { get; internal set; } = -1;
+    public int Ordinal { get; private set; } = -1;
+
+    /// <summary>True when an absent field is not written; false when its zero value is. Known once the field stands in its type's layout.</summary>
+    internal bool IsLeftOutWhenAbsent { get; private set; }
+
+    internal void Place(int ordinal)
+    {
+        Ordinal = ordinal;
+        IsLeftOutWhenAbsent = OmitZero || (OmitEmpty && (Pointer || !IsStruct));
+    }
 
     /// <summary>"name": as it stands before the value in JSON.</summary>
     internal ReadOnlySpan<byte> MemberPrefix => _memberPrefix;

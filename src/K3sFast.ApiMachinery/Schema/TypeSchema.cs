@@ -144,7 +144,7 @@ public sealed class TypeSchema
                 }
             }
             for (var i = 0; i < fields.Count; i++)
-                fields[i].Ordinal = i;
+                fields[i].Place(i);
             return [.. fields];
         }
     }
