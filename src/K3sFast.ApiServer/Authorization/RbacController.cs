@@ -1,0 +1,270 @@
+using K3sFast.ApiMachinery;
+using K3sFast.WatchCache;
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>
+/// Keeps <see cref="RbacPolicy"/> equal to the stored roles and bindings, writes the bootstrap ones at start, and fills aggregated cluster roles
+/// with the rules of those that their selectors pick.
+/// </summary>
+internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy, WriteFlow writes, ILogger logger)
+{
+    private const string Group = "rbac.authorization.k8s.io";
+    private const int BatchEvents = 64;
+
+    private readonly ResourceStorage _clusterRoles = catalog.Storage(Group, "clusterroles");
+    private readonly ResourceStorage _roles = catalog.Storage(Group, "roles");
+    private readonly ResourceStorage _clusterBindings = catalog.Storage(Group, "clusterrolebindings");
+    private readonly ResourceStorage _bindings = catalog.Storage(Group, "rolebindings");
+
+    /// <summary>Reads everything that is stored, writes what is missing, and returns; then <see cref="Follow"/> keeps up.</summary>
+    internal async Task StartAsync(CancellationToken cancel)
+    {
+        LoadAll();
+        var written = 0;
+        foreach (var entry in BootstrapPolicy.Load())
+            written += await ReconcileAsync(entry, cancel).ConfigureAwait(false) ? 1 : 0;
+        if (written > 0)
+            Log.RbacReconciled(logger, written);
+        LoadAll();
+        await AggregateAsync(cancel).ConfigureAwait(false);
+        LoadAll();
+    }
+
+    /// <summary>Applies changes as they are committed, until cancelled.</summary>
+    internal Task[] Follow(CancellationToken cancel) =>
+    [
+        FollowAsync(_clusterRoles, cancel), FollowAsync(_roles, cancel), FollowAsync(_clusterBindings, cancel), FollowAsync(_bindings, cancel),
+    ];
+
+    private void LoadAll()
+    {
+        foreach (var storage in (ReadOnlySpan<ResourceStorage>)[_clusterRoles, _roles, _clusterBindings, _bindings])
+        {
+            foreach (var stored in storage.All(null))
+                Apply(storage, stored, isGone: false);
+        }
+    }
+
+    private void Apply(ResourceStorage storage, StoredObject stored, bool isGone)
+    {
+        string ns = stored.Namespace(), name = stored.Name();
+        using var document = isGone ? null : storage.Decode(stored);
+        var obj = document?.Root;
+        if (ReferenceEquals(storage, _clusterRoles)) policy.SetClusterRole(name, obj);
+        else if (ReferenceEquals(storage, _roles)) policy.SetRole(ns, name, obj);
+        else policy.SetBinding(ReferenceEquals(storage, _clusterBindings) ? "" : ns, name, obj);
+    }
+
+    private async Task FollowAsync(ResourceStorage storage, CancellationToken cancel)
+    {
+        var events = new WatchEvent[BatchEvents];
+        while (!cancel.IsCancellationRequested)
+        {
+            try
+            {
+                await FollowOnceAsync(storage, events, cancel).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception error)
+            {
+                // Authorization must not stay behind for ever: read everything again.
+                Log.BackgroundFailed(logger, $"following {storage.Info.GroupResource}", error.Message);
+                await Task.Delay(TimeSpan.FromSeconds(1), CancellationToken.None).ConfigureAwait(false);
+            }
+        }
+    }
+
+    private async Task FollowOnceAsync(ResourceStorage storage, WatchEvent[] events, CancellationToken cancel)
+    {
+        using var cursor = Open(storage);
+        while (true)
+        {
+            var count = cursor.Read(events);
+            if (count < 0)
+                return;
+            for (var i = 0; i < count; i++)
+                Apply(storage, events[i].Object, events[i].Type == WatchEventType.Deleted);
+            if (count > 0 && ReferenceEquals(storage, _clusterRoles))
+                await AggregateAsync(cancel).ConfigureAwait(false);
+            else if (count == 0)
+                await cursor.WaitAsync(cancel).ConfigureAwait(false);
+        }
+    }
+
+    private WatchCursor Open(ResourceStorage storage)
+    {
+        using var snapshot = storage.Cache.List();
+        foreach (var stored in snapshot)
+            Apply(storage, stored, isGone: false);
+        return storage.Cache.OpenCursor(snapshot.Revision);
+    }
+
+    private async ValueTask<bool> ReconcileAsync(BootstrapPolicy.Entry entry, CancellationToken cancel)
+    {
+        var storage = entry.Kind switch
+        {
+            "ClusterRole" => _clusterRoles,
+            "Role" => _roles,
+            "ClusterRoleBinding" => _clusterBindings,
+            _ => _bindings,
+        };
+        using var wanted = new ApiObject();
+        BootstrapPolicy.Write(entry, wanted.Root);
+        var context = new WriteContext(UserInfo.ApiServer, entry.Namespace, entry.Name, false, cancel);
+        using (var stored = storage.Get(entry.Namespace, entry.Name))
+        {
+            if (stored is not null)
+                return await RepairAsync(storage, stored, wanted.Root, context).ConfigureAwait(false);
+        }
+        using var answer = await writes.CreateAsync(storage, wanted, context).ConfigureAwait(false);
+        return true;
+    }
+
+    // What an administrator added stays; what is missing comes back, unless autoupdate was switched off.
+    private async ValueTask<bool> RepairAsync(ResourceStorage storage, StoredObject stored, ApiNode wanted, WriteContext context)
+    {
+        using var current = storage.Decode(stored);
+        if (current.Root["metadata"u8]["annotations"u8]["rbac.authorization.kubernetes.io/autoupdate"u8].Equals("false"u8))
+            return false;
+        if (!Repair(current.Root, wanted))
+            return false;
+        using var answer = await writes.UpdateAsync(storage, "", context, old =>
+        {
+            var repaired = old.Clone();
+            Repair(repaired.Root, wanted);
+            return repaired;
+        }).ConfigureAwait(false);
+        return true;
+    }
+
+    private static bool Repair(ApiNode obj, ApiNode wanted)
+    {
+        var isChanged = false;
+        foreach (var part in (ReadOnlySpan<string>)["labels", "annotations"])
+        {
+            var name = System.Text.Encoding.UTF8.GetBytes(part);
+            foreach (var member in wanted["metadata"u8][name].Members)
+            {
+                if (obj["metadata"u8][name][member.Name].IsDefined)
+                    continue;
+                obj.GetOrAddObject("metadata"u8).GetOrAddObject(name).Set(member.Name, member.Value);
+                isChanged = true;
+            }
+        }
+        // Aggregated roles get their rules from others.
+        if (!wanted["aggregationRule"u8].IsDefined && wanted["rules"u8].Count > 0)
+        {
+            var owned = RbacPolicy.Rules(obj);
+            foreach (var rule in wanted["rules"u8].Elements)
+            {
+                if (PolicyRule.Covers(owned, PolicyRule.Read(rule)))
+                    continue;
+                obj.GetOrAddArray("rules"u8).Append(rule);
+                isChanged = true;
+            }
+        }
+        foreach (var subject in wanted["subjects"u8].Elements)
+        {
+            var isPresent = false;
+            foreach (var existing in obj["subjects"u8].Elements)
+                isPresent |= existing.DeepEquals(subject);
+            if (isPresent)
+                continue;
+            obj.GetOrAddArray("subjects"u8).Append(subject);
+            isChanged = true;
+        }
+        return isChanged;
+    }
+
+    private async ValueTask AggregateAsync(CancellationToken cancel)
+    {
+        // Roles may aggregate aggregated roles (admin takes edit's, edit takes view's): repeat until nothing changes.
+        const int MaxDepth = 8;
+        for (var round = 0; round < MaxDepth; round++)
+        {
+            var isChanged = false;
+            foreach (var name in AggregatedRoles())
+                isChanged |= await AggregateAsync(name, cancel).ConfigureAwait(false);
+            if (!isChanged)
+                return;
+        }
+    }
+
+    private List<string> AggregatedRoles()
+    {
+        var names = new List<string>();
+        foreach (var stored in _clusterRoles.All(null))
+        {
+            using var document = _clusterRoles.Decode(stored);
+            if (document.Root["aggregationRule"u8]["clusterRoleSelectors"u8].Count > 0)
+                names.Add(stored.Name());
+        }
+        return names;
+    }
+
+    private async ValueTask<bool> AggregateAsync(string name, CancellationToken cancel)
+    {
+        using (var stored = _clusterRoles.Get("", name))
+        {
+            if (stored is null)
+                return false;
+            using var current = _clusterRoles.Decode(stored);
+            using var wanted = current.Clone();
+            Collect(wanted.Root, name);
+            if (wanted.Root["rules"u8].DeepEquals(current.Root["rules"u8]) || wanted.Root["rules"u8].Count == 0 && current.Root["rules"u8].Count == 0)
+                return false;
+        }
+        try
+        {
+            using var answer = await writes.UpdateAsync(_clusterRoles, "", new WriteContext(UserInfo.ApiServer, "", name, false, cancel), old =>
+            {
+                var changed = old.Clone();
+                Collect(changed.Root, name);
+                return changed;
+            }).ConfigureAwait(false);
+            return true;
+        }
+        catch (ApiStatusException refused) when (refused.Status.Code is 404 or 409)
+        {
+            return false;
+        }
+    }
+
+    private void Collect(ApiNode role, string ownName)
+    {
+        var rules = role.Document.NewArray();
+        var selectors = role["aggregationRule"u8]["clusterRoleSelectors"u8];
+        foreach (var stored in _clusterRoles.All(null))
+        {
+            if (stored.Name() == ownName)
+                continue;
+            using var candidate = _clusterRoles.Decode(stored);
+            if (!IsSelected(selectors, candidate.Root["metadata"u8]["labels"u8]))
+                continue;
+            foreach (var rule in candidate.Root["rules"u8].Elements)
+            {
+                var isKnown = false;
+                foreach (var known in rules.Elements)
+                    isKnown |= known.DeepEquals(rule);
+                if (!isKnown)
+                    rules.Append(rule);
+            }
+        }
+        role.Set("rules"u8, rules);
+    }
+
+    private static bool IsSelected(ApiNode selectors, ApiNode labels)
+    {
+        foreach (var selector in selectors.Elements)
+        {
+            if (LabelMatching.Matches(selector, labels))
+                return true;
+        }
+        return false;
+    }
+}

@@ -1,0 +1,194 @@
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using K3sFast.ApiMachinery;
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>
+/// What the API server itself keeps in the cluster: the system namespaces, the priority classes, the kubernetes Service with its endpoints, and the
+/// ConfigMap by which other servers learn whom to trust.
+/// </summary>
+internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, ApiServerOptions options, ILogger logger)
+{
+    // Upstream rechecks its namespaces once a minute and its endpoints every ten seconds; nothing else writes ours, so once a minute does for all.
+    private static readonly TimeSpan s_period = TimeSpan.FromMinutes(1);
+
+    /// <summary>Namespaces and priority classes: before anything else is written.</summary>
+    internal async Task StartAsync(CancellationToken cancel)
+    {
+        await EnsureNamespacesAsync(cancel).ConfigureAwait(false);
+        await EnsurePriorityClassAsync("system-node-critical", 2000001000,
+            "Used for system critical pods that must not be moved from their current node.", cancel).ConfigureAwait(false);
+        await EnsurePriorityClassAsync("system-cluster-critical", 2000000000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.", cancel).ConfigureAwait(false);
+        await EnsureTrustAsync(cancel).ConfigureAwait(false);
+    }
+
+    /// <summary>The kubernetes Service and its endpoints, once requests are served at <paramref name="port"/>; then keeps everything there.</summary>
+    internal async Task PublishAsync(int port, CancellationToken cancel)
+    {
+        await EnsureServiceAsync(port, cancel).ConfigureAwait(false);
+        await EnsureEndpointsAsync(port, cancel).ConfigureAwait(false);
+    }
+
+    internal async Task FollowAsync(int port, CancellationToken cancel)
+    {
+        while (!cancel.IsCancellationRequested)
+        {
+            try
+            {
+                await Task.Delay(s_period, options.Clock, cancel).ConfigureAwait(false);
+                await EnsureNamespacesAsync(cancel).ConfigureAwait(false);
+                await PublishAsync(port, cancel).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception error)
+            {
+                Log.BackgroundFailed(logger, "keeping the system's objects", error.Message);
+            }
+        }
+    }
+
+    private async Task EnsureNamespacesAsync(CancellationToken cancel)
+    {
+        foreach (var name in new[] { "kube-system", "kube-public", "default", "kube-node-lease" })
+        {
+            await EnsureAsync(catalog.Storage("", "namespaces"), "", name, obj =>
+                obj["metadata"u8].GetOrAddObject("labels"u8).Set("kubernetes.io/metadata.name"u8, name), null, cancel).ConfigureAwait(false);
+        }
+    }
+
+    private Task EnsurePriorityClassAsync(string name, long value, string description, CancellationToken cancel) =>
+        EnsureAsync(catalog.Storage("scheduling.k8s.io", "priorityclasses"), "", name, obj =>
+        {
+            obj.Set("value"u8, value);
+            obj.Set("description"u8, description);
+        }, null, cancel);
+
+    private Task EnsureTrustAsync(CancellationToken cancel)
+    {
+        var clientCa = Pem(options.ClientAuthorities);
+        var proxyCa = Pem(options.RequestHeaderAuthorities);
+        void Write(ApiNode obj)
+        {
+            var data = obj.GetOrAddObject("data"u8);
+            data.Set("client-ca-file"u8, clientCa);
+            if (proxyCa.Length == 0)
+                return;
+            data.Set("requestheader-client-ca-file"u8, proxyCa);
+            data.Set("requestheader-allowed-names"u8, "[\"system:auth-proxy\"]"u8);
+            data.Set("requestheader-extra-headers-prefix"u8, "[\"X-Remote-Extra-\"]"u8);
+            data.Set("requestheader-group-headers"u8, "[\"X-Remote-Group\"]"u8);
+            data.Set("requestheader-uid-headers"u8, "[\"X-Remote-Uid\"]"u8);
+            data.Set("requestheader-username-headers"u8, "[\"X-Remote-User\"]"u8);
+        }
+        return EnsureAsync(catalog.Storage("", "configmaps"), "kube-system", "extension-apiserver-authentication", Write, Write, cancel);
+    }
+
+    private Task EnsureServiceAsync(int port, CancellationToken cancel)
+    {
+        var address = ServiceAllocator.FirstAddress(options.ServiceCidr).ToString();
+        return EnsureAsync(catalog.Storage("", "services"), "default", "kubernetes", obj =>
+        {
+            var labels = obj["metadata"u8].GetOrAddObject("labels"u8);
+            labels.Set("component"u8, "apiserver"u8);
+            labels.Set("provider"u8, "kubernetes"u8);
+            var spec = obj.GetOrAddObject("spec"u8);
+            spec.Set("type"u8, "ClusterIP"u8);
+            spec.Set("clusterIP"u8, address);
+            spec.Set("ipFamilyPolicy"u8, "SingleStack"u8);
+            spec.Set("sessionAffinity"u8, "None"u8);
+            WriteServicePort(spec, port);
+        }, obj => WriteServicePort(obj.GetOrAddObject("spec"u8), port), cancel);
+    }
+
+    private static void WriteServicePort(ApiNode spec, int port)
+    {
+        var ports = spec.GetOrAddArray("ports"u8);
+        ports.Clear();
+        var entry = ports.AppendObject();
+        entry.Set("name"u8, "https"u8);
+        entry.Set("protocol"u8, "TCP"u8);
+        entry.Set("port"u8, 443);
+        entry.Set("targetPort"u8, port);
+    }
+
+    private async Task EnsureEndpointsAsync(int port, CancellationToken cancel)
+    {
+        var address = options.AdvertiseAddress.ToString();
+        void WriteEndpoints(ApiNode obj)
+        {
+            obj["metadata"u8].GetOrAddObject("labels"u8).Set("endpointslice.kubernetes.io/skip-mirror"u8, "true"u8);
+            var subsets = obj.GetOrAddArray("subsets"u8);
+            subsets.Clear();
+            var subset = subsets.AppendObject();
+            subset.GetOrAddArray("addresses"u8).AppendObject().Set("ip"u8, address);
+            var entry = subset.GetOrAddArray("ports"u8).AppendObject();
+            entry.Set("name"u8, "https"u8);
+            entry.Set("port"u8, port);
+            entry.Set("protocol"u8, "TCP"u8);
+        }
+        void WriteSlice(ApiNode obj)
+        {
+            obj["metadata"u8].GetOrAddObject("labels"u8).Set("kubernetes.io/service-name"u8, "kubernetes"u8);
+            obj.Set("addressType"u8, options.AdvertiseAddress.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6 ? "IPv6"u8 : "IPv4"u8);
+            var endpoints = obj.GetOrAddArray("endpoints"u8);
+            endpoints.Clear();
+            var endpoint = endpoints.AppendObject();
+            endpoint.GetOrAddArray("addresses"u8).AppendString(Encoding.UTF8.GetBytes(address));
+            endpoint.GetOrAddObject("conditions"u8).Set("ready"u8, true);
+            var ports = obj.GetOrAddArray("ports"u8);
+            ports.Clear();
+            var entry = ports.AppendObject();
+            entry.Set("name"u8, "https"u8);
+            entry.Set("port"u8, port);
+            entry.Set("protocol"u8, "TCP"u8);
+        }
+        await EnsureAsync(catalog.Storage("", "endpoints"), "default", "kubernetes", WriteEndpoints, WriteEndpoints, cancel).ConfigureAwait(false);
+        await EnsureAsync(catalog.Storage("discovery.k8s.io", "endpointslices"), "default", "kubernetes", WriteSlice, WriteSlice, cancel).ConfigureAwait(false);
+    }
+
+    private async Task EnsureAsync(ResourceStorage storage, string ns, string name, Action<ApiNode> make, Action<ApiNode>? repair, CancellationToken cancel)
+    {
+        var context = new WriteContext(UserInfo.ApiServer, ns, name, false, cancel);
+        using (var stored = storage.Get(ns, name))
+        {
+            if (stored is not null)
+            {
+                if (repair is null)
+                    return;
+                using var answer = await writes.UpdateAsync(storage, "", context, old =>
+                {
+                    var changed = old.Clone();
+                    changed.Root.GetOrAddObject("metadata"u8);
+                    repair(changed.Root);
+                    return changed;
+                }, isPatch: true).ConfigureAwait(false);
+                return;
+            }
+        }
+        using var document = new ApiObject();
+        var root = document.Root;
+        root.Set("kind"u8, storage.Info.KindUtf8);
+        root.Set("apiVersion"u8, storage.Info.ApiVersionUtf8);
+        var metadata = root.GetOrAddObject("metadata"u8);
+        metadata.Set("name"u8, name);
+        if (ns.Length > 0)
+            metadata.Set("namespace"u8, ns);
+        make(root);
+        Defaulting.Apply(root, storage.Info);
+        using var created = await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
+    }
+
+    private static string Pem(X509Certificate2Collection certificates)
+    {
+        var text = new StringBuilder();
+        foreach (var certificate in certificates)
+            text.Append(certificate.ExportCertificatePem()).Append('\n');
+        return text.ToString();
+    }
+}

@@ -1,0 +1,164 @@
+using System.Security.Cryptography.X509Certificates;
+using K3sFast.ApiMachinery;
+using K3sFast.Client;
+using K3sFast.Datastore;
+using K3sFast.WatchCache;
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>
+/// The Kubernetes API over one datastore: the request pipeline, the caches that it reads from, and the objects that it keeps itself. The datastore
+/// stays the caller's.
+/// </summary>
+/// <remarks>Start once, stop once. <see cref="InProcess"/> works from <see cref="StartAsync"/> on.</remarks>
+public sealed class ApiServer : IAsyncDisposable
+{
+    private readonly ApiServerOptions _options;
+    private readonly ILogger _logger;
+    private readonly Cacher _cacher;
+    private readonly ResourceCatalog _catalog;
+    private readonly ServiceAllocator _services;
+    private readonly WriteFlow _writes;
+    private readonly RbacController _rbac;
+    private readonly SystemObjects _system;
+    private readonly Authorizer _authorizer;
+    private readonly KubeletConnector _kubelets;
+    private readonly KestrelHost _host;
+    private readonly RequestPipeline _pipeline;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly List<Task> _loops = [];
+    private bool _isReady;
+
+    /// <summary>Puts the server together; nothing is read or listened to yet.</summary>
+    /// <exception cref="ApiServerStartException">A certificate cannot be used.</exception>
+    public ApiServer(ApiServerOptions options, IDatastore store, ILoggerFactory loggers)
+    {
+        _options = options;
+        _logger = loggers.CreateLogger("K3sFast.ApiServer");
+        _cacher = new Cacher(store, new CacherOptions { TimeProvider = options.Clock, LoggerFactory = loggers, Transformer = ReadForeignValue });
+        _catalog = new ResourceCatalog(Schema.BuiltIn, _cacher);
+
+        var policy = new RbacPolicy();
+        _authorizer = new Authorizer(policy, new NodeAuthorizer(_catalog.Storage("", "pods"), _catalog.Storage("", "persistentvolumeclaims")));
+        _services = new ServiceAllocator(options.ServiceCidr, options.NodePortRange);
+        _writes = new WriteFlow(MakeAdmission(policy), options.Clock);
+        _writes.AddHook(_catalog.Storage("", "services"), _services);
+        _rbac = new RbacController(_catalog, policy, _writes, _logger);
+        _system = new SystemObjects(_catalog, _writes, options, _logger);
+        _kubelets = new KubeletConnector(_catalog.Storage("", "nodes"), options);
+        var tokens = new ServiceAccountTokens(options.Issuer, options.ServiceAccountAudiences ?? [options.Issuer, "k3s"], options.ServiceAccountKeys);
+        _pipeline = MakePipeline(policy, tokens);
+        _host = new KestrelHost(options, loggers);
+    }
+
+    /// <summary>The port that is listened on, once started.</summary>
+    public int Port => _host.Port;
+
+    /// <summary>True when everything that a cluster is born with is there and requests are served.</summary>
+    public bool IsReady => Volatile.Read(ref _isReady);
+
+    /// <summary>
+    /// Loads the caches, writes what a new cluster needs, and listens. When it returns the server is ready.
+    /// </summary>
+    /// <exception cref="ApiServerStartException">The port is taken, or the address is not ours; the message says what to do.</exception>
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        await _cacher.StartAsync(cancellationToken).ConfigureAwait(false);
+        _services.Load(_catalog.Storage("", "services"), _logger);
+        await _system.StartAsync(cancellationToken).ConfigureAwait(false);
+        await _rbac.StartAsync(cancellationToken).ConfigureAwait(false);
+        _loops.AddRange(_rbac.Follow(_stopping.Token));
+        await _host.StartAsync(new ApiServerApp(_pipeline, _stopping.Token), cancellationToken).ConfigureAwait(false);
+        await _system.PublishAsync(_host.Port, cancellationToken).ConfigureAwait(false);
+        _loops.Add(_system.FollowAsync(_host.Port, _stopping.Token));
+        Volatile.Write(ref _isReady, true);
+        Log.Listening(_logger, $"{_options.BindAddress}:{_host.Port}");
+    }
+
+    /// <summary>Ends watches and streams, waits for requests in flight up to the configured time, then cuts them.</summary>
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        if (_stopping.IsCancellationRequested)
+            return;
+        Volatile.Write(ref _isReady, false);
+        await _stopping.CancelAsync().ConfigureAwait(false);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(_options.ShutdownTimeout);
+        await _host.StopAsync(limit.Token).ConfigureAwait(false);
+        await Task.WhenAll(_loops).ConfigureAwait(false);
+    }
+
+    /// <summary>The API for a component in this process, as that user; authorization and admission apply to it.</summary>
+    public IApiTransport InProcess(UserInfo identity) => new InProcessTransport(identity, _pipeline, _authorizer, _catalog, _stopping.Token);
+
+    /// <summary>Serves new connections with a renewed certificate.</summary>
+    public void UseServingCertificate(X509Certificate2 certificate, X509Certificate2Collection chain) => _host.UseCertificate(certificate, chain);
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync(CancellationToken.None).ConfigureAwait(false);
+        await _host.DisposeAsync().ConfigureAwait(false);
+        _kubelets.Dispose();
+        await _cacher.DisposeAsync().ConfigureAwait(false);
+        _stopping.Dispose();
+    }
+
+    // Values that k3s wrote are protobuf; ours are JSON.
+    private static void ReadForeignValue(string key, ReadOnlySpan<byte> value, System.Buffers.IBufferWriter<byte> json)
+    {
+        using var document = ProtobufCodec.Decode(value, Schema.BuiltIn);
+        document.Root.WriteJson(json);
+    }
+
+    // Upstream's order.
+    private AdmissionChain MakeAdmission(RbacPolicy policy)
+    {
+        Log.AdmissionMissing(_logger, "PodSecurity, ResourceQuota, MutatingAdmissionPolicy, MutatingAdmissionWebhook, ValidatingAdmissionPolicy, ValidatingAdmissionWebhook");
+        return new AdmissionChain(
+            new NamespaceLifecycle(_catalog.Storage("", "namespaces")),
+            new LimitRanger(_catalog.Storage("", "limitranges")),
+            new ServiceAccountAdmission(_catalog.Storage("", "serviceaccounts")),
+            new NodeRestriction(_catalog.Storage("", "pods")),
+            new TaintNodesByCondition(),
+            new PriorityAdmission(_catalog.Storage("scheduling.k8s.io", "priorityclasses")),
+            new DefaultTolerationSeconds(),
+            new StorageObjectInUseProtection(),
+            new RuntimeClassAdmission(_catalog.Storage("node.k8s.io", "runtimeclasses")),
+            new RbacEscalation(policy, _authorizer),
+            new DefaultIngressClass(_catalog.Storage("networking.k8s.io", "ingressclasses")),
+            new DefaultStorageClass(_catalog.Storage("storage.k8s.io", "storageclasses")));
+    }
+
+    private RequestPipeline MakePipeline(RbacPolicy policy, ServiceAccountTokens tokens)
+    {
+        var clock = _options.Clock;
+        var limit = _options.MaxRequestBodyBytes;
+        var authentication = new TokenAuthenticator(tokens, new CachedBoundObjects(_catalog), clock);
+        var metrics = new RequestMetrics(clock)
+        {
+            ObjectCounts = () => _catalog.Storages.Select(static s => (s.Info.GroupResource, s.Cache.Count)),
+        };
+        var health = new HealthChecks();
+        health.Add("ping", static () => null);
+        health.Add("log", static () => null);
+        health.Add("etcd", static () => null);
+        health.Add("poststarthook/rbac/bootstrap-roles", () => IsReady ? null : "not finished", isReadinessOnly: true);
+        health.Add("shutdown", () => _stopping.IsCancellationRequested ? "process is shutting down" : null, isReadinessOnly: true);
+
+        var reader = new ObjectReader(clock);
+        var deletes = new DeleteFlow(_writes, clock);
+        var writer = new ResourceWriter(_writes, deletes, reader, limit);
+        var streams = new StreamRouter(_kubelets, new PodTargets(_catalog.Storage("", "pods")), new ProxyTargets(_catalog, _kubelets), _logger);
+        var subresources = new SubresourceHandlers(
+            _writes, deletes, reader, writer, new PodEviction(_catalog.Storage("policy", "poddisruptionbudgets"), _writes, clock, limit),
+            new TokenRequests(_catalog, tokens, clock, limit), new ScaleHandler(_writes, limit), streams, limit);
+        var reviews = new ReviewHandlers(_catalog, _authorizer, policy, authentication, limit) { Subresources = subresources };
+        var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock), writer, subresources, reviews);
+        var discovery = new DiscoveryDocuments(_catalog, $"{_options.AdvertiseAddress}:{_options.Port}");
+        var paths = new PathRouter(discovery, tokens, metrics, health, _options);
+        var authenticator = new Authenticator(new ClientCertificates(_options.ClientAuthorities, clock), authentication);
+        return new RequestPipeline(authenticator, _authorizer, new Impersonation(_authorizer), resources, paths, metrics, _logger);
+    }
+}

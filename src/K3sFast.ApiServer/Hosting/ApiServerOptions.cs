@@ -1,0 +1,71 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>Everything the API server needs to be told. Certificates and keys are handed over loaded; files are the caller's business.</summary>
+public sealed record ApiServerOptions
+{
+    /// <summary>Where to listen; the unspecified address listens on all.</summary>
+    public IPAddress BindAddress { get; init; } = IPAddress.Any;
+
+    /// <summary>The TLS port; 0 takes a free one (<see cref="ApiServer.Port"/> tells which).</summary>
+    public int Port { get; init; } = 6443;
+
+    /// <summary>The address that clients inside the cluster are sent to: the endpoint of the kubernetes Service.</summary>
+    public IPAddress AdvertiseAddress { get; init; } = IPAddress.Loopback;
+
+    /// <summary>The serving certificate with its private key.</summary>
+    public required X509Certificate2 ServingCertificate { get; init; }
+
+    /// <summary>Intermediates that are sent with the serving certificate.</summary>
+    public X509Certificate2Collection ServingChain { get; init; } = [];
+
+    /// <summary>The CA of our serving certificates: published for pods, and trusted for kubelets.</summary>
+    public required X509Certificate2Collection ServerAuthorities { get; init; }
+
+    /// <summary>The CAs whose client certificates are users.</summary>
+    public required X509Certificate2Collection ClientAuthorities { get; init; }
+
+    /// <summary>The CAs of the aggregation layer's front proxy; published only.</summary>
+    public X509Certificate2Collection RequestHeaderAuthorities { get; init; } = [];
+
+    /// <summary>The certificate by which we are known to kubelets (group system:masters, or bound to system:kubelet-api-admin).</summary>
+    public X509Certificate2? KubeletClientCertificate { get; init; }
+
+    /// <summary>RSA or EC keys of service-account tokens: the first signs, all verify.</summary>
+    public required IReadOnlyList<AsymmetricAlgorithm> ServiceAccountKeys { get; init; }
+
+    /// <summary>The issuer of service-account tokens; null makes it of the cluster domain.</summary>
+    public string? ServiceAccountIssuer { get; init; }
+
+    /// <summary>The audiences that tokens for us may name; null is the issuer and "k3s".</summary>
+    public IReadOnlyList<string>? ServiceAccountAudiences { get; init; }
+
+    /// <summary>The range of Service addresses.</summary>
+    public IPNetwork ServiceCidr { get; init; } = new(new IPAddress([10, 43, 0, 0]), 16);
+
+    /// <summary>First and last node port.</summary>
+    public (int First, int Last) NodePortRange { get; init; } = (30000, 32767);
+
+    /// <summary>The DNS domain of the cluster.</summary>
+    public string ClusterDomain { get; init; } = "cluster.local";
+
+    /// <summary>What /version says, for example v1.36.2+k3sfast1.</summary>
+    public string GitVersion { get; init; } = "v1.36.2+k3sfast1";
+
+    /// <summary>Longest body that is read: upstream's limit.</summary>
+    public int MaxRequestBodyBytes { get; init; } = 3 * 1024 * 1024;
+
+    /// <summary>How long a stopping server waits for requests in flight before it cuts them.</summary>
+    public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>The clock.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    internal string Issuer => ServiceAccountIssuer ?? $"https://kubernetes.default.svc.{ClusterDomain}";
+}
+
+/// <summary>The API server cannot start; the message says what, where, and what to do.</summary>
+public sealed class ApiServerStartException(string message, Exception? inner = null) : Exception(message, inner);

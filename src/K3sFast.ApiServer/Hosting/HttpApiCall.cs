@@ -1,0 +1,121 @@
+using System.Buffers;
+using System.Globalization;
+using System.IO.Pipelines;
+using System.Security.Cryptography.X509Certificates;
+using K3sFast.ApiMachinery;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>A request that came over HTTP, read off Kestrel's features. One object serves all requests of a connection or stream in turn.</summary>
+internal sealed class HttpApiCall : ApiCall
+{
+    private IHttpRequestFeature _request = null!;
+    private IHttpResponseFeature _response = null!;
+    private PipeWriter? _output;
+    private CancellationToken _stopping;
+
+    internal IFeatureCollection Features { get; private set; } = null!;
+
+    internal bool IsUnderstood { get; private set; }
+
+    internal override string? Accept => _request.Headers.Accept;
+
+    internal override string? ContentType => _request.Headers.ContentType;
+
+    internal override bool AcceptsGzip => _request.Headers.AcceptEncoding.ToString().Contains("gzip", StringComparison.OrdinalIgnoreCase);
+
+    internal override bool HasStarted => _response.HasStarted;
+
+    internal override CancellationToken Aborted => Features.GetRequiredFeature<IHttpRequestLifetimeFeature>().RequestAborted;
+
+    internal override PipeWriter Output => _output ??= Features.GetRequiredFeature<IHttpResponseBodyFeature>().Writer;
+
+    internal string? Authorization => _request.Headers.Authorization;
+
+    internal X509Certificate2? ClientCertificate => Features.Get<ITlsConnectionFeature>()?.ClientCertificate;
+
+    internal IHeaderDictionary RequestHeaders => _request.Headers;
+
+    internal string RawTarget => _request.RawTarget;
+
+    internal override CancellationToken Stopping => _stopping;
+
+    internal void Begin(IFeatureCollection features, CancellationToken stopping)
+    {
+        Features = features;
+        _stopping = stopping;
+        _request = features.GetRequiredFeature<IHttpRequestFeature>();
+        _response = features.GetRequiredFeature<IHttpResponseFeature>();
+        _output = null;
+        // Behind a proxy the target may be absolute; only path and query count.
+        var target = _request.RawTarget.AsSpan();
+        if (target.Length > 0 && target[0] != '/' && target.IndexOf("://") is > 0 and var scheme)
+        {
+            var slash = target[(scheme + 3)..].IndexOf('/');
+            target = slash < 0 ? "/" : target[(scheme + 3 + slash)..];
+        }
+        IsUnderstood = TryBegin(_request.Method, target);
+    }
+
+    /// <summary>The answer is 101 and what follows is not HTTP.</summary>
+    internal void NoteUpgraded() => AnsweredStatus = 101;
+
+    internal override string? Header(string name) => _request.Headers.TryGetValue(name, out var value) ? value.ToString() : null;
+
+    internal override void SetHeader(string name, string value) => _response.Headers[name] = value;
+
+    internal override void Start(int statusCode, string contentType, long length)
+    {
+        AnsweredStatus = statusCode;
+        _response.StatusCode = statusCode;
+        var headers = _response.Headers;
+        headers.ContentType = contentType;
+        headers.CacheControl = "no-cache, private";
+        if (length >= 0)
+            headers.ContentLength = length;
+        foreach (var warning in Warnings)
+            headers.Append("Warning", $"299 - \"{EscapeWarning(warning)}\"");
+    }
+
+    internal override async ValueTask<PooledBuffer> ReadBodyAsync(long limitBytes)
+    {
+        if (_request.Headers.ContentLength > limitBytes)
+            throw ApiStatus.RequestEntityTooLarge(limitBytes).ToException();
+        var body = new PooledBuffer((int)Math.Min(_request.Headers.ContentLength ?? 4096, limitBytes) + 1);
+        try
+        {
+            var reader = Features.Get<IRequestBodyPipeFeature>()?.Reader ?? PipeReader.Create(_request.Body);
+            while (true)
+            {
+                var read = await reader.ReadAsync(Aborted).ConfigureAwait(false);
+                if (body.Length + read.Buffer.Length > limitBytes)
+                {
+                    reader.AdvanceTo(read.Buffer.End);
+                    throw ApiStatus.RequestEntityTooLarge(limitBytes).ToException();
+                }
+                foreach (var segment in read.Buffer)
+                    body.Write(segment.Span);
+                reader.AdvanceTo(read.Buffer.End);
+                if (read.IsCompleted)
+                    return body;
+            }
+        }
+        catch
+        {
+            body.Dispose();
+            throw;
+        }
+    }
+
+    private static string EscapeWarning(string text)
+    {
+        var clean = string.Create(text.Length, text, static (span, source) =>
+        {
+            for (var i = 0; i < span.Length; i++)
+                span[i] = char.IsControl(source[i]) || source[i] > '~' ? ' ' : source[i];
+        });
+        return clean.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal);
+    }
+}

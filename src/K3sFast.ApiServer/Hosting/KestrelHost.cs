@@ -1,0 +1,130 @@
+using System.Net;
+using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Abstractions;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>
+/// Kestrel as a bare transport: TLS with HTTP/1.1 and HTTP/2 on one port, client certificates asked for but judged by us, and nothing of the
+/// frameworks above it.
+/// </summary>
+internal sealed class KestrelHost : IAsyncDisposable
+{
+    // Upstream's limit on concurrent streams; watches are streams.
+    private const int MaxStreamsPerConnection = 250;
+
+    // Upstream gives headers 1 MiB; nothing real comes near this.
+    private const int MaxHeaderBytes = 64 * 1024;
+
+    private readonly WebApplication _application;
+    private readonly IServer _server;
+    private readonly ApiServerOptions _options;
+    private SslStreamCertificateContext _certificate;
+
+    internal KestrelHost(ApiServerOptions options, ILoggerFactory loggers)
+    {
+        _options = options;
+        _certificate = ContextOf(options.ServingCertificate, options.ServingChain);
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Services.AddSingleton(loggers);
+        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration();
+        builder.WebHost.ConfigureKestrel(Configure);
+        _application = builder.Build();
+        _server = _application.Services.GetRequiredService<IServer>();
+    }
+
+    internal int Port { get; private set; }
+
+    internal async Task StartAsync(IHttpApplication<HttpApiCall> application, CancellationToken cancel)
+    {
+        try
+        {
+            await _server.StartAsync(application, cancel).ConfigureAwait(false);
+        }
+        catch (IOException error)
+        {
+            throw new ApiServerStartException(
+                $"cannot listen on {_options.BindAddress}:{_options.Port}: {error.InnerException?.Message ?? error.Message}; stop the program that has the port, or choose another with --https-listen-port", error);
+        }
+        var address = _server.Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault() ?? "";
+        Port = int.Parse(address[(address.LastIndexOf(':') + 1)..].TrimEnd('/'), System.Globalization.CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>New connections get this certificate; those that stand keep theirs.</summary>
+    internal void UseCertificate(X509Certificate2 certificate, X509Certificate2Collection chain) => Volatile.Write(ref _certificate, ContextOf(certificate, chain));
+
+    internal Task StopAsync(CancellationToken cancel) => _server.StopAsync(cancel);
+
+    public async ValueTask DisposeAsync() => await _application.DisposeAsync().ConfigureAwait(false);
+
+    private void Configure(KestrelServerOptions kestrel)
+    {
+        kestrel.AddServerHeader = false;
+        kestrel.AllowSynchronousIO = false;
+        // The body limit is ours, per request, with upstream's words.
+        kestrel.Limits.MaxRequestBodySize = null;
+        kestrel.Limits.MaxRequestHeadersTotalSize = MaxHeaderBytes;
+        kestrel.Limits.MaxRequestLineSize = RequestInfo.MaxTargetBytes + 256;
+        kestrel.Limits.MinResponseDataRate = null;
+        kestrel.Limits.Http2.MaxStreamsPerConnection = MaxStreamsPerConnection;
+        // A client that vanished without a word is noticed by unanswered pings.
+        kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(30);
+        kestrel.Limits.Http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(15);
+        kestrel.Listen(new IPEndPoint(_options.BindAddress, _options.Port), listen =>
+        {
+            listen.Protocols = HttpProtocols.Http1AndHttp2;
+            listen.UseHttps(https =>
+            {
+                https.ServerCertificate = _options.ServingCertificate;
+                https.ClientCertificateMode = ClientCertificateMode.AllowCertificate;
+                // Any certificate may be shown; what it is worth is decided per request, with upstream's 401.
+                https.ClientCertificateValidation = static (_, _, _) => true;
+                https.CheckCertificateRevocation = false;
+                https.OnAuthenticate = (_, tls) =>
+                {
+                    tls.ServerCertificateContext = Volatile.Read(ref _certificate);
+                    // A resumed session does not show the client's certificate again; authentication would depend on the session cache.
+                    tls.AllowTlsResume = false;
+                };
+            });
+        });
+    }
+
+    private static SslStreamCertificateContext ContextOf(X509Certificate2 certificate, X509Certificate2Collection chain)
+    {
+        if (!certificate.HasPrivateKey)
+            throw new ApiServerStartException($"the serving certificate {certificate.Subject} has no private key: check the key file beside it");
+        return SslStreamCertificateContext.Create(certificate, chain, offline: true);
+    }
+}
+
+/// <summary>Kestrel's requests into the pipeline, with one context object per connection or stream.</summary>
+internal sealed class ApiServerApp(RequestPipeline pipeline, CancellationToken stopping) : IHttpApplication<HttpApiCall>
+{
+    public HttpApiCall CreateContext(IFeatureCollection contextFeatures)
+    {
+        HttpApiCall call;
+        if (contextFeatures is IHostContextContainer<HttpApiCall> container)
+            call = container.HostContext ??= new HttpApiCall();
+        else
+            call = new HttpApiCall();
+        call.Begin(contextFeatures, stopping);
+        return call;
+    }
+
+    public Task ProcessRequestAsync(HttpApiCall context) => pipeline.HandleAsync(context);
+
+    public void DisposeContext(HttpApiCall context, Exception? exception)
+    {
+    }
+}

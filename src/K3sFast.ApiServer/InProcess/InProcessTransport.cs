@@ -1,0 +1,221 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using K3sFast.ApiMachinery;
+using K3sFast.Client;
+using K3sFast.WatchCache;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>
+/// The road of components in this process: the same pipeline below HTTP, so authorization and admission hold, but lists and watches hand over the
+/// cache's objects, decoded at most once for everybody.
+/// </summary>
+/// <remarks>Any thread.</remarks>
+internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline, Authorizer authorizer, ResourceCatalog catalog, CancellationToken stopping) : IApiTransport
+{
+    private const int BatchEvents = 32;
+
+    public async ValueTask<ApiResponse> SendAsync(ApiRequest request, CancellationToken cancellationToken)
+    {
+        var call = new LocalApiCall(user, request.Method, request.PathAndQuery, request.Body, request.ContentType, cancellationToken);
+        await pipeline.HandleAsync(call).ConfigureAwait(false);
+        return new ApiResponse(call.AnsweredStatus, call.Answer);
+    }
+
+    public async ValueTask<EncodedList> ListAsync(string pathAndQuery, CancellationToken cancellationToken)
+    {
+        var call = Begin(pathAndQuery, cancellationToken);
+        var endpoint = Admit(call, Verb.List);
+        if (!endpoint.IsStorageVersion)
+            return await ListConvertedAsync(pathAndQuery, cancellationToken).ConfigureAwait(false);
+        try
+        {
+            var storage = endpoint.Storage!;
+            var query = ListQuery.Read(call, endpoint, isWatch: false);
+            using var snapshot = await query.OpenSnapshotAsync(storage, storage.PrefixOf(call.Info.Namespace), cancellationToken).ConfigureAwait(false);
+            var page = ObjectReader.Page.Of(snapshot, storage, query);
+            var items = new List<EncodedObject>();
+            var objects = snapshot.From(page.StartKey);
+            while (items.Count < page.Count && objects.MoveNext())
+            {
+                if (query.Filter.Matches(objects.Current))
+                    items.Add(new StoredEncodedObject(objects.Current));
+            }
+            return new EncodedList(page.Revision.ToString(CultureInfo.InvariantCulture), items, page.Continue);
+        }
+        catch (ApiStatusException refused)
+        {
+            throw Refused(refused);
+        }
+    }
+
+    public async IAsyncEnumerable<WatchFrame> WatchAsync(string pathAndQuery, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var call = Begin(pathAndQuery, cancellationToken);
+        var endpoint = Admit(call, Verb.Watch);
+        var (storage, query) = Read(call, endpoint);
+        var prefix = storage.PrefixOf(call.Info.Namespace);
+        var initial = new List<StoredEncodedObject>();
+        using var cursor = Open(storage, query, prefix, endpoint, initial);
+        foreach (var item in initial)
+            yield return new WatchFrame(WatchFrameType.Added, item);
+        initial.Clear();
+        if (query.SendsInitialEvents && query.AllowsBookmarks)
+            yield return new WatchFrame(WatchFrameType.Bookmark, Bookmark(storage.Info, cursor.Revision));
+
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, stopping);
+        if (query.TimeoutSeconds is > 0 and var seconds)
+            ended.CancelAfter(TimeSpan.FromSeconds(seconds));
+        var events = new WatchEvent[BatchEvents];
+        var frames = new List<WatchFrame>(BatchEvents);
+        while (!ended.IsCancellationRequested)
+        {
+            var count = cursor.Read(events);
+            if (count < 0)
+                throw Refused(ApiStatus.Expired($"too old resource version: {cursor.Revision} ({storage.CurrentRevision})").ToException());
+            for (var i = 0; i < count; i++)
+                AddFrame(events[i], query.Filter, endpoint, frames);
+            foreach (var frame in frames)
+                yield return frame;
+            frames.Clear();
+            if (count > 0)
+                continue;
+            try
+            {
+                await cursor.WaitAsync(ended.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                yield break;
+            }
+        }
+        cancellationToken.ThrowIfCancellationRequested();
+    }
+
+    // The cursor, and what there is already when the watch starts from now.
+    private static WatchCursor Open(ResourceStorage storage, ListQuery query, byte[] prefix, ResourceEndpoint endpoint, List<StoredEncodedObject> initial)
+    {
+        if (query.Revision > 0 && !query.SendsInitialEvents)
+            return storage.Cache.OpenCursor(query.Revision, prefix);
+        using var snapshot = storage.Cache.List(prefix);
+        foreach (var item in snapshot)
+        {
+            if (query.Filter.Matches(item))
+                initial.Add(new StoredEncodedObject(item, endpoint));
+        }
+        return storage.Cache.OpenCursor(snapshot.Revision, prefix);
+    }
+
+    private static void AddFrame(in WatchEvent change, ObjectFilter filter, ResourceEndpoint endpoint, List<WatchFrame> frames)
+    {
+        var matches = filter.Matches(change.Object);
+        var matchedBefore = filter.IsEmpty || (change.Previous is { } previous ? filter.Matches(previous) : change.Type == WatchEventType.Deleted && matches);
+        if (!change.TryTranslate(matches, matchedBefore, out var seen))
+            return;
+        var type = seen switch { WatchEventType.Added => WatchFrameType.Added, WatchEventType.Modified => WatchFrameType.Modified, _ => WatchFrameType.Deleted };
+        frames.Add(new WatchFrame(type, new StoredEncodedObject(change.Object, endpoint)));
+    }
+
+    private static JsonEncodedObject Bookmark(ResourceInfo info, long revision) => new(Encoding.UTF8.GetBytes(
+        $"{{\"kind\":\"{info.Kind}\",\"apiVersion\":\"{info.ApiVersion}\",\"metadata\":{{\"resourceVersion\":\"{revision}\",\"annotations\":{{\"k8s.io/initial-events-end\":\"true\"}}}}}}"));
+
+    private static (ResourceStorage Storage, ListQuery Query) Read(LocalApiCall call, ResourceEndpoint endpoint)
+    {
+        try
+        {
+            return (endpoint.Storage!, ListQuery.Read(call, endpoint, isWatch: true));
+        }
+        catch (ApiStatusException refused)
+        {
+            throw Refused(refused);
+        }
+    }
+
+    private async ValueTask<EncodedList> ListConvertedAsync(string pathAndQuery, CancellationToken cancel)
+    {
+        var response = await SendAsync(new ApiRequest("GET", pathAndQuery), cancel).ConfigureAwait(false);
+        if (!response.IsSuccess)
+            throw ApiException.From(response);
+        using var document = JsonDocument.Parse(response.Body);
+        var items = new List<EncodedObject>();
+        foreach (var item in document.RootElement.GetProperty("items").EnumerateArray())
+            items.Add(new JsonEncodedObject(Encoding.UTF8.GetBytes(item.GetRawText())));
+        var metadata = document.RootElement.GetProperty("metadata");
+        return new EncodedList(
+            metadata.GetProperty("resourceVersion").GetString() ?? "", items, metadata.TryGetProperty("continue", out var token) ? token.GetString() : null);
+    }
+
+    private LocalApiCall Begin(string pathAndQuery, CancellationToken cancel)
+    {
+        var call = new LocalApiCall(user, "GET", pathAndQuery, default, null, cancel);
+        return call.IsUnderstood ? call : throw Refused(ApiStatus.BadRequest("the request target is not understandable").ToException());
+    }
+
+    private ResourceEndpoint Admit(LocalApiCall call, Verb verb)
+    {
+        try
+        {
+            if (call.Info.Verb != verb)
+                throw ApiStatus.BadRequest($"{Encoding.UTF8.GetString(call.Info.Path)} is no {verb.Text()} request").ToException();
+            authorizer.Demand(AuthorizationAttributes.Of(call.Info, user));
+            var endpoint = catalog.Find(call.Info);
+            return endpoint?.Storage is null ? throw ApiStatus.NotFoundPath().ToException() : endpoint;
+        }
+        catch (ApiStatusException refused)
+        {
+            throw Refused(refused);
+        }
+    }
+
+    private static ApiException Refused(ApiStatusException refused) => ApiException.From(new ApiResponse(refused.Status.Code, refused.Status.ToJson()));
+}
+
+/// <summary>
+/// A cache's object on its way to a component. It holds a reference until it is decoded (which is soon: informers decode at once), so that the
+/// bytes do not outlive their use; the decoded form is shared with everybody who asks while the cache holds the object.
+/// </summary>
+internal sealed class StoredEncodedObject : EncodedObject
+{
+    private readonly ResourceEndpoint? _endpoint;
+    private StoredObject? _stored;
+    private object? _decoded;
+
+    internal StoredEncodedObject(StoredObject stored, ResourceEndpoint? endpoint = null)
+    {
+        stored.Retain();
+        _stored = stored;
+        _endpoint = endpoint is { IsStorageVersion: false } ? endpoint : null;
+    }
+
+    ~StoredEncodedObject() => _stored?.Release();
+
+    public override T Decode<T>(JsonTypeInfo<T> type)
+    {
+        if (Volatile.Read(ref _decoded) is T decoded)
+            return decoded;
+        var stored = Interlocked.Exchange(ref _stored, null) ?? throw new InvalidOperationException("the object was decoded as another type before");
+        try
+        {
+            decoded = _endpoint is null ? stored.Decode(json => Read(json, type)) : ReadConverted(stored, type);
+        }
+        finally
+        {
+            stored.Release();
+            GC.SuppressFinalize(this);
+        }
+        Volatile.Write(ref _decoded, decoded);
+        return decoded;
+    }
+
+    private T ReadConverted<T>(StoredObject stored, JsonTypeInfo<T> type) where T : class
+    {
+        using var json = new PooledBuffer(stored.Json.Length + 64);
+        ObjectProjector.WriteVersioned(_endpoint!, stored.Json, json);
+        return Read(json.Span, type);
+    }
+
+    private static T Read<T>(ReadOnlySpan<byte> json, JsonTypeInfo<T> type) => JsonSerializer.Deserialize(json, type) ?? throw new JsonException("the object is null");
+}

@@ -1,0 +1,31 @@
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>What the API server has to say. Event ids from 4000.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(4001, LogLevel.Information, "API server listens on https://{Address}")]
+    internal static partial void Listening(ILogger logger, string address);
+
+    [LoggerMessage(4002, LogLevel.Error, "{Method} {Target} failed unexpectedly")]
+    internal static partial void RequestFailed(ILogger logger, Exception error, string method, string target);
+
+    [LoggerMessage(4003, LogLevel.Warning, "admission plugins not served yet: {Plugins}")]
+    internal static partial void AdmissionMissing(ILogger logger, string plugins);
+
+    [LoggerMessage(4004, LogLevel.Information, "{Count} bootstrap roles and bindings written")]
+    internal static partial void RbacReconciled(ILogger logger, int count);
+
+    [LoggerMessage(4005, LogLevel.Warning, "{What} failed, will be tried again: {Reason}")]
+    internal static partial void BackgroundFailed(ILogger logger, string what, string reason);
+
+    [LoggerMessage(4006, LogLevel.Warning, "stored object {Key} cannot be read: {Reason}")]
+    internal static partial void Unreadable(ILogger logger, string key, string reason);
+
+    [LoggerMessage(4007, LogLevel.Warning, "Service {Key} holds {Address} outside the service range or taken twice")]
+    internal static partial void AddressConflict(ILogger logger, string key, string address);
+
+    [LoggerMessage(4008, LogLevel.Debug, "stream to kubelet of {Node} ended: {Reason}")]
+    internal static partial void StreamEnded(ILogger logger, string node, string reason);
+}

@@ -1,0 +1,96 @@
+using System.IO.Pipelines;
+using System.Text;
+using K3sFast.ApiMachinery;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>
+/// One request on its way through the pipeline, whatever brought it: Kestrel (<see cref="HttpApiCall"/>) or a component of this process
+/// (<see cref="LocalApiCall"/>). Reused by its owner; nobody keeps it after the answer.
+/// </summary>
+/// <remarks>One thread at a time.</remarks>
+internal abstract class ApiCall
+{
+    private byte[] _target = [];
+    private List<string>? _warnings;
+
+    internal RequestInfo Info { get; private set; }
+
+    internal string Method { get; private protected set; } = "";
+
+    internal UserInfo User { get; set; } = null!;
+
+    /// <summary>The user that authenticated, when <see cref="User"/> is impersonated.</summary>
+    internal UserInfo? Impersonator { get; set; }
+
+    /// <summary>The resource that the router found; null for paths and unknown resources.</summary>
+    internal ResourceInfo? Served { get; set; }
+
+    /// <summary>The status code that the answer began with; 0 when there was none.</summary>
+    internal int AnsweredStatus { get; private protected set; }
+
+    internal abstract string? Accept { get; }
+
+    internal abstract string? ContentType { get; }
+
+    internal abstract bool AcceptsGzip { get; }
+
+    internal abstract bool HasStarted { get; }
+
+    /// <summary>Ends when the client goes away or the server stops.</summary>
+    internal abstract CancellationToken Aborted { get; }
+
+    /// <summary>Ends when the server begins to stop: long answers finish early then.</summary>
+    internal virtual CancellationToken Stopping => CancellationToken.None;
+
+    /// <summary>Where the body of the answer goes, after <see cref="Start"/>.</summary>
+    internal abstract PipeWriter Output { get; }
+
+    internal IReadOnlyList<string> Warnings => _warnings ?? (IReadOnlyList<string>)[];
+
+    /// <summary>Reads the whole body; more than the limit is refused with 413.</summary>
+    internal abstract ValueTask<PooledBuffer> ReadBodyAsync(long limitBytes);
+
+    /// <summary>Sets a header of the answer; before <see cref="Start"/>.</summary>
+    internal abstract void SetHeader(string name, string value);
+
+    /// <summary>Begins the answer; a length of -1 is not known beforehand.</summary>
+    internal abstract void Start(int statusCode, string contentType, long length);
+
+    internal abstract string? Header(string name);
+
+    internal void AddWarning(string text) => (_warnings ??= []).Add(text);
+
+    /// <summary>Takes a new request. False when the target is not understandable.</summary>
+    private protected bool TryBegin(string method, ReadOnlySpan<char> target)
+    {
+        Method = method;
+        _warnings = null;
+        User = null!;
+        Impersonator = null;
+        Served = null;
+        AnsweredStatus = 0;
+        var length = Encoding.UTF8.GetByteCount(target);
+        if (length > RequestInfo.MaxTargetBytes)
+            return false;
+        if (_target.Length < length)
+            _target = new byte[Math.Max(256, length)];
+        Encoding.UTF8.GetBytes(target, _target);
+        if (!RequestInfo.TryParse(_target, length, method, out var info))
+            return false;
+        Info = info;
+        return true;
+    }
+
+    internal bool QueryBool(ReadOnlySpan<byte> name) => QueryReader.GetBool(Info.Query, name);
+
+    internal string? QueryString(ReadOnlySpan<byte> name) => QueryReader.GetString(Info.Query, name);
+
+    /// <summary>A whole number parameter; refuses what is none, in the words of upstream's conversion.</summary>
+    internal long? QueryInt64(ReadOnlySpan<byte> name)
+    {
+        if (QueryReader.TryGetInt64(Info.Query, name, out var value))
+            return value;
+        throw ApiStatus.BadRequest($"strconv.ParseInt: parsing {GoText.Quote(QueryString(name) ?? "")}: invalid syntax").ToException();
+    }
+}

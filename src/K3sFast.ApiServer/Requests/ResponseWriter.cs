@@ -1,0 +1,137 @@
+using System.Buffers;
+using System.Globalization;
+using System.IO.Compression;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using K3sFast.ApiMachinery;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>Answers that are known whole: objects, statuses, texts. Length is known, so it is sent.</summary>
+internal static class ResponseWriter
+{
+    /// <summary>Smaller answers are not worth compressing; upstream's bound.</summary>
+    internal const int GzipThreshold = 128 * 1024;
+
+    /// <summary>Writes JSON bytes as they are.</summary>
+    internal static async ValueTask WriteJsonAsync(ApiCall call, int statusCode, ReadOnlyMemory<byte> json, bool appendNewline = true)
+    {
+        if (json.Length > GzipThreshold && call.AcceptsGzip)
+        {
+            await WriteGzipAsync(call, statusCode, ResponseFormat.Json, json).ConfigureAwait(false);
+            return;
+        }
+        call.Start(statusCode, ResponseFormat.Json, json.Length + (appendNewline ? 1 : 0));
+        var output = call.Output;
+        output.Write(json.Span);
+        if (appendNewline)
+            output.Write("\n"u8);
+        await output.FlushAsync(call.Aborted).ConfigureAwait(false);
+    }
+
+    /// <summary>Writes a canonical JSON object in the wanted form; <paramref name="type"/> is needed for protobuf only.</summary>
+    internal static ValueTask WriteObjectAsync(ApiCall call, int statusCode, ReadOnlyMemory<byte> json, TypeSchema? type, ResponseFormat format)
+    {
+        if (format.IsPlainJson || format.Media == MediaKind.Json && !format.IsPretty)
+            return WriteJsonAsync(call, statusCode, json);
+        var buffer = new PooledBuffer(json.Length + 256);
+        try
+        {
+            Transcode(json.Span, type, format, buffer);
+        }
+        catch
+        {
+            buffer.Dispose();
+            throw;
+        }
+        return WriteBufferAsync(call, statusCode, format.ContentType, buffer);
+    }
+
+    internal static ValueTask WriteStatusAsync(ApiCall call, ApiStatus status)
+    {
+        var format = new ResponseFormat(MediaKind.Json);
+        try
+        {
+            format = ResponseFormat.Negotiate(call, allowsProjection: true, isList: true);
+        }
+        catch (ApiStatusException)
+        {
+            // The refusal of the Accept header itself is JSON.
+        }
+        if (status.RetryAfterSeconds > 0)
+            call.SetHeader("Retry-After", status.RetryAfterSeconds.ToString(CultureInfo.InvariantCulture));
+        var buffer = new PooledBuffer(512);
+        status.WriteJson(buffer);
+        buffer.Write("\n"u8);
+        if (format.Media == MediaKind.Json && !format.IsPretty)
+            return WriteBufferAsync(call, status.Code, ResponseFormat.Json, buffer);
+        using (buffer)
+        {
+            var other = new PooledBuffer(512);
+            Transcode(buffer.Span, Schema.BuiltIn.FindType("", "v1", "Status"), format, other);
+            return WriteBufferAsync(call, status.Code, format.ContentType, other);
+        }
+    }
+
+    internal static ValueTask WriteTextAsync(ApiCall call, int statusCode, string text, string contentType = "text/plain; charset=utf-8")
+    {
+        var buffer = new PooledBuffer(text.Length + 16);
+        Encoding.UTF8.GetBytes(text, buffer);
+        return WriteBufferAsync(call, statusCode, contentType, buffer);
+    }
+
+    /// <summary>Writes the buffer and gives it back.</summary>
+    internal static async ValueTask WriteBufferAsync(ApiCall call, int statusCode, string contentType, PooledBuffer buffer)
+    {
+        using (buffer)
+        {
+            if (buffer.Length > GzipThreshold && call.AcceptsGzip)
+            {
+                await WriteGzipAsync(call, statusCode, contentType, buffer.Written).ConfigureAwait(false);
+                return;
+            }
+            call.Start(statusCode, contentType, buffer.Length);
+            call.Output.Write(buffer.Span);
+            await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>One object's canonical JSON in another form.</summary>
+    internal static void Transcode(ReadOnlySpan<byte> json, TypeSchema? type, ResponseFormat format, IBufferWriter<byte> output)
+    {
+        switch (format.Media)
+        {
+            case MediaKind.Protobuf:
+                using (var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null))
+                    ProtobufCodec.Encode(document.Root, type ?? throw ApiStatus.NotAcceptable([ResponseFormat.Json]).ToException(), output);
+                break;
+            case MediaKind.Yaml:
+                using (var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null))
+                    YamlText.Write(document.Root, output);
+                break;
+            default:
+                WritePretty(json, output);
+                break;
+        }
+    }
+
+    private static void WritePretty(ReadOnlySpan<byte> json, IBufferWriter<byte> output)
+    {
+        using var document = JsonDocument.Parse(json.ToArray());
+        using (var writer = new Utf8JsonWriter(output, new JsonWriterOptions { Indented = true, IndentSize = 2, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+            document.RootElement.WriteTo(writer);
+        output.Write("\n"u8);
+    }
+
+    private static async ValueTask WriteGzipAsync(ApiCall call, int statusCode, string contentType, ReadOnlyMemory<byte> body)
+    {
+        call.SetHeader("Content-Encoding", "gzip");
+        call.SetHeader("Vary", "Accept-Encoding");
+        call.Start(statusCode, contentType, -1);
+        var gzip = new GZipStream(call.Output.AsStream(leaveOpen: true), CompressionLevel.Fastest);
+        await using (gzip.ConfigureAwait(false))
+            await gzip.WriteAsync(body, call.Aborted).ConfigureAwait(false);
+        await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+    }
+}

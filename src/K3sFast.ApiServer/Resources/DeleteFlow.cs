@@ -1,0 +1,213 @@
+using System.Globalization;
+using K3sFast.ApiMachinery;
+using K3sFast.WatchCache;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>What a delete is asked to do (body or query parameters).</summary>
+internal sealed record DeleteOptions
+{
+    internal long? GracePeriodSeconds { get; init; }
+
+    /// <summary>"", Orphan, Background or Foreground.</summary>
+    internal string Propagation { get; init; } = "";
+
+    internal string? Uid { get; init; }
+
+    internal string? ResourceVersion { get; init; }
+
+    internal bool IsDryRun { get; init; }
+
+    internal static DeleteOptions Read(ApiCall call, ReadOnlySpan<byte> body)
+    {
+        ApiObject? document = null;
+        ApiNode root = default;
+        try
+        {
+            if (!body.IsEmpty)
+            {
+                var type = Schema.BuiltIn.FindType("", "v1", "DeleteOptions") ?? throw new InvalidOperationException("the schema has no DeleteOptions");
+                document = BodyDecoder.Decode(call, body, type, FieldValidation.Ignore);
+                root = document.Root;
+            }
+            var grace = root["gracePeriodSeconds"u8].TryGetInt64(out var seconds) ? seconds : root.IsDefined ? (long?)null : call.QueryInt64("gracePeriodSeconds"u8);
+            var propagation = Word(root["propagationPolicy"u8]) ?? call.QueryString("propagationPolicy"u8) ?? "";
+            var orphan = root["orphanDependents"u8];
+            bool? orphans = orphan.IsNullOrUndefined
+                ? call.Info.TryGetQuery("orphanDependents"u8, out var value) ? QueryReader.IsTrue(value) : null
+                : orphan.AsBool();
+            Check(propagation, orphans);
+            if (orphans is { } flag)
+                propagation = flag ? "Orphan" : "Background";
+            var isDryRun = BodyDecoder.IsDryRun(call, "DeleteOptions");
+            foreach (var element in root["dryRun"u8].Elements)
+                isDryRun |= element.Equals("All"u8);
+            return new DeleteOptions
+            {
+                GracePeriodSeconds = grace,
+                Propagation = propagation,
+                Uid = Word(root["preconditions"u8]["uid"u8]),
+                ResourceVersion = Word(root["preconditions"u8]["resourceVersion"u8]),
+                IsDryRun = isDryRun,
+            };
+        }
+        finally
+        {
+            document?.Dispose();
+        }
+    }
+
+    private static string? Word(ApiNode node) => node.Utf8.IsEmpty ? null : node.AsString();
+
+    private static void Check(string propagation, bool? orphans)
+    {
+        var errors = new FieldErrorList();
+        if (propagation.Length > 0 && orphans is not null)
+            errors.Invalid("propagationPolicy", propagation, "orphanDependents and deletionPropagation cannot be both set");
+        if (propagation is not ("" or "Orphan" or "Background" or "Foreground"))
+            errors.NotSupported("propagationPolicy", propagation, "Foreground", "Background", "Orphan", "nil");
+        if (errors.Count > 0)
+            throw ApiStatus.Invalid("meta.k8s.io", "DeleteOptions", "", errors).ToException();
+    }
+}
+
+/// <summary>Deletes: gracefully where the kind can (pods), held back by finalizers, by propagation policy; otherwise at once.</summary>
+internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
+{
+    private const int MaxConflictRetries = 10;
+
+    /// <summary>Deletes one object. IsDeleted tells whether it is gone already.</summary>
+    internal async ValueTask<WriteAnswer> DeleteAsync(ResourceStorage storage, WriteContext context, DeleteOptions options)
+    {
+        for (var tries = 0; ; tries++)
+        {
+            using var current = storage.Get(context.Namespace, context.Name)
+                ?? throw ApiStatus.NotFound(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
+            using var old = storage.Decode(current);
+            CheckPreconditions(storage.Info, old.Root, current, context.Name, options);
+            if (tries == 0)
+                writes.AdmitDelete(storage, old.Root, context);
+
+            using var document = old.Clone();
+            var isMarked = Mark(storage.Info, document.Root, options);
+            if (WriteFlow.IsReadyToGo(storage.Info, document.Root))
+            {
+                if (await writes.DeleteNowAsync(storage, current, context).ConfigureAwait(false) is { } last)
+                    return last;
+            }
+            else if (!isMarked)
+            {
+                current.Retain();
+                return new WriteAnswer(current);
+            }
+            else
+            {
+                document.Root["metadata"u8].Remove("resourceVersion"u8);
+                using var body = storage.Encode(document.Root);
+                if (context.IsDryRun)
+                    return new WriteAnswer(storage.WithVersion(document.Root, current.Revision));
+                if (await storage.TryUpdateAsync(current, body.Written, context.Cancel).ConfigureAwait(false) is { } stored)
+                    return new WriteAnswer(stored);
+            }
+            if (tries >= MaxConflictRetries)
+                throw ApiStatus.Conflict(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
+        }
+    }
+
+    /// <summary>Kinds whose delete answers with the object even when it is gone at once.</summary>
+    internal static bool ReturnsObject(ResourceInfo resource) => resource.Group switch
+    {
+        "" => resource.Resource is "namespaces" or "persistentvolumes" or "persistentvolumeclaims" or "pods" or "podtemplates" or "resourcequotas"
+            or "services" or "serviceaccounts",
+        "resource.k8s.io" => true,
+        "storage.k8s.io" => resource.Resource is "csidrivers" or "csinodes" or "storageclasses" or "volumeattachments" or "volumeattributesclasses",
+        _ => false,
+    };
+
+    // Writes deletionTimestamp, grace period and the finalizers of the policy; false when nothing changed.
+    private bool Mark(ResourceInfo resource, ApiNode obj, DeleteOptions options)
+    {
+        var metadata = obj.GetOrAddObject("metadata"u8);
+        var isChanged = ApplyPropagation(metadata, options.Propagation);
+        var grace = GraceOf(resource, obj, options.GracePeriodSeconds);
+        var now = clock.GetUtcNow();
+        if (ObjectText.IsDeleting(obj))
+        {
+            // Only a shorter period changes a deletion that is under way.
+            var stored = metadata["deletionGracePeriodSeconds"u8].AsInt64();
+            if (resource is { Group: "", Resource: "pods" } && stored > 0 && grace < stored && (options.GracePeriodSeconds is not null || grace == 0)
+                && ObjectText.TryParseTime(metadata["deletionTimestamp"u8], out var until))
+            {
+                var started = until - TimeSpan.FromSeconds(stored);
+                metadata.Set("deletionTimestamp"u8, ObjectText.Time(started + TimeSpan.FromSeconds(grace)));
+                metadata.Set("deletionGracePeriodSeconds"u8, grace);
+                isChanged = true;
+            }
+            return isChanged;
+        }
+        metadata.Set("deletionTimestamp"u8, ObjectText.Time(now + TimeSpan.FromSeconds(grace)));
+        metadata.Set("deletionGracePeriodSeconds"u8, grace);
+        if (metadata["generation"u8].TryGetInt64(out var generation) && generation > 0)
+            metadata.Set("generation"u8, generation + 1);
+        if (resource is { Group: "", Resource: "namespaces" })
+            obj.GetOrAddObject("status"u8).Set("phase"u8, "Terminating"u8);
+        return true;
+    }
+
+    private static long GraceOf(ResourceInfo resource, ApiNode obj, long? wanted)
+    {
+        if (resource is not { Group: "", Resource: "pods" })
+            return 0;
+        // Nobody runs it, or it ran out: nothing to wait for.
+        var phase = obj["status"u8]["phase"u8];
+        if (obj["spec"u8]["nodeName"u8].Utf8.IsEmpty || phase.Equals("Succeeded"u8) || phase.Equals("Failed"u8))
+            return 0;
+        var grace = wanted ?? obj["spec"u8]["terminationGracePeriodSeconds"u8].AsInt64(30);
+        return grace < 0 ? 1 : grace;
+    }
+
+    private static bool ApplyPropagation(ApiNode metadata, string propagation)
+    {
+        if (propagation.Length == 0)
+            return false;
+        var isChanged = SetFinalizer(metadata, "orphan"u8, propagation == "Orphan");
+        isChanged |= SetFinalizer(metadata, "foregroundDeletion"u8, propagation == "Foreground");
+        return isChanged;
+    }
+
+    private static bool SetFinalizer(ApiNode metadata, ReadOnlySpan<byte> finalizer, bool isWanted)
+    {
+        var finalizers = metadata["finalizers"u8];
+        for (var i = 0; i < finalizers.Count; i++)
+        {
+            if (!finalizers[i].Equals(finalizer))
+                continue;
+            if (isWanted)
+                return false;
+            finalizers.RemoveAt(i);
+            return true;
+        }
+        if (!isWanted)
+            return false;
+        metadata.GetOrAddArray("finalizers"u8).AppendString(finalizer);
+        return true;
+    }
+
+    private static void CheckPreconditions(ResourceInfo resource, ApiNode old, StoredObject current, string name, DeleteOptions options)
+    {
+        var uid = old["metadata"u8]["uid"u8].AsString();
+        if (options.Uid is { } wanted && wanted != uid)
+        {
+            throw ApiStatus.Conflict(
+                resource.Group, resource.Resource, name,
+                $"the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated").ToException();
+        }
+        var version = current.Revision.ToString(CultureInfo.InvariantCulture);
+        if (options.ResourceVersion is { } wantedVersion && wantedVersion != version)
+        {
+            throw ApiStatus.Conflict(
+                resource.Group, resource.Resource, name,
+                $"the ResourceVersion in the precondition ({wantedVersion}) does not match the ResourceVersion in record ({version}). The object might have been modified").ToException();
+        }
+    }
+}

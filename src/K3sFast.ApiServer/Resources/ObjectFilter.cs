@@ -1,0 +1,102 @@
+using System.Text;
+using K3sFast.ApiMachinery;
+using K3sFast.WatchCache;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>Label and field selector of one list or watch, matched on what the cache keeps at hand. Matching allocates nothing.</summary>
+internal sealed class ObjectFilter
+{
+    private enum Source : byte
+    {
+        Field,
+        Name,
+        Namespace,
+        Missing,
+    }
+
+    private readonly LabelSelector? _labels;
+    private readonly Term[] _terms;
+
+    private ObjectFilter(LabelSelector? labels, Term[] terms)
+    {
+        _labels = labels;
+        _terms = terms;
+        IsEmpty = labels is null && terms.Length == 0;
+    }
+
+    /// <summary>Everything matches.</summary>
+    internal bool IsEmpty { get; }
+
+    /// <summary>The name that the selector asks for, when it can match one object only.</summary>
+    internal string? ExactName { get; private init; }
+
+    /// <summary>Makes the filter of a request's query; broken selectors are refused with 400 in upstream's words.</summary>
+    internal static ObjectFilter Parse(ApiCall call, ResourceEndpoint endpoint, string? exactName)
+    {
+        var labelText = call.QueryString("labelSelector"u8);
+        var fieldText = call.QueryString("fieldSelector"u8);
+        var labels = string.IsNullOrEmpty(labelText) ? null : LabelSelector.Parse(labelText);
+        var terms = new List<Term>();
+        string? name = null;
+        if (!string.IsNullOrEmpty(fieldText))
+        {
+            foreach (var term in FieldSelector.Parse(fieldText, endpoint.Info).Terms)
+            {
+                var made = TermOf(term, endpoint);
+                if (made.Source == Source.Name && made.IsEqual)
+                    name = term.Value;
+                terms.Add(made);
+            }
+        }
+        // The watch of one object, asked for by path.
+        if (exactName is not null)
+        {
+            terms.Add(new Term(Source.Name, 0, true, Encoding.UTF8.GetBytes(exactName)));
+            name = exactName;
+        }
+        return new ObjectFilter(labels, [.. terms]) { ExactName = name };
+    }
+
+    internal bool Matches(StoredObject item)
+    {
+        foreach (var term in _terms)
+        {
+            var value = term.Source switch
+            {
+                Source.Name => item.NameUtf8,
+                Source.Namespace => item.NamespaceUtf8,
+                Source.Field => item.Field(term.Index),
+                _ => default,
+            };
+            // Upstream's selectable fields are Go values: an absent boolean is "false" there.
+            if (term.IsBoolean && value.IsEmpty)
+                value = "false"u8;
+            if (value.SequenceEqual(term.Value) != term.IsEqual)
+                return false;
+        }
+        return _labels is null || _labels.Matches(item.LabelsJson);
+    }
+
+    private static Term TermOf(FieldTerm term, ResourceEndpoint endpoint)
+    {
+        var value = Encoding.UTF8.GetBytes(term.Value);
+        if (term.Path == "metadata.name")
+            return new Term(Source.Name, 0, term.IsEqual, value);
+        if (term.Path == "metadata.namespace")
+            return new Term(Source.Namespace, 0, term.IsEqual, value);
+        var path = VersionConversion.StoredPath(endpoint.Info, term.Path);
+        var paths = endpoint.Storage!.FieldPaths;
+        for (var i = 0; i < paths.Count; i++)
+        {
+            if (paths[i] == path)
+                return new Term(Source.Field, i, term.IsEqual, value) { IsBoolean = path is "spec.unschedulable" or "spec.hostNetwork" };
+        }
+        return new Term(Source.Missing, 0, term.IsEqual, value);
+    }
+
+    private readonly record struct Term(Source Source, int Index, bool IsEqual, byte[] Value)
+    {
+        internal bool IsBoolean { get; init; }
+    }
+}

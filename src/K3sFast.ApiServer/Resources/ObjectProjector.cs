@@ -1,0 +1,84 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using K3sFast.ApiMachinery;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>
+/// Stored JSON into what one client asked for: another version, only the metadata, a table, another encoding. The plain case (JSON of the stored
+/// version) never comes here.
+/// </summary>
+internal static class ObjectProjector
+{
+    /// <summary>Stored JSON as JSON of the endpoint's version.</summary>
+    internal static void WriteVersioned(ResourceEndpoint endpoint, ReadOnlySpan<byte> stored, IBufferWriter<byte> output)
+    {
+        if (endpoint.IsStorageVersion)
+        {
+            output.Write(stored);
+            return;
+        }
+        using var document = JsonCodec.Decode(stored, null, DecodeOptions.Free, null);
+        VersionConversion.Convert(document.Root, endpoint.Storage!.Info, endpoint.Info);
+        JsonCodec.Encode(document.Root, endpoint.Info.Type, output);
+    }
+
+    /// <summary>An object's metadata as PartialObjectMetadata.</summary>
+    internal static void WritePartial(ReadOnlySpan<byte> json, string metaVersion, IBufferWriter<byte> output)
+    {
+        using var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
+        output.Write("{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/"u8);
+        Encoding.UTF8.GetBytes(metaVersion, output);
+        output.Write("\",\"metadata\":"u8);
+        document.Root["metadata"u8].WriteJson(output);
+        output.Write("}"u8);
+    }
+
+    /// <summary>One object in the wanted form, whole.</summary>
+    internal static void Write(
+        ResourceEndpoint endpoint, ReadOnlySpan<byte> stored, ResponseFormat format, IncludeObject include, bool withHeaders, DateTimeOffset now, IBufferWriter<byte> output)
+    {
+        if (format.IsPlainJson && endpoint.IsStorageVersion)
+        {
+            output.Write(stored);
+            return;
+        }
+        using var json = new PooledBuffer(stored.Length + 64);
+        WriteVersioned(endpoint, stored, json);
+        var type = endpoint.Info.Type;
+        PooledBuffer? projected = null;
+        try
+        {
+            switch (format.Projection)
+            {
+                case Projection.Table:
+                    projected = new PooledBuffer();
+                    TableConverter.WriteSingle(endpoint.Info, json.Span, include, withHeaders, $"meta.k8s.io/{format.MetaVersion}", projected, now);
+                    break;
+                case Projection.PartialObjectMetadata or Projection.PartialObjectMetadataList:
+                    projected = new PooledBuffer();
+                    WritePartial(json.Span, format.MetaVersion, projected);
+                    type = Schema.BuiltIn.FindType("meta.k8s.io", "v1", "PartialObjectMetadata") ?? type;
+                    break;
+            }
+            var text = (projected ?? json).Span;
+            if (format.Media == MediaKind.Json && !format.IsPretty)
+                output.Write(text);
+            else
+                ResponseWriter.Transcode(text, type, format, output);
+        }
+        finally
+        {
+            projected?.Dispose();
+        }
+    }
+
+    /// <summary>The same JSON with another resourceVersion: what a watcher sees when an object stops matching its selector.</summary>
+    internal static void WriteWithRevision(ReadOnlySpan<byte> json, long revision, IBufferWriter<byte> output)
+    {
+        using var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
+        document.Root.GetOrAddObject("metadata"u8).Set("resourceVersion"u8, revision.ToString(CultureInfo.InvariantCulture));
+        document.Root.WriteJson(output);
+    }
+}

@@ -1,0 +1,179 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using K3sFast.ApiMachinery;
+using K3sFast.Datastore;
+using K3sFast.WatchCache;
+using ResourceCache = K3sFast.WatchCache.WatchCache;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>
+/// Where one resource's objects are kept, in their storage version: reads come from the watch cache, writes go through it to the datastore.
+/// Objects that it hands out are retained for the caller, who disposes them, unless said otherwise.
+/// </summary>
+/// <remarks>Any thread.</remarks>
+internal sealed class ResourceStorage
+{
+    private readonly Cacher _cacher;
+    private readonly byte[] _prefix;
+    private readonly byte[] _listItemPrefix;
+
+    internal ResourceStorage(Cacher cacher, ResourceInfo info, IReadOnlyList<string> fieldPaths, long leaseSeconds = 0)
+    {
+        _cacher = cacher;
+        Info = info;
+        FieldPaths = fieldPaths;
+        LeaseSeconds = leaseSeconds;
+        KeyPrefix = $"/registry/{info.EtcdPrefix}/";
+        _prefix = Encoding.UTF8.GetBytes(KeyPrefix);
+        _listItemPrefix = Encoding.UTF8.GetBytes($"{{\"kind\":\"{info.Kind}\",\"apiVersion\":\"{info.ApiVersion}\",");
+        Cache = cacher.Register(KeyPrefix, fieldPaths);
+    }
+
+    /// <summary>The resource in the version that is stored.</summary>
+    internal ResourceInfo Info { get; }
+
+    internal string KeyPrefix { get; }
+
+    internal ResourceCache Cache { get; }
+
+    /// <summary>The fields that the cache keeps at hand, in its order.</summary>
+    internal IReadOnlyList<string> FieldPaths { get; }
+
+    /// <summary>Objects vanish by themselves after this long (events); 0 = never.</summary>
+    internal long LeaseSeconds { get; }
+
+    /// <summary>The newest revision that reads show.</summary>
+    internal long CurrentRevision => _cacher.CurrentRevision;
+
+    /// <summary>How the JSON of every stored object begins; lists leave kind and apiVersion of items out, as upstream does.</summary>
+    internal ReadOnlySpan<byte> ListItemPrefix => _listItemPrefix;
+
+    internal ValueTask WaitForAsync(long revision, CancellationToken cancel) => _cacher.WaitForAsync(revision, cancel);
+
+    /// <summary>The object, or null. Allocates nothing for keys of ordinary length.</summary>
+    internal StoredObject? Get(ReadOnlySpan<byte> ns, ReadOnlySpan<byte> name)
+    {
+        var length = _prefix.Length + name.Length + (Info.Namespaced ? ns.Length + 1 : 0);
+        if (name.IsEmpty || name.Contains((byte)'/') || ns.Contains((byte)'/'))
+            return null;
+        Span<byte> key = stackalloc byte[512];
+        if (length > key.Length)
+            return null;
+        _prefix.CopyTo(key);
+        var at = _prefix.Length;
+        if (Info.Namespaced)
+        {
+            ns.CopyTo(key[at..]);
+            at += ns.Length;
+            key[at++] = (byte)'/';
+        }
+        name.CopyTo(key[at..]);
+        return Cache.Get(key[..length]);
+    }
+
+    internal StoredObject? Get(string ns, string name) => Get(Encoding.UTF8.GetBytes(ns), Encoding.UTF8.GetBytes(name));
+
+    /// <summary>All objects of a namespace ("" or null = everywhere), each lent until the enumeration goes on.</summary>
+    internal IEnumerable<StoredObject> All(string? ns)
+    {
+        using var snapshot = Cache.List(PrefixOf(string.IsNullOrEmpty(ns) ? default : Encoding.UTF8.GetBytes(ns)));
+        var objects = snapshot.GetEnumerator();
+        while (objects.MoveNext())
+            yield return objects.Current;
+    }
+
+    /// <summary>The key prefix of a namespace; of everything when it is empty.</summary>
+    internal byte[] PrefixOf(ReadOnlySpan<byte> ns)
+    {
+        if (ns.IsEmpty || !Info.Namespaced)
+            return _prefix;
+        var prefix = new byte[_prefix.Length + ns.Length + 1];
+        _prefix.CopyTo(prefix, 0);
+        ns.CopyTo(prefix.AsSpan(_prefix.Length));
+        prefix[^1] = (byte)'/';
+        return prefix;
+    }
+
+    internal string KeyOf(string ns, string name) => Info.Namespaced ? $"{KeyPrefix}{ns}/{name}" : KeyPrefix + name;
+
+    /// <summary>The object as a tree; the caller disposes it.</summary>
+    internal ApiObject Decode(StoredObject stored) => JsonCodec.Decode(stored.Json, null, DecodeOptions.Free, null);
+
+    /// <summary>The object's canonical bytes as they are stored: without resourceVersion.</summary>
+    internal PooledBuffer Encode(ApiNode obj)
+    {
+        obj["metadata"u8].Remove("resourceVersion"u8);
+        obj.Set("kind"u8, Info.KindUtf8);
+        obj.Set("apiVersion"u8, Info.ApiVersionUtf8);
+        var body = new PooledBuffer();
+        JsonCodec.Encode(obj, Info.Type, body);
+        return body;
+    }
+
+    /// <summary>The object's canonical bytes with a resourceVersion, for answers that are not stored (dry run).</summary>
+    internal byte[] WithVersion(ApiNode obj, long revision)
+    {
+        obj.GetOrAddObject("metadata"u8).Set("resourceVersion"u8, revision.ToString(CultureInfo.InvariantCulture));
+        var body = new ArrayBufferWriter<byte>();
+        JsonCodec.Encode(obj, Info.Type, body);
+        return body.WrittenSpan.ToArray();
+    }
+
+    /// <summary>True if storing these bytes would change nothing.</summary>
+    internal bool IsUnchanged(StoredObject current, ReadOnlySpan<byte> body)
+    {
+        // The cache has put a resourceVersion in; everything else is the same bytes.
+        if (current.Json.Length <= body.Length)
+            return false;
+        using var old = Decode(current);
+        using var bytes = Encode(old.Root);
+        return bytes.Span.SequenceEqual(body);
+    }
+
+    /// <summary>The stored object, or null when the name is taken.</summary>
+    internal async ValueTask<StoredObject?> TryCreateAsync(string ns, string name, ReadOnlyMemory<byte> body, CancellationToken cancel)
+    {
+        var result = await _cacher.WriteAsync(AppendRequest.Create(KeyOf(ns, name), body, LeaseSeconds), cancel).ConfigureAwait(false);
+        return Outcome(result);
+    }
+
+    /// <summary>The stored object, or null when it is no longer at that revision.</summary>
+    internal async ValueTask<StoredObject?> TryUpdateAsync(StoredObject current, ReadOnlyMemory<byte> body, CancellationToken cancel)
+    {
+        var result = await _cacher.WriteAsync(AppendRequest.Update(current.Key, current.Revision, body, LeaseSeconds), cancel).ConfigureAwait(false);
+        return Outcome(result);
+    }
+
+    /// <summary>The last state, or null when it is no longer at that revision.</summary>
+    internal async ValueTask<StoredObject?> TryDeleteAsync(StoredObject current, CancellationToken cancel)
+    {
+        var result = await _cacher.WriteAsync(AppendRequest.Delete(current.Key, current.Revision), cancel).ConfigureAwait(false);
+        return Outcome(result);
+    }
+
+    private StoredObject? Outcome(in K3sFast.WatchCache.WriteResult result)
+    {
+        if (result.Outcome == AppendOutcome.Full)
+        {
+            throw new ApiStatus
+            {
+                Code = 507,
+                Reason = "InsufficientStorage",
+                Message = $"{Info.GroupResource} cannot be written: no space left on the datastore's device; reads go on, writes work again when there is space",
+            }.ToException();
+        }
+        return result.IsCommitted ? result.Object ?? throw new InvalidOperationException($"no cache for {KeyPrefix}") : null;
+    }
+}
+
+/// <summary>Strings of stored objects, where they are kept.</summary>
+internal static class StoredObjectText
+{
+    internal static string Name(this StoredObject stored) => Encoding.UTF8.GetString(stored.NameUtf8);
+
+    internal static string Namespace(this StoredObject stored) => Encoding.UTF8.GetString(stored.NamespaceUtf8);
+
+    internal static string Uid(this StoredObject stored) => Encoding.UTF8.GetString(stored.UidUtf8);
+}

@@ -1,0 +1,158 @@
+using K3sFast.ApiMachinery;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>POST, PUT, PATCH and DELETE of whole objects: body in, write flow, object out, in the endpoint's version.</summary>
+internal sealed class ResourceWriter(WriteFlow writes, DeleteFlow deletes, ObjectReader reader, int maxBodyBytes)
+{
+    internal async ValueTask CreateAsync(ApiCall call, ResourceEndpoint endpoint)
+    {
+        var storage = endpoint.Storage!;
+        var format = ResponseFormat.Negotiate(call, allowsProjection: true);
+        var validation = BodyDecoder.ValidationOf(call, "CreateOptions");
+        var isDryRun = BodyDecoder.IsDryRun(call, "CreateOptions");
+        using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
+        using var document = Decode(call, body, endpoint, validation);
+        using var answer = await writes.CreateAsync(storage, document, ContextOf(call, ObjectText.NameOf(document.Root), isDryRun)).ConfigureAwait(false);
+        await reader.WriteJsonAsync(call, endpoint, 201, answer.Json, format).ConfigureAwait(false);
+    }
+
+    internal async ValueTask UpdateAsync(ApiCall call, ResourceEndpoint endpoint, string subresource)
+    {
+        var storage = endpoint.Storage!;
+        var format = ResponseFormat.Negotiate(call, allowsProjection: true);
+        var validation = BodyDecoder.ValidationOf(call, "UpdateOptions");
+        var isDryRun = BodyDecoder.IsDryRun(call, "UpdateOptions");
+        using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
+        using var document = Decode(call, body, endpoint, validation);
+        var name = call.Info.NameText;
+        CheckName(document.Root, name);
+        var context = ContextOf(call, name, isDryRun);
+        if (subresource.Length == 0 && RestStrategy.AllowCreateOnUpdate(storage.Info))
+        {
+            using var existing = storage.Get(context.Namespace, name);
+            if (existing is null)
+            {
+                // Creating by PUT is a create for authorization's sake too; upstream checks it the same way.
+                using var created = await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
+                await reader.WriteJsonAsync(call, endpoint, 201, created.Json, format).ConfigureAwait(false);
+                return;
+            }
+        }
+        using var answer = await writes.UpdateAsync(storage, subresource, context, _ => document.Clone()).ConfigureAwait(false);
+        await reader.WriteJsonAsync(call, endpoint, 200, answer.Json, format).ConfigureAwait(false);
+    }
+
+    internal async ValueTask PatchAsync(ApiCall call, ResourceEndpoint endpoint, string subresource)
+    {
+        var storage = endpoint.Storage!;
+        var format = ResponseFormat.Negotiate(call, allowsProjection: true);
+        var kind = PatchApplier.KindOf(call.ContentType);
+        var validation = BodyDecoder.ValidationOf(call, "PatchOptions");
+        var isDryRun = BodyDecoder.IsDryRun(call, "PatchOptions");
+        using var patch = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
+        var context = ContextOf(call, call.Info.NameText, isDryRun);
+        var hasWarned = false;
+        using var answer = await writes.UpdateAsync(storage, subresource, context, old =>
+        {
+            using var versioned = old.Clone();
+            VersionConversion.Convert(versioned.Root, storage.Info, endpoint.Info);
+            // A patch that is tried again warns once.
+            var patched = PatchApplier.Apply(call, versioned, kind, patch.Span, endpoint.Info.Type, hasWarned ? FieldValidation.Ignore : validation);
+            hasWarned = true;
+            CheckName(patched.Root, context.Name);
+            Defaulting.Apply(patched.Root, endpoint.Info);
+            VersionConversion.Convert(patched.Root, endpoint.Info, storage.Info);
+            return patched;
+        }, isPatch: true).ConfigureAwait(false);
+        await reader.WriteJsonAsync(call, endpoint, 200, answer.Json, format).ConfigureAwait(false);
+    }
+
+    internal async ValueTask DeleteAsync(ApiCall call, ResourceEndpoint endpoint)
+    {
+        var storage = endpoint.Storage!;
+        var format = ResponseFormat.Negotiate(call, allowsProjection: true);
+        using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
+        var options = DeleteOptions.Read(call, body.Span);
+        var name = call.Info.NameText;
+        using var answer = await deletes.DeleteAsync(storage, ContextOf(call, name, options.IsDryRun), options).ConfigureAwait(false);
+        if (answer.IsDeleted && !DeleteFlow.ReturnsObject(storage.Info))
+        {
+            await ResponseWriter.WriteStatusAsync(call, DeletedStatus(endpoint.Info, answer.Json, name)).ConfigureAwait(false);
+            return;
+        }
+        // Upstream answers 202 only to the long deprecated orphanDependents=false; its present clients all get 200.
+        const int statusCode = 200;
+        await reader.WriteJsonAsync(call, endpoint, statusCode, answer.Json, format).ConfigureAwait(false);
+    }
+
+    internal async ValueTask DeleteCollectionAsync(ApiCall call, ResourceEndpoint endpoint)
+    {
+        var storage = endpoint.Storage!;
+        using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
+        var options = DeleteOptions.Read(call, body.Span);
+        var query = ListQuery.Read(call, endpoint, isWatch: false);
+        var targets = new List<(string Namespace, string Name)>();
+        long revision;
+        using (var snapshot = await query.OpenSnapshotAsync(storage, storage.PrefixOf(call.Info.Namespace), call.Aborted).ConfigureAwait(false))
+        {
+            revision = snapshot.Revision;
+            foreach (var item in snapshot)
+            {
+                if (query.Filter.Matches(item))
+                    targets.Add((item.Namespace(), item.Name()));
+            }
+        }
+        using var list = new PooledBuffer();
+        var writer = new ListWriter(endpoint, new ResponseFormat(MediaKind.Json), IncludeObject.Metadata, list, DateTimeOffset.UnixEpoch);
+        writer.Begin(new ObjectReader.Page(revision, [], targets.Count, null, null));
+        foreach (var (ns, name) in targets)
+        {
+            try
+            {
+                using var answer = await deletes.DeleteAsync(storage, new WriteContext(call.User, ns, name, options.IsDryRun, call.Aborted), options).ConfigureAwait(false);
+            }
+            catch (ApiStatusException refused) when (refused.Status.Code == 404)
+            {
+                // Somebody else was faster: it is gone, which is what was asked for.
+            }
+        }
+        writer.End();
+        await ResponseWriter.WriteJsonAsync(call, 200, list.Written, appendNewline: false).ConfigureAwait(false);
+    }
+
+    internal static WriteContext ContextOf(ApiCall call, string name, bool isDryRun) =>
+        new(call.User, call.Info.NamespaceText, name, isDryRun, call.Aborted);
+
+    // The body in the endpoint's version, defaulted there, then in the storage version.
+    private static ApiObject Decode(ApiCall call, PooledBuffer body, ResourceEndpoint endpoint, FieldValidation validation)
+    {
+        var document = BodyDecoder.Decode(call, body.Span, endpoint.Info.Type, validation);
+        try
+        {
+            Defaulting.Apply(document.Root, endpoint.Info);
+            VersionConversion.Convert(document.Root, endpoint.Info, endpoint.Storage!.Info);
+            return document;
+        }
+        catch
+        {
+            document.Dispose();
+            throw;
+        }
+    }
+
+    private static void CheckName(ApiNode obj, string name)
+    {
+        var given = ObjectText.NameOf(obj);
+        if (given.Length > 0 && given != name)
+            throw ApiStatus.BadRequest($"the name of the object ({given}) does not match the name on the URL ({name})").ToException();
+        if (given.Length == 0)
+            obj.GetOrAddObject("metadata"u8).Set("name"u8, name);
+    }
+
+    private static ApiStatus DeletedStatus(ResourceInfo resource, ReadOnlySpan<byte> json, string name)
+    {
+        using var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
+        return ApiStatus.Deleted(resource.Group, resource.Resource, name, document.Root["metadata"u8]["uid"u8].AsString());
+    }
+}

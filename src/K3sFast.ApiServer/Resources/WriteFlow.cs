@@ -1,0 +1,325 @@
+using K3sFast.ApiMachinery;
+using K3sFast.WatchCache;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>What a write needs to know besides the object.</summary>
+internal readonly record struct WriteContext(UserInfo User, string Namespace, string Name, bool IsDryRun, CancellationToken Cancel);
+
+/// <summary>What became of a write: the object's canonical JSON with its resourceVersion, and whether it is new or gone. Whoever gets it disposes it.</summary>
+internal readonly struct WriteAnswer : IDisposable
+{
+    private readonly StoredObject? _stored;
+    private readonly byte[]? _text;
+
+    /// <summary>Over a stored object, whose reference passes to the answer.</summary>
+    internal WriteAnswer(StoredObject stored, bool isCreated = false, bool isDeleted = false)
+    {
+        _stored = stored;
+        IsCreated = isCreated;
+        IsDeleted = isDeleted;
+    }
+
+    /// <summary>Over bytes that were never stored (dry run).</summary>
+    internal WriteAnswer(byte[] text, bool isCreated = false, bool isDeleted = false)
+    {
+        _text = text;
+        IsCreated = isCreated;
+        IsDeleted = isDeleted;
+    }
+
+    internal bool IsCreated { get; }
+
+    internal bool IsDeleted { get; }
+
+    internal ReadOnlySpan<byte> Json => _stored is null ? _text : _stored.Json;
+
+    public void Dispose() => _stored?.Dispose();
+}
+
+/// <summary>Work that belongs to one kind and must commit or roll back with the write, such as taking a Service's addresses.</summary>
+internal interface IWriteHook
+{
+    /// <summary>Fills in what the client may leave out because the stored object has it; before strategy and validation of an update.</summary>
+    void Complete(ApiNode obj, ApiNode old);
+
+    /// <summary>Prepares the write; null when there is nothing to undo. <paramref name="old"/> is undefined on create, <paramref name="obj"/> on delete.</summary>
+    IWriteReservation? Prepare(ApiNode obj, ApiNode old, bool isDryRun);
+}
+
+/// <summary>What a hook has taken. Exactly one of the two is called.</summary>
+internal interface IWriteReservation
+{
+    void Commit();
+
+    void Rollback();
+}
+
+/// <summary>
+/// The one road of every change: admission, the kind's strategy, validation, admission again, then the store; with upstream's rules for
+/// versions, conflicts, finalizers and no-ops. Works in the storage version only.
+/// </summary>
+/// <remarks>Any thread. An acknowledged write is durable and visible in the cache.</remarks>
+internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
+{
+    // A patch or an unconditional update is applied again this often when somebody else was faster; upstream's bound for patches.
+    private const int MaxConflictRetries = 5;
+
+    // Upstream tries this many names for generateName.
+    private const int MaxNameTries = 8;
+
+    private readonly Dictionary<ResourceStorage, IWriteHook> _hooks = [];
+
+    internal void AddHook(ResourceStorage storage, IWriteHook hook) => _hooks.Add(storage, hook);
+
+    /// <summary>Creates the object (in the storage version, defaulted). The caller keeps the document.</summary>
+    internal async ValueTask<WriteAnswer> CreateAsync(ResourceStorage storage, ApiObject document, WriteContext context)
+    {
+        var obj = document.Root;
+        var metadata = obj.GetOrAddObject("metadata"u8);
+        metadata.Remove("managedFields"u8);
+        metadata.Remove("selfLink"u8);
+        if (!metadata["resourceVersion"u8].IsNullOrUndefined && !metadata["resourceVersion"u8].Utf8.IsEmpty && !metadata["resourceVersion"u8].Equals("0"u8))
+            throw new ApiStatus { Code = 500, Message = "resourceVersion should not be set on objects to be created" }.ToException();
+        metadata.Remove("resourceVersion"u8);
+        CheckNamespace(storage.Info, metadata, context.Namespace);
+
+        var admitted = new AdmissionContext
+        {
+            Operation = AdmissionOperation.Create, Resource = storage.Info, Namespace = context.Namespace, Name = ObjectText.NameOf(obj),
+            User = context.User, Object = obj, IsDryRun = context.IsDryRun,
+        };
+        admission.Mutate(admitted);
+
+        var baseName = metadata["generateName"u8].AsString();
+        var isGenerated = baseName.Length > 0 && metadata["name"u8].Utf8.IsEmpty;
+        if (isGenerated)
+            metadata.Set("name"u8, ObjectText.GenerateName(baseName));
+        metadata.Set("uid"u8, ObjectText.NewUid());
+        metadata.Set("creationTimestamp"u8, ObjectText.Time(clock.GetUtcNow()));
+        RestStrategy.PrepareForCreate(obj, storage.Info);
+        Refuse(Validation.ValidateCreate(obj, storage.Info), storage.Info, ObjectText.NameOf(obj));
+        admitted.Name = ObjectText.NameOf(obj);
+        admission.Validate(admitted);
+
+        var reservation = _hooks.TryGetValue(storage, out var hook) ? hook.Prepare(obj, default, context.IsDryRun) : null;
+        try
+        {
+            for (var tries = 1; ; tries++)
+            {
+                var name = ObjectText.NameOf(obj);
+                using var body = storage.Encode(obj);
+                if (context.IsDryRun)
+                {
+                    using var existing = storage.Get(context.Namespace, name);
+                    if (existing is not null)
+                        throw ApiStatus.AlreadyExists(storage.Info.Group, storage.Info.Resource, name).ToException();
+                    reservation?.Rollback();
+                    return new WriteAnswer(storage.WithVersion(obj, 0), isCreated: true);
+                }
+                var stored = await storage.TryCreateAsync(context.Namespace, name, body.Written, context.Cancel).ConfigureAwait(false);
+                if (stored is not null)
+                {
+                    reservation?.Commit();
+                    return new WriteAnswer(stored, isCreated: true);
+                }
+                if (!isGenerated)
+                    throw ApiStatus.AlreadyExists(storage.Info.Group, storage.Info.Resource, name).ToException();
+                if (tries == MaxNameTries)
+                    throw ApiStatus.GenerateNameConflict(storage.Info.Group, storage.Info.Resource, name, 1).ToException();
+                metadata.Set("name"u8, ObjectText.GenerateName(baseName));
+            }
+        }
+        catch
+        {
+            reservation?.Rollback();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Changes the stored object: <paramref name="change"/> gets it and answers the wanted one (a document of its own). Called again when
+    /// somebody else was faster, unless the wanted object carries the resourceVersion that it was made from.
+    /// </summary>
+    /// <exception cref="ApiStatusException">NotFound, Conflict, Invalid, Forbidden, in upstream's words.</exception>
+    internal async ValueTask<WriteAnswer> UpdateAsync(
+        ResourceStorage storage, string subresource, WriteContext context, Func<ApiObject, ApiObject> change, bool isPatch = false)
+    {
+        for (var tries = 0; ; tries++)
+        {
+            using var current = storage.Get(context.Namespace, context.Name)
+                ?? throw ApiStatus.NotFound(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
+            using var oldDocument = storage.Decode(current);
+            using var document = change(oldDocument);
+            var (result, isConditional) = await TryUpdateAsync(storage, subresource, context, current, oldDocument, document, isPatch).ConfigureAwait(false);
+            if (result is { } done)
+                return done;
+            if (isConditional || tries >= MaxConflictRetries)
+                throw ApiStatus.Conflict(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
+        }
+    }
+
+    private async ValueTask<(WriteAnswer? Result, bool IsConditional)> TryUpdateAsync(
+        ResourceStorage storage, string subresource, WriteContext context, StoredObject current, ApiObject oldDocument, ApiObject document, bool isPatch)
+    {
+        ApiNode obj = document.Root, old = oldDocument.Root;
+        var metadata = obj.GetOrAddObject("metadata"u8);
+        metadata.Remove("managedFields"u8);
+        CheckNamespace(storage.Info, metadata, context.Namespace);
+        var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
+        metadata.Remove("resourceVersion"u8);
+        CheckUid(storage.Info, metadata, old, context.Name);
+
+        var admitted = new AdmissionContext
+        {
+            Operation = AdmissionOperation.Update, Resource = storage.Info, Subresource = subresource, Namespace = context.Namespace, Name = context.Name,
+            User = context.User, Object = obj, OldObject = old, IsDryRun = context.IsDryRun,
+        };
+        admission.Mutate(admitted);
+        var hook = subresource.Length == 0 ? _hooks.GetValueOrDefault(storage) : null;
+        hook?.Complete(obj, old);
+        // A binding is the scheduler's word on spec and status at once; no strategy stands between.
+        if (subresource != "binding")
+            RestStrategy.PrepareForUpdate(obj, old, storage.Info, subresource);
+        Refuse(Validation.ValidateUpdate(obj, old, storage.Info, subresource), storage.Info, context.Name);
+        admission.Validate(admitted);
+
+        var reservation = hook?.Prepare(obj, old, context.IsDryRun);
+        var isKept = false;
+        try
+        {
+            if (ObjectText.IsDeleting(obj) && IsReadyToGo(storage.Info, obj))
+            {
+                var gone = await DeleteNowAsync(storage, current, context).ConfigureAwait(false);
+                isKept = gone is not null;
+                return (gone, isConditional);
+            }
+            using var body = storage.Encode(obj);
+            if (storage.IsUnchanged(current, body.Span))
+            {
+                current.Retain();
+                return (new WriteAnswer(current), isConditional);
+            }
+            if (context.IsDryRun)
+                return (new WriteAnswer(storage.WithVersion(obj, current.Revision)), isConditional);
+            var stored = await storage.TryUpdateAsync(current, body.Written, context.Cancel).ConfigureAwait(false);
+            isKept = stored is not null;
+            return (stored is null ? null : new WriteAnswer(stored), isConditional);
+        }
+        finally
+        {
+            if (isKept) reservation?.Commit();
+            else reservation?.Rollback();
+        }
+    }
+
+    /// <summary>Takes the object out of the store now; null when it changed meanwhile.</summary>
+    internal async ValueTask<WriteAnswer?> DeleteNowAsync(ResourceStorage storage, StoredObject current, WriteContext context)
+    {
+        if (context.IsDryRun)
+            return new WriteAnswer(current.Json.ToArray(), isDeleted: true);
+        IWriteReservation? reservation = null;
+        if (_hooks.TryGetValue(storage, out var hook))
+        {
+            using var old = storage.Decode(current);
+            reservation = hook.Prepare(default, old.Root, isDryRun: false);
+        }
+        var isGone = false;
+        try
+        {
+            var last = await storage.TryDeleteAsync(current, context.Cancel).ConfigureAwait(false);
+            isGone = last is not null;
+            return last is null ? null : new WriteAnswer(last, isDeleted: true);
+        }
+        finally
+        {
+            if (isGone) reservation?.Commit();
+            else reservation?.Rollback();
+        }
+    }
+
+    /// <summary>Admission for a delete.</summary>
+    internal void AdmitDelete(ResourceStorage storage, ApiNode old, WriteContext context)
+    {
+        var admitted = new AdmissionContext
+        {
+            Operation = AdmissionOperation.Delete, Resource = storage.Info, Namespace = context.Namespace, Name = context.Name, User = context.User,
+            OldObject = old, IsDryRun = context.IsDryRun,
+        };
+        admission.Mutate(admitted);
+        admission.Validate(admitted);
+    }
+
+    /// <summary>Admission for a write that is not one of an object of that resource (bindings, evictions, tokens).</summary>
+    internal void Admit(AdmissionContext context)
+    {
+        admission.Mutate(context);
+        admission.Validate(context);
+    }
+
+    /// <summary>Nothing holds a deleted object back any more: no finalizer, no grace period; for namespaces no spec finalizer.</summary>
+    internal static bool IsReadyToGo(ResourceInfo resource, ApiNode obj)
+    {
+        if (ObjectText.HasFinalizers(obj))
+            return false;
+        if (obj["metadata"u8]["deletionGracePeriodSeconds"u8].TryGetInt64(out var grace) && grace > 0)
+            return false;
+        return resource.Resource != "namespaces" || resource.Group.Length > 0 || obj["spec"u8]["finalizers"u8].Count == 0;
+    }
+
+    internal static void Refuse(FieldErrorList errors, ResourceInfo resource, string name)
+    {
+        if (errors.Count > 0)
+            throw ApiStatus.Invalid(resource.Group, resource.Kind, name, errors).ToException();
+    }
+
+    private static void CheckNamespace(ResourceInfo resource, ApiNode metadata, string ns)
+    {
+        if (!resource.Namespaced)
+        {
+            metadata.Remove("namespace"u8);
+            return;
+        }
+        var given = metadata["namespace"u8].AsString();
+        if (given.Length > 0 && given != ns)
+            throw ApiStatus.BadRequest("the namespace of the provided object does not match the namespace sent on the request").ToException();
+        metadata.Set("namespace"u8, ns);
+    }
+
+    // True when the client named the version that it changed.
+    private static bool CheckVersion(ResourceInfo resource, ApiNode metadata, ApiNode old, string name, long revision, bool isPatch)
+    {
+        var version = metadata["resourceVersion"u8];
+        if (version.Utf8.IsEmpty || version.Equals("0"u8))
+        {
+            if (isPatch || RestStrategy.AllowUnconditionalUpdate(resource))
+                return false;
+            var errors = new FieldErrorList();
+            errors.AddRaw(FieldErrorType.Invalid, "metadata.resourceVersion", "0x0", "must be specified for an update");
+            throw ApiStatus.Invalid(resource.Group, resource.Kind, name, errors).ToException();
+        }
+        // A patch that does not touch the version carries the stored one along.
+        if (isPatch && version.DeepEquals(old["metadata"u8]["resourceVersion"u8]))
+            return false;
+        if (!long.TryParse(version.AsString(), out var given))
+        {
+            var errors = new FieldErrorList();
+            errors.Invalid("metadata.resourceVersion", version.AsString(), $"strconv.ParseUint: parsing {GoText.Quote(version.Utf8)}: invalid syntax");
+            throw ApiStatus.Invalid(resource.Group, resource.Kind, name, errors).ToException();
+        }
+        if (given != revision)
+            throw ApiStatus.Conflict(resource.Group, resource.Resource, name).ToException();
+        return true;
+    }
+
+    private static void CheckUid(ResourceInfo resource, ApiNode metadata, ApiNode old, string name)
+    {
+        var given = metadata["uid"u8];
+        var stored = old["metadata"u8]["uid"u8];
+        if (given.Utf8.IsEmpty || given.DeepEquals(stored))
+            return;
+        throw ApiStatus.Conflict(
+            resource.Group, resource.Resource, name,
+            $"Precondition failed: UID in precondition: {given.AsString()}, UID in object meta: {stored.AsString()}").ToException();
+    }
+}
