@@ -1,29 +1,176 @@
+using System.Diagnostics;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
 namespace K3sFast.Datastore.Sqlite;
 
-/// <summary>The embedded engine.</summary>
+/// <summary>
+/// The embedded engine: one file in kine's layout, write-ahead log, every commit flushed. One thread writes (<see cref="CommitWriter"/>),
+/// any number reads; watches are fed from the writer (<see cref="CommitFeed"/>).
+/// </summary>
 public sealed class SqliteDatastore : IDatastore
 {
-    /// <summary>Opens or makes the database. Throws <see cref="DatastoreOpenException"/>.</summary>
-    public static SqliteDatastore Open(SqliteDatastoreOptions options) => throw new NotImplementedException(options.Path);
+    private readonly SqliteDatastoreOptions _options;
+    private readonly ILogger _logger;
+    private readonly FileStream _taken;
+    private readonly CommitFeed _feed;
+    private readonly CommitWriter _writer;
+    private readonly SqliteReaders _readers;
+    private readonly ITimer? _compactTimer;
+    private long _revisionAtLastTick;
+    private int _isDisposed;
+
+    private SqliteDatastore(SqliteDatastoreOptions options, FileStream taken, SqliteConnection connection, ILogger logger)
+    {
+        _options = options;
+        _taken = taken;
+        _logger = logger;
+        _feed = new CommitFeed(connection.QueryInt64(KineSchema.SelectCurrentRevision), connection.QueryInt64(KineSchema.SelectCompactRevision));
+        _readers = new SqliteReaders(options.Path);
+        _writer = new CommitWriter(connection, options, _feed, logger);
+        _revisionAtLastTick = _feed.CurrentRevision;
+        if (options.CompactInterval > TimeSpan.Zero)
+        {
+            _compactTimer = options.TimeProvider.CreateTimer(
+                static state => ((SqliteDatastore)state!).CompactOld(), this, options.CompactInterval, options.CompactInterval);
+        }
+    }
 
     /// <inheritdoc/>
-    public long CurrentRevision => throw new NotImplementedException();
+    public long CurrentRevision => _feed.CurrentRevision;
 
     /// <inheritdoc/>
-    public long CompactRevision => throw new NotImplementedException();
+    public long CompactRevision => _feed.CompactRevision;
+
+    /// <summary>Opens the database, or makes it.</summary>
+    /// <remarks>Throws <see cref="DatastoreOpenException"/> when the file is foreign, damaged, in use or cannot be written.</remarks>
+    public static SqliteDatastore Open(SqliteDatastoreOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        long startedAt = Stopwatch.GetTimestamp();
+        options = options with { Path = Path.GetFullPath(options.Path) };
+        var logger = (options.LoggerFactory ?? NullLoggerFactory.Instance).CreateLogger("K3sFast.Datastore");
+        var taken = SqliteOpener.TakeFile(options.Path);
+        SqliteDatastore store;
+        try
+        {
+            store = new SqliteDatastore(options, taken, SqliteOpener.OpenWriter(options.Path, taken), logger);
+        }
+        catch (SqliteException error)
+        {
+            taken.Dispose();
+            throw SqliteOpener.Translate(options.Path, error);
+        }
+        catch (DatastoreOpenException)
+        {
+            taken.Dispose();
+            throw;
+        }
+        store._writer.Start();
+        ThreadPool.UnsafeQueueUserWorkItem(static opened => opened.ReadLeases(), store, preferLocal: false);
+        Log.Opened(logger, options.Path, store.CurrentRevision, store.CompactRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
+        return store;
+    }
 
     /// <inheritdoc/>
-    public ValueTask<AppendResult> AppendAsync(in AppendRequest request, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    public ValueTask<AppendResult> AppendAsync(in AppendRequest request, CancellationToken cancellationToken = default)
+    {
+        CommitWriter.CheckKey(request.Key);
+        return cancellationToken.IsCancellationRequested ? ValueTask.FromCanceled<AppendResult>(cancellationToken) : _writer.Append(request);
+    }
 
     /// <inheritdoc/>
-    public ValueTask<RangeResult> RangeAsync(in RangeRequest request, IDatastoreVisitor visitor, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    /// <remarks>Runs on the caller's thread: the file's pages are mostly in the kernel's cache.</remarks>
+    public ValueTask<RangeResult> RangeAsync(in RangeRequest request, IDatastoreVisitor visitor, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(visitor);
+        long current = CurrentRevision;
+        long revision = request.Revision == 0 ? current : request.Revision;
+        if (revision > current) throw new DatastoreFutureRevisionException(revision, current);
+        ThrowIfCompacted(revision);
+        RangeResult result;
+        try
+        {
+            using var lent = _readers.Rent();
+            result = lent.Reader.ReadRange(request, revision, visitor, cancellationToken);
+        }
+        catch (SqliteException error)
+        {
+            throw new DatastoreException($"reading {_options.Path} failed: {error.Message}", error);
+        }
+        // A compaction that began meanwhile may have taken rows that belong to this revision.
+        ThrowIfCompacted(revision);
+        return new ValueTask<RangeResult>(result);
+    }
 
     /// <inheritdoc/>
-    public IDatastoreWatch Watch(long afterRevision, IDatastoreObserver observer) => throw new NotImplementedException();
+    public IDatastoreWatch Watch(long afterRevision, IDatastoreObserver observer)
+    {
+        ArgumentNullException.ThrowIfNull(observer);
+        ThrowIfCompacted(afterRevision);
+        if (afterRevision > CurrentRevision) throw new DatastoreFutureRevisionException(afterRevision, CurrentRevision);
+        var watch = new SqliteWatch(_feed, _readers, observer, afterRevision, _logger);
+        watch.Start();
+        return watch;
+    }
 
     /// <inheritdoc/>
-    public ValueTask CompactAsync(long revision, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    public ValueTask CompactAsync(long revision, CancellationToken cancellationToken = default)
+    {
+        if (revision > CurrentRevision) throw new DatastoreFutureRevisionException(revision, CurrentRevision);
+        if (revision <= CompactRevision) return ValueTask.CompletedTask;
+        return new ValueTask(_writer.Compact(revision).WaitAsync(cancellationToken));
+    }
 
-    /// <inheritdoc/>
-    public ValueTask DisposeAsync() => throw new NotImplementedException();
+    /// <summary>Finishes queued appends, copies the log into the database and closes the file.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _isDisposed, 1) == 1) return;
+        if (_compactTimer is not null) await _compactTimer.DisposeAsync().ConfigureAwait(false);
+        // Joins the writer thread, which finishes what is queued: some milliseconds, once.
+        _writer.Dispose();
+        _feed.Close(new ObjectDisposedException(nameof(SqliteDatastore)));
+        _readers.Dispose();
+        await _taken.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private void ThrowIfCompacted(long revision)
+    {
+        if (revision < CompactRevision) throw new DatastoreCompactedException(revision, CompactRevision);
+    }
+
+    /// <summary>What is older than an interval goes, but never the newest revisions.</summary>
+    private void CompactOld()
+    {
+        long current = CurrentRevision;
+        long target = Math.Min(_revisionAtLastTick, current - _options.KeepRevisions);
+        _revisionAtLastTick = current;
+        if (target <= CompactRevision) return;
+        try
+        {
+            // The writer logs a failure; the next tick tries again.
+            _ = _writer.Compact(target).ContinueWith(static done => done.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+        }
+        catch (ObjectDisposedException)
+        {
+            // Closing.
+        }
+    }
+
+    private void ReadLeases()
+    {
+        try
+        {
+            using var lent = _readers.Rent();
+            _writer.AddLeases(lent.Reader.ReadLeases());
+        }
+        catch (ObjectDisposedException)
+        {
+            // Closed before it began.
+        }
+        catch (SqliteException error)
+        {
+            Log.LeasesUnreadable(_logger, error);
+        }
+    }
 }

@@ -1,0 +1,36 @@
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.Datastore;
+
+internal static partial class Log
+{
+    [LoggerMessage(2000, LogLevel.Information, "Opened {Path} at revision {Revision} (compacted {CompactRevision}) in {ElapsedMs} ms")]
+    public static partial void Opened(ILogger logger, string path, long revision, long compactRevision, long elapsedMs);
+
+    [LoggerMessage(2001, LogLevel.Error, "Commit of {Count} changes to {Path} failed")]
+    public static partial void CommitFailed(ILogger logger, string path, int count, Exception error);
+
+    [LoggerMessage(2002, LogLevel.Error, "No space left for {Path}: writes are refused until there is")]
+    public static partial void Full(ILogger logger, string path);
+
+    [LoggerMessage(2003, LogLevel.Information, "There is space for {Path} again: writes are accepted")]
+    public static partial void FullNoMore(ILogger logger, string path);
+
+    [LoggerMessage(2004, LogLevel.Warning, "Slow commit: {Count} changes took {ElapsedMs} ms")]
+    public static partial void SlowCommit(ILogger logger, int count, long elapsedMs);
+
+    [LoggerMessage(2005, LogLevel.Information, "Compacted to revision {Revision} in {ElapsedMs} ms")]
+    public static partial void Compacted(ILogger logger, long revision, long elapsedMs);
+
+    [LoggerMessage(2006, LogLevel.Warning, "Compaction to revision {Revision} failed; it is tried again at the next interval")]
+    public static partial void CompactionFailed(ILogger logger, long revision, Exception error);
+
+    [LoggerMessage(2007, LogLevel.Warning, "Checkpoint of {Path} failed; it is tried again after the next writes")]
+    public static partial void CheckpointFailed(ILogger logger, string path, Exception error);
+
+    [LoggerMessage(2008, LogLevel.Error, "A watch ended at revision {Revision}")]
+    public static partial void WatchFailed(ILogger logger, long revision, Exception error);
+
+    [LoggerMessage(2009, LogLevel.Warning, "Leases could not be read: keys with a lease expire only after the next start")]
+    public static partial void LeasesUnreadable(ILogger logger, Exception error);
+}

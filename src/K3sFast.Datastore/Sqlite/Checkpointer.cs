@@ -1,0 +1,65 @@
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.Datastore.Sqlite;
+
+/// <summary>
+/// Copies the write-ahead log into the database beside the writer, on a connection of its own, so that no append waits for it. The
+/// log starts anew by itself at the first write that finds everything copied.
+/// </summary>
+internal sealed class Checkpointer(string path, ILogger logger) : IDisposable
+{
+    // SQLite's own default: 1000 pages, 4 MiB of log.
+    private const int StartPages = 1000;
+
+    private readonly Lock _gate = new();
+    private SqliteConnection? _connection;
+    private bool _isDisposed;
+
+    // Written by the writer thread and by the running checkpoint
+    private int _pages;
+    private int _isRunning;
+
+    /// <summary>Notes that a commit added about <paramref name="pages"/> pages to the log. Writer thread.</summary>
+    public void OnCommit(int pages)
+    {
+        if (Interlocked.Add(ref _pages, pages) < StartPages || Interlocked.Exchange(ref _isRunning, 1) == 1) return;
+        ThreadPool.UnsafeQueueUserWorkItem(static checkpointer => checkpointer.Run(), this, preferLocal: false);
+    }
+
+    /// <summary>Waits for a running checkpoint, copies what is left and closes.</summary>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            if (_isDisposed) return;
+            CheckpointLocked();
+            _isDisposed = true;
+            _connection?.Dispose();
+        }
+    }
+
+    private void Run()
+    {
+        lock (_gate)
+        {
+            if (!_isDisposed) CheckpointLocked();
+        }
+        Volatile.Write(ref _isRunning, 0);
+    }
+
+    private void CheckpointLocked()
+    {
+        int noted = Volatile.Read(ref _pages);
+        try
+        {
+            _connection ??= SqliteConnection.Open(path, busyTimeoutMs: 0);
+            var (logFrames, copied) = _connection.Checkpoint(truncate: false);
+            // What could not be copied because a reader still needs the old pages is waited for again.
+            Interlocked.Add(ref _pages, Math.Max(0, logFrames - copied) - noted);
+        }
+        catch (SqliteException error)
+        {
+            Log.CheckpointFailed(logger, path, error);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+using System.Text;
+
+namespace K3sFast.Datastore.Sqlite;
+
+/// <summary>
+/// The checks at the door: takes the file for this process alone, tells a foreign, damaged, locked or unwritable file apart, and lays
+/// out the table. Whatever fails, what is stored stays as it was.
+/// </summary>
+internal static class SqliteOpener
+{
+    // Larger files are checked whole only when the last process did not close them; reading 64 MiB takes about 0.2 s.
+    private const long AlwaysCheckBytes = 64L << 20;
+
+    private const int ErrnoAgain = 11;
+    private const int ErrnoNoSpace = 28;
+    private const int ErrnoReadOnlyFileSystem = 30;
+
+    /// <summary>Takes the file for this process: a lock that the kernel gives back however the process ends.</summary>
+    /// <remarks>
+    /// Must be taken before SQLite opens the file and closed after SQLite has closed it: closing any descriptor of a file drops all of
+    /// the process's POSIX locks on it, which are SQLite's. This one is flock(2), which SQLite does not use.
+    /// </remarks>
+    public static FileStream TakeFile(string path)
+    {
+        try
+        {
+            if (Path.GetDirectoryName(path) is { Length: > 0 } directory)
+            {
+                Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            }
+            return new FileStream(path, new FileStreamOptions
+            {
+                Mode = FileMode.OpenOrCreate,
+                Access = FileAccess.ReadWrite,
+                Share = FileShare.None,
+                BufferSize = 0,
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            });
+        }
+        catch (UnauthorizedAccessException error)
+        {
+            throw ReadOnly(path, error);
+        }
+        catch (IOException error) when (error.HResult == ErrnoReadOnlyFileSystem)
+        {
+            throw ReadOnly(path, error);
+        }
+        catch (IOException error) when (error.HResult == ErrnoNoSpace)
+        {
+            throw Full(path, error);
+        }
+        catch (IOException error) when (error.HResult == ErrnoAgain)
+        {
+            throw Locked(path, error);
+        }
+        catch (IOException error)
+        {
+            throw new DatastoreOpenException(DatastoreOpenFailure.Other, $"datastore {path} cannot be opened: {error.Message}", error);
+        }
+    }
+
+    /// <summary>Opens the writing connection on a taken file: pragmas, checks, table.</summary>
+    public static SqliteConnection OpenWriter(string path, FileStream taken)
+    {
+        CheckHeader(path, taken);
+        bool isNew = taken.Length == 0;
+        bool wasKilled = File.Exists($"{path}-wal") && new FileInfo($"{path}-wal").Length > 0;
+        SqliteConnection? connection = null;
+        try
+        {
+            connection = SqliteConnection.Open(path, busyTimeoutMs: 5_000);
+            if (isNew) connection.Execute("PRAGMA auto_vacuum = INCREMENTAL"u8);
+            if (connection.QueryText("PRAGMA journal_mode = WAL"u8) is not "wal")
+            {
+                throw new DatastoreOpenException(
+                    DatastoreOpenFailure.Other,
+                    $"datastore {path}: the file system does not support shared memory files, which SQLite's write-ahead log needs; move the data directory to a local disk");
+            }
+            // Every commit is flushed to the medium before it is acknowledged.
+            connection.Execute("PRAGMA synchronous = FULL"u8);
+            // Checkpoints run beside the writer.
+            connection.Execute("PRAGMA wal_autocheckpoint = 0"u8);
+            connection.Execute("PRAGMA journal_size_limit = 16777216"u8);
+            if (!isNew) Check(path, connection, wasKilled || taken.Length <= AlwaysCheckBytes);
+            LayOut(path, connection);
+            return connection;
+        }
+        catch (SqliteException error)
+        {
+            connection?.Dispose();
+            throw Translate(path, error);
+        }
+        catch (DatastoreOpenException)
+        {
+            connection?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>SQLite's error in words that say what to do.</summary>
+    public static DatastoreOpenException Translate(string path, SqliteException error)
+    {
+        if (error.IsNotADatabase) return NotADatabase(path, error);
+        if (error.IsCorrupt) return Corrupt(path, error.Message, error);
+        if (error.IsReadOnly) return ReadOnly(path, error);
+        if (error.IsFull) return Full(path, error);
+        if (error.IsBusy) return Locked(path, error);
+        return new DatastoreOpenException(DatastoreOpenFailure.Other, $"datastore {path} cannot be opened: {error.Message}", error);
+    }
+
+    private static void CheckHeader(string path, FileStream taken)
+    {
+        Span<byte> header = stackalloc byte[16];
+        int read = taken.ReadAtLeast(header, header.Length, throwOnEndOfStream: false);
+        if (read > 0 && !header[..read].SequenceEqual("SQLite format 3\0"u8)) throw NotADatabase(path, null);
+    }
+
+    private static void Check(string path, SqliteConnection connection, bool isWhole)
+    {
+        bool hasTables = connection.QueryInt64("SELECT count(*) FROM sqlite_master WHERE type = 'table'"u8) > 0;
+        bool hasKine = connection.QueryInt64("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'kine'"u8) > 0;
+        if (hasTables && !hasKine) throw NotADatabase(path, null);
+        if (!isWhole) return;
+        string? finding = connection.QueryText("PRAGMA quick_check(1)"u8);
+        if (finding is not "ok") throw Corrupt(path, finding ?? "", null);
+    }
+
+    private static void LayOut(string path, SqliteConnection connection)
+    {
+        connection.Execute("BEGIN IMMEDIATE"u8);
+        connection.Execute(KineSchema.CreateTable);
+        connection.Execute(KineSchema.CreateNameIndex);
+        connection.Execute(KineSchema.CreateNameIdIndex);
+        connection.Execute(KineSchema.CreateIdDeletedIndex);
+        connection.Execute(KineSchema.CreatePrevRevisionIndex);
+        connection.Execute(KineSchema.CreateNamePrevRevisionIndex);
+        connection.Execute(KineSchema.CreateCompactIndex);
+        connection.Execute(KineSchema.InsertCompactRow);
+        connection.Execute("COMMIT"u8);
+    }
+
+    private static DatastoreOpenException NotADatabase(string path, Exception? inner) => new(
+        DatastoreOpenFailure.NotADatabase,
+        $"datastore {path}: the file is not a datastore of k3s: move it away, or point --data-dir elsewhere",
+        inner);
+
+    private static DatastoreOpenException Corrupt(string path, string finding, Exception? inner) => new(
+        DatastoreOpenFailure.Corrupt,
+        $"datastore {path} is damaged ({finding}): restore the directory {Path.GetDirectoryName(path)} from a backup, or recover with \"sqlite3 {path} .recover\"; nothing was changed",
+        inner);
+
+    private static DatastoreOpenException ReadOnly(string path, Exception inner) => new(
+        DatastoreOpenFailure.ReadOnly,
+        $"datastore {path} cannot be written: check the owner and mode of {Path.GetDirectoryName(path)} and that its file system is mounted read-write ({inner.Message})",
+        inner);
+
+    private static DatastoreOpenException Full(string path, Exception inner) => new(
+        DatastoreOpenFailure.Full,
+        $"datastore {path}: no space left on the device: free some in {Path.GetDirectoryName(path)} and start again",
+        inner);
+
+    private static DatastoreOpenException Locked(string path, Exception inner) => new(
+        DatastoreOpenFailure.Locked,
+        $"datastore {path} is in use by another process: stop the other server, or give this one its own --data-dir",
+        inner);
+}

@@ -1,0 +1,188 @@
+using System.Text;
+
+namespace K3sFast.Datastore.Sqlite;
+
+/// <summary>Read-only connections, lent one caller each. Readers never block the writer nor each other (WAL).</summary>
+internal sealed class SqliteReaders(string path) : IDisposable
+{
+    // Idle ones kept: lists come in bursts, each connection holds a page cache.
+    private const int MaxIdle = 2;
+
+    private readonly Lock _gate = new();
+    private readonly Stack<SqliteReader> _idle = new();
+    private bool _isDisposed;
+
+    public Lent Rent()
+    {
+        SqliteReader? reader;
+        lock (_gate)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            _idle.TryPop(out reader);
+        }
+        return new Lent(this, reader ?? new SqliteReader(path));
+    }
+
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _isDisposed = true;
+            while (_idle.TryPop(out var reader)) reader.Dispose();
+        }
+    }
+
+    private void Return(SqliteReader reader)
+    {
+        lock (_gate)
+        {
+            if (!_isDisposed && _idle.Count < MaxIdle)
+            {
+                _idle.Push(reader);
+                return;
+            }
+        }
+        reader.Dispose();
+    }
+
+    /// <summary>A lent reader; dispose to give it back.</summary>
+    internal readonly struct Lent(SqliteReaders owner, SqliteReader reader) : IDisposable
+    {
+        public SqliteReader Reader => reader;
+
+        public void Dispose() => owner.Return(reader);
+    }
+}
+
+/// <summary>One reading connection with its statements.</summary>
+internal sealed class SqliteReader : IDisposable
+{
+    private readonly SqliteConnection _connection;
+    private readonly SqliteConnection.Statement _begin;
+    private readonly SqliteConnection.Statement _commit;
+    private readonly SqliteConnection.Statement _rangeIds;
+    private readonly SqliteConnection.Statement _row;
+    private readonly SqliteConnection.Statement _history;
+
+    public SqliteReader(string path)
+    {
+        _connection = SqliteConnection.Open(path, busyTimeoutMs: 30_000);
+        _connection.Execute("PRAGMA query_only = 1"u8);
+        // KiB of page cache per reader: the kernel's own cache is the real one.
+        _connection.Execute("PRAGMA cache_size = -512"u8);
+        _begin = _connection.Prepare("BEGIN"u8);
+        _commit = _connection.Prepare("COMMIT"u8);
+        _rangeIds = _connection.Prepare(KineSchema.RangeIds);
+        _row = _connection.Prepare(KineSchema.Row);
+        _history = _connection.Prepare(KineSchema.History);
+    }
+
+    /// <summary>Shows the live keys of a prefix at a revision, streaming: one row in memory at a time.</summary>
+    public RangeResult ReadRange(in RangeRequest request, long revision, IDatastoreVisitor visitor, CancellationToken cancellationToken)
+    {
+        byte[] prefix = Encoding.UTF8.GetBytes(request.Prefix);
+        byte[] low = Encoding.UTF8.GetBytes(request.StartKey ?? "");
+        if (low.AsSpan().SequenceCompareTo(prefix) < 0) low = prefix;
+        byte[] high = PrefixEnd(prefix);
+        _begin.Run();
+        try
+        {
+            _rangeIds.BindText(1, low).BindText(2, high).Bind(3, revision);
+            int count = 0;
+            while (_rangeIds.Step())
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                long id = _rangeIds.Int64(1);
+                _row.Bind(1, id);
+                bool isLive = _row.Step() && _row.Int64(0) == 0;
+                if (isLive)
+                {
+                    string name = _rangeIds.Text(0);
+                    if (!KineSchema.IsInternal(name))
+                    {
+                        if (request.Limit > 0 && count == request.Limit) return new RangeResult(revision, count, HasMore: true);
+                        long createRevision = _row.Int64(1) is var created and not 0 ? created : id;
+                        visitor.OnEntry(new DatastoreEntry
+                        {
+                            Key = name,
+                            Value = _row.Blob(3),
+                            Revision = id,
+                            CreateRevision = createRevision,
+                            LeaseSeconds = _row.Int64(2),
+                            Kind = createRevision == id ? AppendKind.Create : AppendKind.Update,
+                        });
+                        count++;
+                    }
+                }
+                _row.Reset();
+            }
+            return new RangeResult(revision, count, HasMore: false);
+        }
+        finally
+        {
+            _row.Reset();
+            _rangeIds.Reset();
+            _commit.Run();
+        }
+    }
+
+    /// <summary>Shows up to <paramref name="limit"/> changes after a revision. Returns the last revision read (also of internal rows).</summary>
+    public long ReadHistory(long afterRevision, int limit, SqliteWatch watch)
+    {
+        long last = afterRevision;
+        try
+        {
+            _history.Bind(1, afterRevision).Bind(2, limit);
+            while (_history.Step())
+            {
+                last = _history.Int64(0);
+                string name = _history.Text(1);
+                if (KineSchema.IsInternal(name)) continue;
+                bool isCreate = _history.Int64(2) != 0;
+                bool isDelete = _history.Int64(3) != 0;
+                watch.Show(new DatastoreEntry
+                {
+                    Key = name,
+                    Value = isDelete ? default : _history.Blob(6),
+                    Revision = last,
+                    CreateRevision = isCreate ? last : _history.Int64(4),
+                    LeaseSeconds = _history.Int64(5),
+                    Kind = isDelete ? AppendKind.Delete : isCreate ? AppendKind.Create : AppendKind.Update,
+                });
+            }
+            return last;
+        }
+        finally
+        {
+            _history.Reset();
+        }
+    }
+
+    /// <summary>All live keys that have a lease.</summary>
+    public List<(string Key, long Revision, long Seconds)> ReadLeases()
+    {
+        var leases = new List<(string, long, long)>();
+        using var statement = _connection.Prepare(KineSchema.Leases);
+        while (statement.Step())
+        {
+            string name = statement.Text(1);
+            if (!KineSchema.IsInternal(name)) leases.Add((name, statement.Int64(0), statement.Int64(2)));
+        }
+        return leases;
+    }
+
+    public void Dispose()
+    {
+        foreach (var statement in (ReadOnlySpan<SqliteConnection.Statement>)[_begin, _commit, _rangeIds, _row, _history]) statement.Dispose();
+        _connection.Dispose();
+    }
+
+    /// <summary>The first key after all keys with a prefix. UTF-8 never has 0xff bytes, so the last byte can always be raised.</summary>
+    private static byte[] PrefixEnd(byte[] prefix)
+    {
+        if (prefix.Length == 0) return [0xff];
+        byte[] end = [.. prefix];
+        end[^1]++;
+        return end;
+    }
+}
