@@ -1,37 +1,286 @@
+using System.Buffers;
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using System.Text;
 using K3sFast.Datastore;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace K3sFast.WatchCache;
 
-/// <summary>All resources' caches over one datastore.</summary>
-public sealed class Cacher : IAsyncDisposable
+/// <summary>
+/// All resources' caches over one datastore. It observes the datastore and applies commits in revision order, on the committing
+/// thread, so that a write's answer finds every cache already showing it.
+/// </summary>
+public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
 {
-    /// <summary>Caches over <paramref name="store"/>, which stays the caller's.</summary>
+    private readonly IDatastore _store;
+    private readonly CacherOptions _options;
+    private readonly ILogger _logger;
+    private readonly Lock _applyGate = new();
+    private readonly Lock _waitGate = new();
+
+    // Guarded by _applyGate
+    private readonly List<WatchCache> _changed = [];
+    private readonly ArrayBufferWriter<byte> _transformed = new();
+    private IDatastoreWatch? _watch;
+    private long _appliedRevision;
+    private bool _isLoading;
+    private int _loadedCount;
+
+    // Guarded by _waitGate
+    private readonly PriorityQueue<TaskCompletionSource, long> _waiters = new();
+
+    // Written under _applyGate, read by anyone
+    private KeyRoutes _routes = KeyRoutes.Empty;
+    private long _currentRevision;
+    private Exception? _failure;
+
+    /// <summary>Caches over <paramref name="store"/>, which stays the caller's and must outlive this.</summary>
     public Cacher(IDatastore store, CacherOptions options)
     {
         ArgumentNullException.ThrowIfNull(store);
         ArgumentNullException.ThrowIfNull(options);
+        _store = store;
+        _options = options;
+        _logger = (options.LoggerFactory ?? NullLoggerFactory.Instance).CreateLogger("K3sFast.WatchCache");
     }
 
     /// <summary>The newest revision that every cache shows.</summary>
-    public long CurrentRevision => throw new NotImplementedException();
+    public long CurrentRevision => Volatile.Read(ref _currentRevision);
+
+    /// <summary>Not null = the caches no longer follow the datastore; readiness ends and writes are refused.</summary>
+    public Exception? Failure => Volatile.Read(ref _failure);
 
     /// <summary>Loads all registered resources and follows the datastore. Once.</summary>
-    public Task StartAsync(CancellationToken cancellationToken) => throw new NotImplementedException();
+    /// <remarks>
+    /// The state is taken some revisions back and the rest is replayed as events, so that watches from before a restart find their place.
+    /// </remarks>
+    public async Task StartAsync(CancellationToken cancellationToken)
+    {
+        long startedAt = Stopwatch.GetTimestamp();
+        long current = _store.CurrentRevision;
+        long from = Math.Max(_store.CompactRevision, current - _options.ReplayRevisions);
+        if (from < 1) from = current;
+        await LoadAllAsync(from, cancellationToken).ConfigureAwait(false);
+        _watch = _store.Watch(from, this);
+        await _watch.CaughtUp.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await WaitForAsync(current, cancellationToken).ConfigureAwait(false);
+        Log.Loaded(_logger, _loadedCount, _routes.All.Length, CurrentRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
+    }
 
-    /// <summary>Makes a resource known. After the start its objects are loaded before this returns.</summary>
-    /// <param name="keyPrefix">What all keys start with, with a slash at the end: <c>/registry/pods/</c>.</param>
+    /// <summary>Makes a resource known. After the start its objects are loaded before this returns; the same prefix again answers the same cache.</summary>
+    /// <param name="keyPrefix">What all keys start with, with a slash at the end: <c>/registry/pods/</c>. No prefix may start with another's.</param>
     /// <param name="selectableFieldPaths">Dotted paths to scalar members that are kept at hand for field selectors: <c>spec.nodeName</c>.</param>
-    public WatchCache Register(string keyPrefix, IReadOnlyList<string> selectableFieldPaths) => throw new NotImplementedException();
+    public WatchCache Register(string keyPrefix, IReadOnlyList<string> selectableFieldPaths)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(keyPrefix);
+        if (!keyPrefix.EndsWith('/')) throw new ArgumentException("a key prefix ends with a slash", nameof(keyPrefix));
+        lock (_applyGate)
+        {
+            if (_routes.Exact(keyPrefix) is { } known) return known;
+            var cache = new WatchCache(this, keyPrefix, selectableFieldPaths, _options);
+            var routes = _routes.With(cache);
+            if (_watch is null)
+            {
+                Volatile.Write(ref _routes, routes);
+                return cache;
+            }
+            // Commits wait meanwhile: what they bring comes after what is loaded here.
+            var loader = new Loader(this, cache);
+            var range = _store.RangeAsync(new RangeRequest(keyPrefix, _appliedRevision), loader);
+            if (!range.IsCompletedSuccessfully) range.AsTask().GetAwaiter().GetResult();
+            cache.BeginAt(_appliedRevision);
+            Volatile.Write(ref _routes, routes);
+            return cache;
+        }
+    }
 
     /// <summary>Forgets a resource (a deleted custom resource definition). Its cursors end with expiry.</summary>
-    public void Unregister(WatchCache cache) => throw new NotImplementedException();
+    public void Unregister(WatchCache cache)
+    {
+        ArgumentNullException.ThrowIfNull(cache);
+        lock (_applyGate)
+        {
+            Volatile.Write(ref _routes, _routes.Without(cache));
+            cache.Clear(_appliedRevision);
+        }
+    }
+
+    /// <summary>The cache that holds a key, or null.</summary>
+    public WatchCache? Find(string key) => Volatile.Read(ref _routes).Find(key);
 
     /// <summary>Writes one key; completes when it is durable and every cache shows it.</summary>
-    public ValueTask<WriteResult> WriteAsync(in AppendRequest request, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    /// <remarks>Throws <see cref="DatastoreException"/> when the medium fails, or the caches no longer follow it.</remarks>
+    public ValueTask<WriteResult> WriteAsync(in AppendRequest request, CancellationToken cancellationToken = default)
+    {
+        if (Failure is { } failure) throw StoppedError(failure);
+        return FinishWrite(_store.AppendAsync(request, cancellationToken), request);
+    }
 
     /// <summary>Completes when the caches show at least <paramref name="revision"/>.</summary>
-    public ValueTask WaitForAsync(long revision, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    public ValueTask WaitForAsync(long revision, CancellationToken cancellationToken = default)
+    {
+        if (CurrentRevision >= revision) return ValueTask.CompletedTask;
+        TaskCompletionSource waiter;
+        lock (_waitGate)
+        {
+            // Looked at again under the lock: whoever raises the revision takes it afterwards.
+            if (CurrentRevision >= revision) return ValueTask.CompletedTask;
+            if (Failure is { } failure) throw StoppedError(failure);
+            waiter = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            _waiters.Enqueue(waiter, revision);
+        }
+        return new ValueTask(waiter.Task.WaitAsync(cancellationToken));
+    }
 
     /// <inheritdoc/>
-    public ValueTask DisposeAsync() => throw new NotImplementedException();
+    void IDatastoreVisitor.OnEntry(in DatastoreEntry entry)
+    {
+        lock (_applyGate)
+        {
+            if (_isLoading)
+            {
+                if (_routes.Find(entry.Key) is { } target) LoadEntry(target, entry);
+                return;
+            }
+            _appliedRevision = entry.Revision;
+            if (_routes.Find(entry.Key) is not { } cache) return;
+            ApplyEntry(cache, entry);
+            if (!_changed.Contains(cache)) _changed.Add(cache);
+        }
+    }
+
+    /// <inheritdoc/>
+    void IDatastoreObserver.OnRevision(long revision)
+    {
+        lock (_applyGate)
+        {
+            _appliedRevision = Math.Max(_appliedRevision, revision);
+            Volatile.Write(ref _currentRevision, revision);
+            foreach (var cache in _changed) cache.WakeCursors();
+            _changed.Clear();
+        }
+        CompleteWaiters(revision, null);
+    }
+
+    /// <inheritdoc/>
+    void IDatastoreObserver.OnFailed(Exception error)
+    {
+        if (error is ObjectDisposedException && _watch is null) return;
+        Log.Stopped(_logger, CurrentRevision, error);
+        Volatile.Write(ref _failure, error);
+        CompleteWaiters(long.MaxValue, StoppedError(error));
+    }
+
+    /// <summary>Stops following the datastore. The caches stay readable.</summary>
+    public ValueTask DisposeAsync()
+    {
+        IDatastoreWatch? watch;
+        lock (_applyGate) (watch, _watch) = (_watch, null);
+        watch?.Dispose();
+        var closed = new ObjectDisposedException(nameof(Cacher));
+        Volatile.Write(ref _failure, closed);
+        CompleteWaiters(long.MaxValue, closed);
+        return ValueTask.CompletedTask;
+    }
+
+    private async ValueTask LoadAllAsync(long revision, CancellationToken cancellationToken)
+    {
+        _isLoading = true;
+        await _store.RangeAsync(new RangeRequest("/", revision), this, cancellationToken).ConfigureAwait(false);
+        lock (_applyGate)
+        {
+            _isLoading = false;
+            _appliedRevision = revision;
+            foreach (var cache in _routes.All) cache.BeginAt(revision);
+            Volatile.Write(ref _currentRevision, revision);
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<WriteResult> FinishWrite(ValueTask<AppendResult> append, AppendRequest request)
+    {
+        var result = await append.ConfigureAwait(false);
+        if (result.Outcome != AppendOutcome.Committed) return new WriteResult(result.Outcome, result.Revision, null);
+        // With an engine that shows commits before it completes them, this is already so.
+        if (CurrentRevision < result.Revision) await WaitForAsync(result.Revision).ConfigureAwait(false);
+        var cache = Find(request.Key);
+        var written = cache?.TakeWritten(result.Revision);
+        if (written is null && cache is not null) written = RebuildWritten(cache, request, result.Revision);
+        return new WriteResult(AppendOutcome.Committed, result.Revision, written);
+    }
+
+    /// <summary>The write's event has already left the ring (thousands of commits since): the object is made anew from the request.</summary>
+    private static StoredObject? RebuildWritten(WatchCache cache, in AppendRequest request, long revision)
+    {
+        if (request.Kind == AppendKind.Delete) return null;
+        bool isCreate = request.Kind == AppendKind.Create;
+        return cache.Rebuild(
+            Encoding.UTF8.GetBytes(request.Key), request.Value.Span, revision, isCreate ? revision : 0, isCreate ? WatchEventType.Added : WatchEventType.Modified);
+    }
+
+    private void LoadEntry(WatchCache cache, in DatastoreEntry entry)
+    {
+        try
+        {
+            Span<byte> buffer = stackalloc byte[512];
+            var key = KeyBytes(entry.Key, buffer);
+            cache.Load(entry, key, AsJson(entry));
+            _loadedCount++;
+        }
+        catch (FormatException error)
+        {
+            Log.UnreadableValue(_logger, entry.Key, entry.Revision, error);
+        }
+    }
+
+    private void ApplyEntry(WatchCache cache, in DatastoreEntry entry)
+    {
+        try
+        {
+            Span<byte> buffer = stackalloc byte[512];
+            var key = KeyBytes(entry.Key, buffer);
+            cache.Apply(entry, key, entry.Kind == AppendKind.Delete ? default : AsJson(entry));
+        }
+        catch (FormatException error)
+        {
+            Log.UnreadableValue(_logger, entry.Key, entry.Revision, error);
+        }
+    }
+
+    private static ReadOnlySpan<byte> KeyBytes(string key, Span<byte> buffer) =>
+        Encoding.UTF8.TryGetBytes(key, buffer, out int length) ? buffer[..length] : Encoding.UTF8.GetBytes(key);
+
+    /// <summary>The entry's value as JSON. Values that are something else go through the transformer.</summary>
+    private ReadOnlySpan<byte> AsJson(in DatastoreEntry entry)
+    {
+        if (!entry.Value.IsEmpty && entry.Value[0] == '{') return entry.Value;
+        if (_options.Transformer is not { } transform) throw new FormatException("the value is not JSON");
+        _transformed.ResetWrittenCount();
+        transform(entry.Key, entry.Value, _transformed);
+        return _transformed.WrittenSpan;
+    }
+
+    private void CompleteWaiters(long revision, Exception? error)
+    {
+        lock (_waitGate)
+        {
+            while (_waiters.TryPeek(out var waiter, out long wanted) && wanted <= revision)
+            {
+                _waiters.Dequeue();
+                if (error is null) waiter.TrySetResult();
+                else waiter.TrySetException(error);
+            }
+        }
+    }
+
+    private static DatastoreException StoppedError(Exception failure) =>
+        new($"the caches no longer follow the datastore: restart the server ({failure.Message})", failure);
+
+    /// <summary>Fills one cache while commits wait.</summary>
+    private sealed class Loader(Cacher owner, WatchCache cache) : IDatastoreVisitor
+    {
+        public void OnEntry(in DatastoreEntry entry) => owner.LoadEntry(cache, entry);
+    }
 }

@@ -1,59 +1,168 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using K3sFast.Datastore;
+using K3sFast.WatchCache.Memory;
+
 namespace K3sFast.WatchCache;
 
 /// <summary>Reads a typed object from its JSON.</summary>
-public delegate T StoredObjectDecoder<out T>(ReadOnlySpan<byte> json) where T : class;
+public delegate T StoredObjectDecoder<out T>(ReadOnlySpan<byte> json)
+    where T : class;
 
-/// <summary>An immutable object: encoded bytes with the resourceVersion in place, and the few fields that a server needs.</summary>
-public sealed class StoredObject : IDisposable
+/// <summary>
+/// An immutable object: its encoded JSON with the resourceVersion in place, and the few fields that a server itself needs. The bytes
+/// are one block of native memory that lives as long as references to it do; spans must not be used after the reference is given back.
+/// </summary>
+/// <remarks>
+/// Any thread. The block is <c>header | selectable fields | key | frame | decoded field values</c>, the frame being
+/// <c>{"type":"…","object":</c> JSON <c>}\n</c>, so that JSON and frame share their bytes.
+/// </remarks>
+public sealed unsafe class StoredObject : IDisposable
 {
+    private byte* _block;
+    private int _references = 1;
+    private WeakReference? _decoded;
+
+    internal StoredObject(byte* block) => _block = block;
+
     /// <summary>The object's JSON, canonical, with metadata.resourceVersion.</summary>
-    public ReadOnlySpan<byte> Json => throw new NotImplementedException();
+    public ReadOnlySpan<byte> Json => Slice(Header->JsonOffset, Header->JsonLength);
 
-    /// <summary>The watch frame for the event that made this revision.</summary>
-    public ReadOnlySpan<byte> Frame => throw new NotImplementedException();
+    /// <summary>The watch frame of the event that made this revision: <c>{"type":"MODIFIED","object":{…}}\n</c>.</summary>
+    public ReadOnlySpan<byte> Frame => Slice(Header->FrameOffset, Header->JsonOffset + Header->JsonLength + StoredObjectWriter.FrameTail.Length - Header->FrameOffset);
 
-    /// <summary>The JSON and what closes a frame after it: a frame of another type is <see cref="FrameStart"/> and this.</summary>
-    public ReadOnlySpan<byte> FrameEnd => throw new NotImplementedException();
+    /// <summary>The JSON and what closes a frame after it: a frame of another type is <see cref="FrameStart"/> and then this.</summary>
+    public ReadOnlySpan<byte> FrameEnd => Slice(Header->JsonOffset, Header->JsonLength + StoredObjectWriter.FrameTail.Length);
 
-    /// <summary>The opening bytes of a frame of a type: <c>{"type":"ADDED","object":</c>.</summary>
-    public static ReadOnlySpan<byte> FrameStart(WatchEventType type) => throw new NotImplementedException();
+    /// <summary>What the event that made this revision did.</summary>
+    public WatchEventType EventType => Header->Type;
 
     /// <summary>The revision: metadata.resourceVersion as a number.</summary>
-    public long Revision => throw new NotImplementedException();
+    public long Revision => Header->Revision;
 
-    /// <summary>The revision of the object's creation.</summary>
-    public long CreateRevision => throw new NotImplementedException();
+    /// <summary>The revision of the object's creation; 0 = not known.</summary>
+    public long CreateRevision => Header->CreateRevision;
 
     /// <summary>The datastore key. Makes a string.</summary>
-    public string Key => throw new NotImplementedException();
+    public string Key => Encoding.UTF8.GetString(KeyUtf8);
 
     /// <summary>The datastore key.</summary>
-    public ReadOnlySpan<byte> KeyUtf8 => throw new NotImplementedException();
+    public ReadOnlySpan<byte> KeyUtf8 => Slice(Header->KeyOffset, Header->KeyLength);
 
     /// <summary>metadata.namespace; empty for cluster-scoped objects.</summary>
-    public ReadOnlySpan<byte> NamespaceUtf8 => throw new NotImplementedException();
+    public ReadOnlySpan<byte> NamespaceUtf8 => Slice(Header->NamespaceOffset, Header->NamespaceLength);
 
     /// <summary>metadata.name.</summary>
-    public ReadOnlySpan<byte> NameUtf8 => throw new NotImplementedException();
+    public ReadOnlySpan<byte> NameUtf8 => Slice(Header->NameOffset, Header->NameLength);
 
     /// <summary>metadata.uid.</summary>
-    public ReadOnlySpan<byte> UidUtf8 => throw new NotImplementedException();
+    public ReadOnlySpan<byte> UidUtf8 => Slice(Header->UidOffset, Header->UidLength);
 
     /// <summary>metadata.labels as a JSON object; empty when there are none.</summary>
-    public ReadOnlySpan<byte> LabelsJson => throw new NotImplementedException();
+    public ReadOnlySpan<byte> LabelsJson => Slice(Header->LabelsOffset, Header->LabelsLength);
 
-    /// <summary>The value of the resource's selectable field number <paramref name="index"/> (order as registered), decoded; empty when absent.</summary>
-    public ReadOnlySpan<byte> Field(int index) => throw new NotImplementedException();
+    /// <summary>Bytes of native memory that the object takes.</summary>
+    public int SizeBytes => SlabAllocator.RoundUp(Header->BlockSize);
 
-    /// <summary>The typed object, decoded at most once while anybody holds it. It is shared: never change it.</summary>
-    public T Decode<T>(StoredObjectDecoder<T> decoder) where T : class => throw new NotImplementedException();
+    /// <summary>The opening bytes of a frame: <c>{"type":"ADDED","object":</c>.</summary>
+    public static ReadOnlySpan<byte> FrameStart(WatchEventType type) => StoredObjectWriter.FrameStart(type);
 
-    /// <summary>Takes one more reference: before handing the object to another thread or keeping it.</summary>
-    public void Retain() => throw new NotImplementedException();
+    /// <summary>
+    /// The value of the resource's selectable field number <paramref name="index"/> (order as registered), JSON escapes decoded;
+    /// empty when absent. Numbers and booleans are their text. Allocates nothing.
+    /// </summary>
+    public ReadOnlySpan<byte> Field(int index)
+    {
+        var header = Header;
+        if ((uint)index >= header->FieldCount) return default;
+        // Safe because: FieldCount entries follow the header (StoredObjectWriter lays them out).
+        var field = ((StoredField*)(header + 1))[index];
+        return Slice(field.Offset, field.Length);
+    }
+
+    /// <summary>
+    /// The typed object, decoded at most once while anybody holds it, for all users together. It is shared: never change it. One type per object.
+    /// </summary>
+    public T Decode<T>(StoredObjectDecoder<T> decoder)
+        where T : class
+    {
+        ArgumentNullException.ThrowIfNull(decoder);
+        if (_decoded?.Target is T shared) return shared;
+        lock (this)
+        {
+            if (_decoded?.Target is T other) return other;
+            var decoded = decoder(Json);
+            _decoded = new WeakReference(decoded);
+            return decoded;
+        }
+    }
+
+    /// <summary>Takes one more reference: before handing the object to another thread, or to keep it.</summary>
+    public void Retain()
+    {
+        int references = Interlocked.Increment(ref _references);
+        Invariant.Verify(references > 1, $"an object was retained after its last reference was given back");
+    }
 
     /// <summary>Gives one reference back. The last one frees the bytes.</summary>
-    public void Release() => throw new NotImplementedException();
+    public void Release()
+    {
+        int references = Interlocked.Decrement(ref _references);
+        Invariant.Verify(references >= 0, $"an object was released more often than retained");
+        if (references != 0) return;
+        byte* block = _block;
+        int size = ((StoredHeader*)block)->BlockSize;
+        _block = null;
+        SlabAllocator.Shared.Free(block, size);
+    }
 
     /// <summary>Same as <see cref="Release"/>.</summary>
     public void Dispose() => Release();
+
+    private StoredHeader* Header
+    {
+        get
+        {
+            byte* block = _block;
+            if (block is null) ThrowFreed();
+            return (StoredHeader*)block;
+        }
+    }
+
+    // Safe because: offsets and lengths were laid out inside the block by StoredObjectWriter and never change.
+    private ReadOnlySpan<byte> Slice(int offset, int length) => new(_block + offset, length);
+
+    private static void ThrowFreed() => throw new ObjectDisposedException(nameof(StoredObject), "the last reference was given back");
+}
+
+/// <summary>What a block begins with.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct StoredHeader
+{
+    public long Revision;
+    public long CreateRevision;
+    public int BlockSize;
+    public int FrameOffset;
+    public int JsonOffset;
+    public int JsonLength;
+    public int LabelsOffset;
+    public int LabelsLength;
+    public int NameOffset;
+    public int NamespaceOffset;
+    public int UidOffset;
+    public ushort KeyOffset;
+    public ushort KeyLength;
+    public ushort NameLength;
+    public ushort NamespaceLength;
+    public ushort UidLength;
+    public byte FieldCount;
+    public WatchEventType Type;
+}
+
+/// <summary>Where a selectable field's value is in the block.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct StoredField
+{
+    public int Offset;
+    public int Length;
 }

@@ -1,30 +1,242 @@
+using System.Text;
+using K3sFast.Datastore;
+using K3sFast.WatchCache.Json;
+
 namespace K3sFast.WatchCache;
 
-/// <summary>One resource's objects at now and its ring of recent events.</summary>
+/// <summary>
+/// One resource's objects at now and its ring of recent events. The <see cref="Cacher"/> writes, in revision order; anybody reads.
+/// </summary>
 public sealed class WatchCache
 {
+    private readonly Cacher _owner;
+    private readonly FieldPaths _paths;
+    private readonly Waker _waker;
+    private readonly byte[] _prefix;
+    private readonly Lock _gate = new();
+
+    // Guarded by _gate
+    private readonly ObjectTable _table = new();
+    private readonly EventRing _ring;
+    private long _lastRevision;
+
+    internal WatchCache(Cacher owner, string keyPrefix, IReadOnlyList<string> selectableFields, CacherOptions options)
+    {
+        _owner = owner;
+        KeyPrefix = keyPrefix;
+        _prefix = Encoding.UTF8.GetBytes(keyPrefix);
+        _paths = new FieldPaths(selectableFields);
+        _ring = new EventRing(options);
+        _waker = new Waker();
+    }
+
     /// <summary>What all keys start with: <c>/registry/pods/</c>.</summary>
-    public string KeyPrefix => throw new NotImplementedException();
+    public string KeyPrefix { get; }
 
     /// <summary>The selectable fields, in the order of <see cref="StoredObject.Field"/>.</summary>
-    public IReadOnlyList<string> SelectableFields => throw new NotImplementedException();
+    public IReadOnlyList<string> SelectableFields => _paths.Paths;
 
     /// <summary>How many objects there are.</summary>
-    public int Count => throw new NotImplementedException();
+    public int Count
+    {
+        get
+        {
+            lock (_gate) return _table.Count;
+        }
+    }
+
+    /// <summary>The oldest revision that a cursor can start after and a list can show.</summary>
+    public long OldestRevision
+    {
+        get
+        {
+            lock (_gate) return _ring.BaseRevision;
+        }
+    }
+
+    /// <summary>The newest revision that every cache shows.</summary>
+    internal long GlobalRevision => _owner.CurrentRevision;
 
     /// <summary>The object of a key, or null. It is retained for the caller, who disposes it.</summary>
-    public StoredObject? Get(ReadOnlySpan<byte> key) => throw new NotImplementedException();
+    /// <remarks>O(log n), allocates nothing.</remarks>
+    public StoredObject? Get(ReadOnlySpan<byte> key)
+    {
+        lock (_gate)
+        {
+            var found = _table.Find(key);
+            found?.Retain();
+            return found;
+        }
+    }
 
     /// <summary>The object of a key, or null. It is retained for the caller, who disposes it.</summary>
-    public StoredObject? Get(string key) => throw new NotImplementedException();
+    public StoredObject? Get(string key)
+    {
+        int maxBytes = Encoding.UTF8.GetMaxByteCount(key.Length);
+        Span<byte> buffer = maxBytes <= 512 ? stackalloc byte[512] : new byte[maxBytes];
+        return Get(buffer[..Encoding.UTF8.GetBytes(key, buffer)]);
+    }
 
-    /// <summary>The objects under a prefix (the resource's own, or one namespace's: <c>/registry/pods/default/</c>) now. O(1).</summary>
-    public Snapshot List(ReadOnlySpan<byte> keyPrefix = default) => throw new NotImplementedException();
+    /// <summary>The objects under a prefix (default: all; one namespace: <c>/registry/pods/default/</c>) now. O(1).</summary>
+    public Snapshot List(ReadOnlySpan<byte> keyPrefix = default)
+    {
+        byte[] prefix = PrefixOrOwn(keyPrefix);
+        lock (_gate) return new Snapshot(_table.TakeRoot(), prefix, Math.Max(GlobalRevision, _lastRevision), []);
+    }
 
-    /// <summary>The objects under a prefix at an older revision. False = the revision left the ring (answer 410 Expired).</summary>
-    public bool TryListAt(long revision, ReadOnlySpan<byte> keyPrefix, out Snapshot? snapshot) => throw new NotImplementedException();
+    /// <summary>
+    /// The objects under a prefix at an older revision, by walking the ring back: O(events since). False = the revision left the ring
+    /// (answer 410 Expired), or has not happened yet.
+    /// </summary>
+    public bool TryListAt(long revision, ReadOnlySpan<byte> keyPrefix, out Snapshot? snapshot)
+    {
+        snapshot = null;
+        byte[] prefix = PrefixOrOwn(keyPrefix);
+        lock (_gate)
+        {
+            if (revision > Math.Max(GlobalRevision, _lastRevision)) return false;
+            var undo = new Dictionary<StoredObject, StoredObject?>(KeyComparer.Instance);
+            var segment = _ring.Seek(revision, out int index);
+            if (segment is null) return false;
+            for (var at = segment; at is not null; at = at.Next, index = 0)
+            {
+                for (; index < at.Published; index++)
+                {
+                    ref readonly var item = ref at[index];
+                    // The first event after the revision tells the state at the revision.
+                    if (!item.Object.KeyUtf8.StartsWith(prefix) || !undo.TryAdd(item.Object, item.Previous)) continue;
+                    item.Object.Retain();
+                    item.Previous?.Retain();
+                }
+            }
+            segment.Release();
+            var changes = undo.ToArray();
+            Array.Sort(changes, static (left, right) => left.Key.KeyUtf8.SequenceCompareTo(right.Key.KeyUtf8));
+            snapshot = new Snapshot(_table.TakeRoot(), prefix, revision, changes);
+            return true;
+        }
+    }
 
     /// <summary>A cursor that reads what happens after a revision, under a prefix (default: everything).</summary>
     /// <remarks>Where <paramref name="afterRevision"/> has left the ring, the first read answers -1.</remarks>
-    public WatchCursor OpenCursor(long afterRevision, ReadOnlySpan<byte> keyPrefix = default) => throw new NotImplementedException();
+    public WatchCursor OpenCursor(long afterRevision, ReadOnlySpan<byte> keyPrefix = default)
+    {
+        byte[] prefix = keyPrefix.Length > _prefix.Length ? keyPrefix.ToArray() : [];
+        lock (_gate)
+        {
+            var segment = _ring.Seek(afterRevision, out int index);
+            return new WatchCursor(this, segment, index, afterRevision, prefix);
+        }
+    }
+
+    /// <summary>Takes an object over while loading: no event.</summary>
+    internal void Load(in DatastoreEntry entry, ReadOnlySpan<byte> key, ReadOnlySpan<byte> json)
+    {
+        var type = entry.Kind == AppendKind.Create ? WatchEventType.Added : WatchEventType.Modified;
+        var item = StoredObjectWriter.Create(key, json, entry.Revision, entry.CreateRevision, type, _paths);
+        lock (_gate)
+        {
+            _table.Set(item)?.Release();
+            _lastRevision = Math.Max(_lastRevision, entry.Revision);
+        }
+    }
+
+    /// <summary>Loading is done: history begins here.</summary>
+    internal void BeginAt(long revision)
+    {
+        lock (_gate)
+        {
+            _ring.BaseRevision = revision;
+            _lastRevision = revision;
+        }
+    }
+
+    /// <summary>Applies one commit. The applying thread only.</summary>
+    internal void Apply(in DatastoreEntry entry, ReadOnlySpan<byte> key, ReadOnlySpan<byte> json)
+    {
+        Invariant.Verify(entry.Revision > _lastRevision, $"commit {entry.Revision} applied after {_lastRevision} in {KeyPrefix}");
+        if (entry.Kind == AppendKind.Delete) ApplyDelete(entry, key);
+        else ApplyWrite(entry, key, json);
+    }
+
+    /// <summary>The object of a commit that the caller has just made, retained; null = it has left the ring meanwhile.</summary>
+    internal StoredObject? TakeWritten(long revision)
+    {
+        lock (_gate)
+        {
+            if (!_ring.TryFind(revision, out var found)) return null;
+            found.Object.Retain();
+            return found.Object;
+        }
+    }
+
+    /// <summary>An object as a commit would have stored it, for a caller whose commit has already left the ring.</summary>
+    internal StoredObject Rebuild(ReadOnlySpan<byte> key, ReadOnlySpan<byte> json, long revision, long createRevision, WatchEventType type) =>
+        StoredObjectWriter.Create(key, json, revision, createRevision, type, _paths);
+
+    /// <summary>Drops everything; open cursors find their place gone.</summary>
+    internal void Clear(long revision)
+    {
+        lock (_gate)
+        {
+            _table.Clear();
+            _ring.Clear(revision);
+        }
+        WakeCursors();
+    }
+
+    /// <summary>Puts a cursor among the waiting; false = there is something to read already.</summary>
+    internal bool TryEnlist(WatchCursor cursor) => _waker.TryEnlist(cursor);
+
+    internal void Delist(WatchCursor cursor) => _waker.Delist(cursor);
+
+    /// <summary>Ends the waits of all cursors, on pool threads.</summary>
+    internal void WakeCursors() => _waker.Wake();
+
+    private void ApplyWrite(in DatastoreEntry entry, ReadOnlySpan<byte> key, ReadOnlySpan<byte> json)
+    {
+        // Only this thread writes, so what it finds stays; the lock is held for the swap alone.
+        bool exists;
+        lock (_gate) exists = _table.Find(key) is not null;
+        var type = exists ? WatchEventType.Modified : WatchEventType.Added;
+        var item = StoredObjectWriter.Create(key, json, entry.Revision, entry.CreateRevision, type, _paths);
+        lock (_gate)
+        {
+            // One reference for the table, one for the ring; what the table let go of is the ring's now.
+            item.Retain();
+            var previous = _table.Set(item);
+            _ring.Append(new WatchEvent(type, item, previous));
+            _lastRevision = entry.Revision;
+        }
+    }
+
+    private void ApplyDelete(in DatastoreEntry entry, ReadOnlySpan<byte> key)
+    {
+        StoredObject? last;
+        lock (_gate) last = _table.Find(key);
+        if (last is null) return;
+        var deleted = StoredObjectWriter.CreateDeleted(last, entry.Revision, _paths);
+        lock (_gate)
+        {
+            var previous = _table.Remove(key);
+            _ring.Append(new WatchEvent(WatchEventType.Deleted, deleted, previous));
+            _lastRevision = entry.Revision;
+        }
+    }
+
+    private byte[] PrefixOrOwn(ReadOnlySpan<byte> keyPrefix) => keyPrefix.IsEmpty || keyPrefix.SequenceEqual(_prefix) ? _prefix : keyPrefix.ToArray();
+
+    private sealed class KeyComparer : IEqualityComparer<StoredObject>
+    {
+        public static readonly KeyComparer Instance = new();
+
+        public bool Equals(StoredObject? left, StoredObject? right) => left!.KeyUtf8.SequenceEqual(right!.KeyUtf8);
+
+        public int GetHashCode(StoredObject item)
+        {
+            var hash = default(HashCode);
+            hash.AddBytes(item.KeyUtf8);
+            return hash.ToHashCode();
+        }
+    }
 }

@@ -22,6 +22,7 @@ internal static class SqliteOpener
     /// </remarks>
     public static FileStream TakeFile(string path)
     {
+        if (!OperatingSystem.IsLinux()) throw new PlatformNotSupportedException("the embedded datastore runs on Linux");
         try
         {
             if (Path.GetDirectoryName(path) is { Length: > 0 } directory)

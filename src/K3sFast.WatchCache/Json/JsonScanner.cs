@@ -1,0 +1,127 @@
+using System.Buffers;
+
+namespace K3sFast.WatchCache.Json;
+
+/// <summary>
+/// Walks JSON that was written by a JSON writer, forward only, skipping what nobody asked for at the speed of a byte search. Checks
+/// only what it needs to stay on its feet: stored values were validated when they were written. Throws <see cref="FormatException"/>.
+/// </summary>
+internal ref struct JsonScanner(ReadOnlySpan<byte> json)
+{
+    private static readonly SearchValues<byte> s_structure = SearchValues.Create("\"{}[]"u8);
+    private static readonly SearchValues<byte> s_stringEnd = SearchValues.Create("\"\\"u8);
+    private static readonly SearchValues<byte> s_scalarEnd = SearchValues.Create(",}] \t\r\n"u8);
+
+    private readonly ReadOnlySpan<byte> _json = json;
+
+    /// <summary>Where the walk stands.</summary>
+    public int Position { get; private set; }
+
+    /// <summary>Where the member that was read last begins, its opening quote.</summary>
+    public int MemberStart { get; private set; }
+
+    /// <summary>The first byte of the value that the walk stands before.</summary>
+    public byte Peek()
+    {
+        SkipSpace();
+        return Position < _json.Length ? _json[Position] : throw Malformed("ends early");
+    }
+
+    /// <summary>Steps into the object that the walk stands before.</summary>
+    public void EnterObject() => Expect((byte)'{');
+
+    /// <summary>Reads the next member's name (raw, without quotes) and stands before its value; false = the object ended and was left.</summary>
+    public bool NextMember(out ReadOnlySpan<byte> name)
+    {
+        byte next = Peek();
+        if (next == ',')
+        {
+            Position++;
+            next = Peek();
+        }
+        if (next == '}')
+        {
+            Position++;
+            name = default;
+            return false;
+        }
+        MemberStart = Position;
+        SkipString();
+        name = _json[(MemberStart + 1)..(Position - 1)];
+        Expect((byte)':');
+        SkipSpace();
+        return true;
+    }
+
+    /// <summary>Skips the value that the walk stands before.</summary>
+    public void SkipValue()
+    {
+        switch (Peek())
+        {
+            case (byte)'"':
+                SkipString();
+                return;
+            case (byte)'{' or (byte)'[':
+                SkipNested();
+                return;
+            default:
+                int length = _json[Position..].IndexOfAny(s_scalarEnd);
+                Position = length < 0 ? _json.Length : Position + length;
+                return;
+        }
+    }
+
+    private void SkipNested()
+    {
+        int depth = 0;
+        do
+        {
+            int step = _json[Position..].IndexOfAny(s_structure);
+            if (step < 0) throw Malformed("is not closed");
+            Position += step;
+            switch (_json[Position])
+            {
+                case (byte)'"':
+                    SkipString();
+                    continue;
+                case (byte)'{' or (byte)'[':
+                    depth++;
+                    break;
+                default:
+                    depth--;
+                    break;
+            }
+            Position++;
+        }
+        while (depth > 0);
+    }
+
+    private void SkipString()
+    {
+        if (_json[Position] != '"') throw Malformed("has no string where one must be");
+        int at = Position + 1;
+        while (true)
+        {
+            int step = _json[at..].IndexOfAny(s_stringEnd);
+            if (step < 0) throw Malformed("has an open string");
+            at += step;
+            if (_json[at] == '"') break;
+            at += 2;
+            if (at >= _json.Length) throw Malformed("has an open string");
+        }
+        Position = at + 1;
+    }
+
+    private void Expect(byte expected)
+    {
+        if (Peek() != expected) throw Malformed($"has no '{(char)expected}' where one must be");
+        Position++;
+    }
+
+    private void SkipSpace()
+    {
+        while (Position < _json.Length && _json[Position] is (byte)' ' or (byte)'\n' or (byte)'\r' or (byte)'\t') Position++;
+    }
+
+    private readonly FormatException Malformed(string what) => new($"stored JSON {what} at byte {Position}");
+}

@@ -1,0 +1,137 @@
+using System.Buffers.Text;
+using System.Text.Json;
+using K3sFast.WatchCache.Json;
+using K3sFast.WatchCache.Memory;
+
+namespace K3sFast.WatchCache;
+
+/// <summary>Makes stored objects: scans the JSON once, puts the resourceVersion in, lays out the block.</summary>
+internal static unsafe class StoredObjectWriter
+{
+    // More selectable fields than any built-in type has (pods have about ten); a byte counts them.
+    private const int MaxFields = 64;
+
+    // What a long has at most, in decimal.
+    private const int MaxRevisionDigits = 20;
+
+    /// <summary>What ends a frame after the object.</summary>
+    public static ReadOnlySpan<byte> FrameTail => "}\n"u8;
+
+    private static ReadOnlySpan<byte> VersionStart => "\"resourceVersion\":\""u8;
+
+    /// <summary>The opening bytes of a frame.</summary>
+    public static ReadOnlySpan<byte> FrameStart(WatchEventType type) => type switch
+    {
+        WatchEventType.Added => "{\"type\":\"ADDED\",\"object\":"u8,
+        WatchEventType.Modified => "{\"type\":\"MODIFIED\",\"object\":"u8,
+        _ => "{\"type\":\"DELETED\",\"object\":"u8,
+    };
+
+    /// <summary>An object with one reference, the caller's. Throws <see cref="FormatException"/> for JSON that cannot be walked.</summary>
+    public static StoredObject Create(
+        ReadOnlySpan<byte> key, ReadOnlySpan<byte> json, long revision, long createRevision, WatchEventType type, FieldPaths paths)
+    {
+        int fieldCount = Math.Min(paths.Paths.Length, MaxFields);
+        Span<TextRange> fields = stackalloc TextRange[MaxFields];
+        fields = fields[..fieldCount];
+        fields.Clear();
+        var scan = ObjectScan.Run(json, paths, fields);
+
+        Span<byte> digits = stackalloc byte[MaxRevisionDigits];
+        Utf8Formatter.TryFormat(revision, digits, out int digitCount);
+        var version = digits[..digitCount];
+        int inserted = scan.SpliceAt < 0 ? 0 : VersionStart.Length + digitCount + 1 + (scan.NeedsCommaBefore ? 1 : 0) + (scan.NeedsCommaAfter ? 1 : 0);
+
+        var start = FrameStart(type);
+        int keyOffset = sizeof(StoredHeader) + (fieldCount * sizeof(StoredField));
+        int frameOffset = keyOffset + key.Length;
+        int jsonOffset = frameOffset + start.Length;
+        int jsonLength = json.Length + inserted - scan.Removed;
+        int tailOffset = jsonOffset + jsonLength + FrameTail.Length;
+        int size = tailOffset + EscapedBytes(json, fields);
+
+        byte* block = SlabAllocator.Shared.Allocate(size);
+        var bytes = new Span<byte>(block, size);
+        key.CopyTo(bytes[keyOffset..]);
+        start.CopyTo(bytes[frameOffset..]);
+        WriteJson(bytes.Slice(jsonOffset, jsonLength), json, scan, version);
+        FrameTail.CopyTo(bytes[(jsonOffset + jsonLength)..]);
+
+        int splicedBy = inserted - scan.Removed;
+        int spliceAt = scan.SpliceAt < 0 ? int.MaxValue : scan.SpliceAt;
+        var header = (StoredHeader*)block;
+        *header = new StoredHeader
+        {
+            Revision = revision,
+            CreateRevision = createRevision,
+            BlockSize = size,
+            FrameOffset = frameOffset,
+            JsonOffset = jsonOffset,
+            JsonLength = jsonLength,
+            LabelsOffset = Place(scan.Labels),
+            LabelsLength = scan.Labels.Length,
+            NameOffset = Place(scan.Name),
+            NamespaceOffset = Place(scan.Namespace),
+            UidOffset = Place(scan.Uid),
+            KeyOffset = checked((ushort)keyOffset),
+            KeyLength = checked((ushort)key.Length),
+            NameLength = checked((ushort)scan.Name.Length),
+            NamespaceLength = checked((ushort)scan.Namespace.Length),
+            UidLength = checked((ushort)scan.Uid.Length),
+            FieldCount = (byte)fieldCount,
+            Type = type,
+        };
+        var places = (StoredField*)(header + 1);
+        for (int i = 0; i < fieldCount; i++) places[i] = PlaceField(bytes, ref tailOffset, json, fields[i], Place(fields[i]));
+        return new StoredObject(block);
+
+        int Place(TextRange range) => jsonOffset + range.Start + (range.Start >= spliceAt ? splicedBy : 0);
+    }
+
+    /// <summary>The last state of a deleted object, with the deletion's revision.</summary>
+    public static StoredObject CreateDeleted(StoredObject last, long revision, FieldPaths paths) =>
+        Create(last.KeyUtf8, last.Json, revision, last.CreateRevision, WatchEventType.Deleted, paths);
+
+    private static void WriteJson(Span<byte> target, ReadOnlySpan<byte> json, in ObjectScan scan, ReadOnlySpan<byte> version)
+    {
+        if (scan.SpliceAt < 0)
+        {
+            json.CopyTo(target);
+            return;
+        }
+        json[..scan.SpliceAt].CopyTo(target);
+        int at = scan.SpliceAt;
+        if (scan.NeedsCommaBefore) target[at++] = (byte)',';
+        VersionStart.CopyTo(target[at..]);
+        at += VersionStart.Length;
+        version.CopyTo(target[at..]);
+        at += version.Length;
+        target[at++] = (byte)'"';
+        if (scan.NeedsCommaAfter) target[at++] = (byte)',';
+        json[(scan.SpliceAt + scan.Removed)..].CopyTo(target[at..]);
+    }
+
+    /// <summary>Room for the values that must be decoded: never longer than their escaped text.</summary>
+    private static int EscapedBytes(ReadOnlySpan<byte> json, ReadOnlySpan<TextRange> fields)
+    {
+        int bytes = 0;
+        foreach (var field in fields)
+        {
+            if (json.Slice(field.Start, field.Length).Contains((byte)'\\')) bytes += field.Length;
+        }
+        return bytes;
+    }
+
+    private static StoredField PlaceField(Span<byte> block, ref int tailOffset, ReadOnlySpan<byte> json, TextRange field, int place)
+    {
+        if (field.Length == 0) return default;
+        if (!json.Slice(field.Start, field.Length).Contains((byte)'\\')) return new StoredField { Offset = place, Length = field.Length };
+        // Rare: the value has escapes and is decoded behind the frame.
+        var reader = new Utf8JsonReader(json.Slice(field.Start - 1, field.Length + 2));
+        reader.Read();
+        int length = reader.CopyString(block[tailOffset..]);
+        var decoded = new StoredField { Offset = tailOffset, Length = length };
+        tailOffset += length;
+        return decoded;
+    }
+}

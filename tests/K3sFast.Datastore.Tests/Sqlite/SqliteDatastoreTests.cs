@@ -1,0 +1,33 @@
+using K3sFast.Datastore.Sqlite;
+
+namespace K3sFast.Datastore.Tests.Sqlite;
+
+/// <summary>The contract on a disk.</summary>
+public sealed class SqliteOnDiskTests : SqliteContractTests
+{
+    protected override string Root => "/tmp";
+}
+
+/// <summary>The contract where a flush costs nothing: other interleavings.</summary>
+public sealed class SqliteInMemoryFileTests : SqliteContractTests
+{
+    protected override string Root => "/dev/shm";
+}
+
+public abstract class SqliteContractTests : DatastoreContractTests
+{
+    private string? _directory;
+
+    protected abstract string Root { get; }
+
+    protected override Task<IDatastore> OpenAsync()
+    {
+        _directory ??= Path.Combine(Root, $"store-tests-{Guid.NewGuid():N}");
+        return Task.FromResult<IDatastore>(SqliteDatastore.Open(new SqliteDatastoreOptions { Path = Path.Combine(_directory, "state.db") }));
+    }
+
+    protected override void CleanUp()
+    {
+        if (_directory is not null && Directory.Exists(_directory)) Directory.Delete(_directory, recursive: true);
+    }
+}
