@@ -60,8 +60,8 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     {
         long startedAt = Stopwatch.GetTimestamp();
         long current = _store.CurrentRevision;
-        long from = Math.Max(_store.CompactRevision, current - _options.ReplayRevisions);
-        if (from < 1) from = current;
+        // Revision 1 is an empty store's.
+        long from = Math.Max(1, Math.Max(_store.CompactRevision, current - _options.ReplayRevisions));
         await LoadAllAsync(from, cancellationToken).ConfigureAwait(false);
         _watch = _store.Watch(from, this);
         await _watch.CaughtUp.WaitAsync(cancellationToken).ConfigureAwait(false);
