@@ -50,7 +50,7 @@ public sealed class KubeletAgent(KubeletOptions options, ApiClient client, ILogg
         var objects = new ObjectWatches(client, podUid => manager?.Wake(podUid), loggers, stop.Token);
         var tokens = new TokenManager(client, _time);
         var images = new ImageManager(cri, objects, events, _time);
-        var environments = new EnvironmentBuilder(objects, () => serviceInformer.List());
+        var environments = new EnvironmentBuilder(objects, (pod, token) => ServicesAsync(serviceInformer, pod, token));
         var configs = new ContainerConfigBuilder(options, environments, cgroups.IsUnified, machine.MemoryBytes);
         var services = new PodServices
         {
@@ -127,6 +127,13 @@ public sealed class KubeletAgent(KubeletOptions options, ApiClient client, ILogg
             }
         }
         cgroups.CreateRoot(machine.Allocatable["cpu"], (long)machine.Allocatable["memory"]);
+    }
+
+    // A pod's variables must not depend on how early it starts; a static pod's must not wait for an API that it may be there to serve.
+    private static async ValueTask<IReadOnlyList<V1Service>> ServicesAsync(Informer<V1Service> services, V1Pod pod, CancellationToken cancellationToken)
+    {
+        if (!services.HasSynced && pod.Annotation(CriLabels.ConfigSource) != "file") await services.WaitForSyncAsync(cancellationToken).ConfigureAwait(false);
+        return services.List();
     }
 
     private async Task HousekeepAsync(PodManager manager, Informer<V1Pod> pods, CancellationToken cancellationToken)

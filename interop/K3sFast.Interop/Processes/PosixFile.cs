@@ -51,6 +51,12 @@ public static unsafe partial class PosixFile
         if (LChown(path, uid, gid) != 0) throw Failure("chown", path, Marshal.GetLastPInvokeError());
     }
 
+    /// <summary>rename(2): the new name is replaced in one step, whatever the two are (links are not followed).</summary>
+    public static void Rename(string from, string to)
+    {
+        if (RenameCall(from, to) != 0) throw Failure("rename", from, Marshal.GetLastPInvokeError());
+    }
+
     /// <summary>What is at the path.</summary>
     public static PosixFileType TypeOf(string path, bool followLinks = true) =>
         Stat(path, followLinks) is { } stat ? (stat.Mode & 0xF000) switch
@@ -129,6 +135,9 @@ public static unsafe partial class PosixFile
 
     [LibraryImport("libc", EntryPoint = "lchown", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int LChown(string path, int uid, int gid);
+
+    [LibraryImport("libc", EntryPoint = "rename", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int RenameCall(string from, string to);
 
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int StatxCall(int directory, string path, int flags, uint mask, Statx* result);

@@ -9,13 +9,13 @@ namespace K3sFast.Kubelet.Containers;
 /// The environment of a container: services, then envFrom in order, then env in order, each later one over the earlier ones. Values may use
 /// everything that is defined before them.
 /// </summary>
-internal sealed class EnvironmentBuilder(IObjectSource objects, Func<IEnumerable<V1Service>> services)
+internal sealed class EnvironmentBuilder(IObjectSource objects, Func<V1Pod, CancellationToken, ValueTask<IReadOnlyList<V1Service>>> services)
 {
     /// <summary>Name and value of every variable, in definition order.</summary>
     /// <exception cref="ContainerException">A reference that is not optional leads nowhere.</exception>
     public async Task<List<KeyValuePair<string, string>>> BuildAsync(V1Pod pod, PodContainer container, PodContext context, CancellationToken cancellationToken)
     {
-        var serviceVariables = ServiceEnvironment.Build(services(), pod.Metadata.NamespaceProperty, pod.Spec.EnableServiceLinks ?? true);
+        var serviceVariables = ServiceEnvironment.Build(await services(pod, cancellationToken).ConfigureAwait(false), pod.Metadata.NamespaceProperty, pod.Spec.EnableServiceLinks ?? true);
         var order = new List<string>();
         var values = new Dictionary<string, string>(StringComparer.Ordinal);
 

@@ -158,8 +158,9 @@ internal sealed partial class PodWorker
             _retry = s_firstRetry;
             return (false, next);
         }
-        catch (Exception e) when (e is OperationCanceledException or RpcException { StatusCode: StatusCode.Cancelled } && !cancellationToken.IsCancellationRequested)
+        catch (Exception e) when (e is OperationCanceledException or RpcException { StatusCode: StatusCode.Cancelled })
         {
+            cancellationToken.ThrowIfCancellationRequested();
             // Cut short by an update: look again at once.
             return (false, TimeSpan.Zero);
         }

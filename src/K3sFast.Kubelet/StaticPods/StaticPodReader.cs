@@ -70,7 +70,7 @@ internal sealed class StaticPodReader(KubeletOptions options, TimeProvider time,
     private static ApiObject Decode(byte[] content, ResourceInfo schema)
     {
         var text = content.AsSpan().TrimStart(" \t\r\n"u8);
-        if (!text.IsEmpty && text[0] == (byte)'{') return JsonCodec.Decode(text, schema.Type, default, null);
+        if (!text.IsEmpty && text[0] == (byte)'{') return JsonCodec.Decode(text, schema.Type, DecodeOptions.Default, null);
         ApiObject? first = null;
         foreach (var document in YamlCodec.DecodeAll(content))
         {

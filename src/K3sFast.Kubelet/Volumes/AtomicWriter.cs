@@ -37,7 +37,7 @@ internal static class AtomicWriter
         var newLink = Path.Combine(target, NewDataLink);
         File.Delete(newLink);
         File.CreateSymbolicLink(newLink, version);
-        File.Move(newLink, dataLink, overwrite: true);
+        PosixFile.Rename(newLink, dataLink);
         LinkTopLevel(target, payload);
         if (oldVersion is not null) Directory.Delete(Path.Combine(target, oldVersion), recursive: true);
         return true;
