@@ -43,6 +43,9 @@ internal static class SpdyFrame
     // RFC 1950: deflate, 32 KiB window, no dictionary; the check bits make it a multiple of 31.
     private static ReadOnlySpan<byte> ZlibHead => [0x78, 0x01];
 
+    // An empty stored block, as zlib's sync flush leaves: inflaters hand out what they have when they meet it, and not before.
+    private static ReadOnlySpan<byte> SyncFlush => [0x00, 0x00, 0x00, 0xFF, 0xFF];
+
     /// <summary>Reads a frame's eight bytes. Stream ids of control frames are in their bodies and 0 here.</summary>
     public static SpdyFrameHead ReadHead(ReadOnlySpan<byte> head)
     {
@@ -106,7 +109,7 @@ internal static class SpdyFrame
     }
 
     // Number of pairs, then length and bytes of each name (lower case) and value; in one stored deflate block:
-    // final(1)=0 type(2)=00 padding(5), length(16, little endian), its complement, bytes.
+    // final(1)=0 type(2)=00 padding(5), length(16, little endian), its complement, bytes; then the sync flush.
     private static byte[] HeaderBlock(IReadOnlyList<(string Name, string Value)> headers, bool isFirst)
     {
         var plain = new ArrayBufferWriter<byte>(256);
@@ -116,7 +119,7 @@ internal static class SpdyFrame
             WriteText(plain, name.ToLowerInvariant());
             WriteText(plain, value);
         }
-        var block = new ArrayBufferWriter<byte>(plain.WrittenCount + 7);
+        var block = new ArrayBufferWriter<byte>(plain.WrittenCount + 12);
         if (isFirst) block.Write(ZlibHead);
         var head = block.GetSpan(5);
         head[0] = 0;
@@ -124,6 +127,7 @@ internal static class SpdyFrame
         BinaryPrimitives.WriteUInt16LittleEndian(head[3..], (ushort)~plain.WrittenCount);
         block.Advance(5);
         block.Write(plain.WrittenSpan);
+        block.Write(SyncFlush);
         return block.WrittenSpan.ToArray();
     }
 
