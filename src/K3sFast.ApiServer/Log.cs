@@ -28,4 +28,7 @@ internal static partial class Log
 
     [LoggerMessage(4008, LogLevel.Debug, "stream to kubelet of {Node} ended: {Reason}")]
     internal static partial void StreamEnded(ILogger logger, string node, string reason);
+
+    [LoggerMessage(4009, LogLevel.Warning, "pods cannot reach the API: {Address} cannot be an endpoint of the kubernetes Service; set --advertise-address or --node-ip")]
+    internal static partial void NoAdvertiseAddress(ILogger logger, string address);
 }

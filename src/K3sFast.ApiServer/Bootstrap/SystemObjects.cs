@@ -1,3 +1,4 @@
+using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using K3sFast.ApiMachinery;
@@ -29,7 +30,11 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
     internal async Task PublishAsync(int port, CancellationToken cancel)
     {
         await EnsureServiceAsync(port, cancel).ConfigureAwait(false);
-        await EnsureEndpointsAsync(port, cancel).ConfigureAwait(false);
+        // An endpoint on loopback would lead every pod to itself; the API refuses it too.
+        if (IPAddress.IsLoopback(options.AdvertiseAddress) || options.AdvertiseAddress.Equals(IPAddress.Any) || options.AdvertiseAddress.Equals(IPAddress.IPv6Any))
+            Log.NoAdvertiseAddress(logger, options.AdvertiseAddress.ToString());
+        else
+            await EnsureEndpointsAsync(port, cancel).ConfigureAwait(false);
     }
 
     internal async Task FollowAsync(int port, CancellationToken cancel)

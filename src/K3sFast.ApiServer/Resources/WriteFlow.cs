@@ -40,7 +40,7 @@ internal readonly struct WriteAnswer : IDisposable
 /// <summary>Work that belongs to one kind and must commit or roll back with the write, such as taking a Service's addresses.</summary>
 internal interface IWriteHook
 {
-    /// <summary>Fills in what the client may leave out because the stored object has it; before strategy and validation of an update.</summary>
+    /// <summary>Fills in what the client may leave out because the stored object has it; before strategy and validation (on create <paramref name="old"/> is undefined).</summary>
     void Complete(ApiNode obj, ApiNode old);
 
     /// <summary>Prepares the write; null when there is nothing to undo. <paramref name="old"/> is undefined on create, <paramref name="obj"/> on delete.</summary>
@@ -90,6 +90,8 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
             User = context.User, Object = obj, IsDryRun = context.IsDryRun,
         };
         admission.Mutate(admitted);
+        var hook = _hooks.GetValueOrDefault(storage);
+        hook?.Complete(obj, default);
 
         var baseName = metadata["generateName"u8].AsString();
         var isGenerated = baseName.Length > 0 && metadata["name"u8].Utf8.IsEmpty;
@@ -102,7 +104,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         admitted.Name = ObjectText.NameOf(obj);
         admission.Validate(admitted);
 
-        var reservation = _hooks.TryGetValue(storage, out var hook) ? hook.Prepare(obj, default, context.IsDryRun) : null;
+        var reservation = hook?.Prepare(obj, default, context.IsDryRun);
         try
         {
             for (var tries = 1; ; tries++)
@@ -167,7 +169,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         metadata.Remove("managedFields"u8);
         CheckNamespace(storage.Info, metadata, context.Namespace);
         var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
-        metadata.Remove("resourceVersion"u8);
+        metadata.Set("resourceVersion"u8, old["metadata"u8]["resourceVersion"u8].Utf8);
         CheckUid(storage.Info, metadata, old, context.Name);
 
         var admitted = new AdmissionContext

@@ -57,6 +57,7 @@ internal sealed class ServiceAllocator : IWriteHook
     public void Complete(ApiNode obj, ApiNode old)
     {
         ApiNode spec = obj["spec"u8], oldSpec = old["spec"u8];
+        // The single and the plural form of the address say the same.
         if (spec["type"u8].Equals("ExternalName"u8) || oldSpec["type"u8].Equals("ExternalName"u8) || !spec.IsDefined)
             return;
         if (spec["clusterIP"u8].Utf8.IsEmpty && spec["clusterIPs"u8].Count == 0 && !oldSpec["clusterIP"u8].Utf8.IsEmpty)
