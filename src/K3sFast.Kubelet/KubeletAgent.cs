@@ -90,7 +90,7 @@ public sealed class KubeletAgent(KubeletOptions options, ApiClient client, ILogg
                 LoopAsync("informers", informers.RunAsync, stop.Token),
                 LoopAsync("lifecycle events", pleg.RunAsync, stop.Token),
                 LoopAsync("log rotation", new LogRotator(cri, options, _time, _logger).RunAsync, stop.Token),
-                LoopAsync("housekeeping", token => HousekeepAsync(manager, podInformer, token), stop.Token),
+                LoopAsync("housekeeping", token => HousekeepAsync(manager, podInformer, new ImageCollector(cri, options, _time, _logger), token), stop.Token),
             ];
             if (options.ManifestDir.Length > 0)
             {
@@ -136,7 +136,7 @@ public sealed class KubeletAgent(KubeletOptions options, ApiClient client, ILogg
         return services.List();
     }
 
-    private async Task HousekeepAsync(PodManager manager, Informer<V1Pod> pods, CancellationToken cancellationToken)
+    private async Task HousekeepAsync(PodManager manager, Informer<V1Pod> pods, ImageCollector images, CancellationToken cancellationToken)
     {
         // What to run must be known before anything is taken for an orphan.
         await pods.WaitForSyncAsync(cancellationToken).ConfigureAwait(false);
@@ -145,6 +145,7 @@ public sealed class KubeletAgent(KubeletOptions options, ApiClient client, ILogg
             try
             {
                 await manager.CleanOrphansAsync(cancellationToken).ConfigureAwait(false);
+                await images.CollectAsync(cancellationToken).ConfigureAwait(false);
             }
             catch (RpcException e) when (!cancellationToken.IsCancellationRequested)
             {

@@ -73,4 +73,7 @@ internal static partial class Log
 
     [LoggerMessage(8022, LogLevel.Information, "runtime sends container events")]
     internal static partial void RuntimeEvents(ILogger logger);
+
+    [LoggerMessage(8023, LogLevel.Information, "image {Image} of {SizeBytes} bytes removed: the disk is nearly full and nobody uses it")]
+    internal static partial void ImageRemoved(ILogger logger, string image, ulong sizeBytes);
 }
