@@ -46,4 +46,22 @@ internal static partial class Log
 
     [LoggerMessage(9017, LogLevel.Warning, "Address allocation {Path} could not be read and was removed")]
     internal static partial void AttachmentBroken(ILogger logger, string path);
+
+    [LoggerMessage(9030, LogLevel.Debug, "Rules of {Services} services written: {Bytes} bytes in {Milliseconds:F1} ms")]
+    internal static partial void ServicesSynced(ILogger logger, int services, int bytes, double milliseconds);
+
+    [LoggerMessage(9031, LogLevel.Error, "The kernel refused the rules of services; they stay as they were and are tried again")]
+    internal static partial void RulesRefused(ILogger logger, Exception failure);
+
+    [LoggerMessage(9032, LogLevel.Warning, "Somebody removed the rules of services, or they were refused before: they are back")]
+    internal static partial void RulesRestored(ILogger logger);
+
+    [LoggerMessage(9033, LogLevel.Debug, "Forgot {Count} UDP flows to endpoints that are gone")]
+    internal static partial void FlowsForgotten(ILogger logger, int count);
+
+    [LoggerMessage(9034, LogLevel.Warning, "UDP flows to endpoints that are gone could not be forgotten: they last until their clients pause")]
+    internal static partial void FlowsNotForgotten(ILogger logger, Exception failure);
+
+    [LoggerMessage(9035, LogLevel.Warning, "Chain {Chain} of table {Table} drops forwarded packets by default: pods are unreachable unless its rules accept {Links} links")]
+    internal static partial void ForeignForwardDrop(ILogger logger, string chain, string table, string links);
 }

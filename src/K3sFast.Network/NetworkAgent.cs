@@ -2,8 +2,10 @@ using System.Net;
 using k8s.Models;
 using K3sFast.Client;
 using K3sFast.Interop.Netlink;
+using K3sFast.Interop.NfTables;
 using K3sFast.Network.Cni;
 using K3sFast.Network.HostPorts;
+using K3sFast.Network.Proxy;
 using K3sFast.Network.Routes;
 using Microsoft.Extensions.Logging;
 
@@ -32,7 +34,10 @@ public sealed class NetworkAgent
         var setup = new NodeSetup(host, _options.HostNamespace, _options.NodeIPs, _logger);
         setup.ApplySettings(_options.ClusterCidrs.Any(network => network.BaseAddress.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6));
 
-        var hostPorts = new HostPortTable();
+        if (_options.IsServiceProxyEnabled) setup.AddServiceRoutes(_options.ServiceCidrs);
+        WarnOfForeignDrops();
+
+        using var hostPorts = new HostPortTable(_options, _logger);
         var handler = CreateHandler(host, hostPorts);
         CniInstaller.InstallPlugin(_options.CniBinDir);
         var server = new CniServer(_options.CniSocketPath, handler, _logger);
@@ -43,8 +48,11 @@ public sealed class NetworkAgent
         _informers.Get(Resources.Nodes).AddHandler(new InformerHandler<V1Node>(nodes.Changed, (_, node) => nodes.Changed(node), nodes.Removed));
         Log.WaitingForPodCidr(_logger, _options.NodeName);
 
+        using var tables = new ProxyTables(_options, _logger);
+        var proxying = new ServiceProxy(_options, tables, _informers, _logger).RunAsync(cancellationToken);
+
         await _informers.RunAsync(cancellationToken).ConfigureAwait(false);
-        await serving.ConfigureAwait(false);
+        await Task.WhenAll(serving, proxying).ConfigureAwait(false);
     }
 
     private CniHandler CreateHandler(RouteSocket host, HostPortTable hostPorts)
@@ -53,7 +61,17 @@ public sealed class NetworkAgent
         var store = new AttachmentStore(Path.Combine(_options.StateDir, "pods"), broken);
         foreach (var path in broken) Log.AttachmentBroken(_logger, path);
         var handler = new CniHandler(store, new PodLinks(host, _options.HostNamespace), hostPorts, _logger);
+        hostPorts.Restore(store.List());
         handler.Reconcile(host.ListLinks().Select(link => link.Name).ToHashSet());
         return handler;
+    }
+
+    // No table of ours can overrule a drop in somebody else's; the least we can do is to say whose it is.
+    private void WarnOfForeignDrops()
+    {
+        foreach (var chain in NftDump.ListBaseChains(_options.HostNamespace))
+        {
+            if (chain is { IsPolicyDrop: true, Hook: NftHook.Forward }) Log.ForeignForwardDrop(_logger, chain.Name, chain.Table, PodAttachment.LinkPrefix + "*");
+        }
     }
 }

@@ -36,6 +36,9 @@ public sealed record NetworkOptions
     /// <summary>False leaves Services to somebody else (<c>--disable-kube-proxy</c>).</summary>
     public bool IsServiceProxyEnabled { get; init; } = true;
 
+    /// <summary>Pods' IPv6 traffic that leaves the cluster is masqueraded as well (<c>--flannel-ipv6-masq</c>); IPv4 always is.</summary>
+    public bool IsIPv6Masqueraded { get; init; }
+
     /// <summary>Network namespace that the agent works in; null = that of the process. Tests put several nodes into one process with it.</summary>
     internal NetworkNamespace? HostNamespace { get; init; }
 }

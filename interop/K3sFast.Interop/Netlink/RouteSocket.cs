@@ -133,7 +133,7 @@ public sealed class RouteSocket : IDisposable
                 default: break;
             }
         }
-        routes.Add(new RouteInfo(new IPNetwork(destination, header.rtm_dst_len), link, gateway, header.rtm_protocol, table, (RouteType)header.rtm_type, metric));
+        routes.Add(new RouteInfo(new IPNetwork(destination, header.rtm_dst_len), link, gateway, header.rtm_protocol, table, (RouteType)header.rtm_type, (RouteScope)header.rtm_scope, metric));
     }
 
     private List<T> Collect<T>(NetlinkBatch request, NetlinkSocket.MessageHandler<List<T>> handler)

@@ -59,8 +59,8 @@ public enum RouteType : byte
 /// <param name="Scope">Distance.</param>
 public sealed record RouteSpec(IPNetwork Destination, int LinkIndex, IPAddress? Gateway = null, RouteScope Scope = RouteScope.Universe)
 {
-    /// <summary>RTPROT of routes that an administrator's hand or program sets.</summary>
-    public const byte StaticProtocol = 4;
+    /// <summary>RTPROT of our routes: a number that neither rtnetlink.h nor iproute2's rt_protos gives to anybody.</summary>
+    public const byte OwnProtocol = 107;
 
     /// <summary>The gateway is taken to be on the link whatever the addresses say.</summary>
     public bool IsOnLink { get; init; }
@@ -72,7 +72,7 @@ public sealed record RouteSpec(IPNetwork Destination, int LinkIndex, IPAddress? 
     public RouteType Type { get; init; } = RouteType.Unicast;
 
     /// <summary>Who made it (RTPROT_*).</summary>
-    public byte Protocol { get; init; } = StaticProtocol;
+    public byte Protocol { get; init; } = OwnProtocol;
 
     /// <summary>Routing table; 254 = main.</summary>
     public int Table { get; init; } = 254;
@@ -113,4 +113,4 @@ public sealed record LinkInfo(int Index, string Name, string Kind, int Mtu, bool
 public sealed record AddressInfo(int LinkIndex, IPAddress Address, int PrefixLength);
 
 /// <summary>A route as the kernel describes it.</summary>
-public sealed record RouteInfo(IPNetwork Destination, int LinkIndex, IPAddress? Gateway, byte Protocol, int Table, RouteType Type, int Metric);
+public sealed record RouteInfo(IPNetwork Destination, int LinkIndex, IPAddress? Gateway, byte Protocol, int Table, RouteType Type, RouteScope Scope, int Metric);

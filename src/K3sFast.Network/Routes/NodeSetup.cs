@@ -12,6 +12,9 @@ internal sealed class NodeSetup(RouteSocket host, NetworkNamespace? hostNamespac
 {
     private const int DefaultMtu = 1500;
 
+    // The loopback is the first link of every namespace.
+    private const int LoopbackIndex = 1;
+
     /// <summary>Switches forwarding on for the families in use. A refusal is logged: traffic will not flow, but the node can say why.</summary>
     internal void ApplySettings(bool hasIPv6)
     {
@@ -43,6 +46,26 @@ internal sealed class NodeSetup(RouteSocket host, NetworkNamespace? hostNamespac
     {
         var local = host.ListAddresses().Select(address => address.Address).ToHashSet();
         return [.. nodeIPs.Where(local.Contains).DistinctBy(address => address.AddressFamily)];
+    }
+
+    /// <summary>
+    /// Gives cluster IPs a route. The node's own connections are routed before they are translated, and a node without a default route (an
+    /// isolated gateway) would refuse them. The link is that of the node's address; no packet to a cluster IP ever leaves by it, because what was
+    /// not translated is refused.
+    /// </summary>
+    internal void AddServiceRoutes(IReadOnlyList<IPNetwork> serviceCidrs)
+    {
+        var addresses = host.ListAddresses();
+        using var batch = new NetlinkBatch();
+        foreach (var network in serviceCidrs)
+        {
+            var family = network.BaseAddress.AddressFamily;
+            if (addresses.FirstOrDefault(address => address.Address.AddressFamily == family && nodeIPs.Contains(address.Address)) is not { } own) continue;
+            if (own.LinkIndex == LoopbackIndex) continue;
+            var scope = family == AddressFamily.InterNetwork ? RouteScope.Link : RouteScope.Universe;
+            batch.ReplaceRoute(new RouteSpec(network, own.LinkIndex, null, scope) { PreferredSource = own.Address });
+        }
+        host.Execute(batch);
     }
 
     private void Set(string name, string value)

@@ -41,7 +41,6 @@ internal sealed class TestNode : IDisposable
         batch.Clear();
         batch.AddAddress(inner, NodeIP, 24);
         batch.AddAddress(inner, NodeIP6, 64);
-        batch.ReplaceRoute(new RouteSpec(new IPNetwork(IPAddress.Any, 0), inner, OutsideIP));
         Host.Execute(batch);
         batch.Clear();
         batch.SetLinkUp(1);
@@ -55,6 +54,7 @@ internal sealed class TestNode : IDisposable
 
         Setup = new NodeSetup(Host, Namespace, [NodeIP, NodeIP6], NullLogger.Instance);
         Setup.ApplySettings(hasIPv6: true);
+        Setup.AddServiceRoutes(Options.ServiceCidrs);
         PodCidrs = [.. (podCidrs.Length == 0 ? ["10.42.0.0/24"] : podCidrs).Select(IPNetwork.Parse)];
         StartCni();
     }
@@ -67,6 +67,14 @@ internal sealed class TestNode : IDisposable
     internal IPNetwork[] PodCidrs { get; }
     internal HostPortTable HostPorts { get; private set; } = null!;
     internal CniHandler Handler { get; private set; } = null!;
+
+    internal NetworkOptions Options => new()
+    {
+        NodeName = "node", NodeIPs = [NodeIP, NodeIP6], HostNamespace = Namespace, StateDir = Directory,
+        ClusterCidrs = [IPNetwork.Parse("10.42.0.0/16"), IPNetwork.Parse("fd00:42::/56")],
+        ServiceCidrs = [IPNetwork.Parse("10.43.0.0/16"), IPNetwork.Parse("fd00:43::/112")],
+        CniConfDir = Path.Combine(Directory, "net.d"), CniBinDir = Path.Combine(Directory, "bin"), CniSocketPath = Path.Combine(Directory, "cni.sock"),
+    };
 
     /// <summary>Skips the test where namespaces may not be made.</summary>
     internal static void RequirePrivilege()
@@ -85,8 +93,11 @@ internal sealed class TestNode : IDisposable
     /// <summary>What a starting agent does for CNI; call it again to act a restart.</summary>
     internal void StartCni()
     {
-        HostPorts = new HostPortTable();
-        Handler = new CniHandler(new AttachmentStore(Path.Combine(Directory, "state"), []), new PodLinks(Host, Namespace), HostPorts, NullLogger.Instance);
+        HostPorts?.Dispose();
+        HostPorts = new HostPortTable(Options, NullLogger.Instance);
+        var store = new AttachmentStore(Path.Combine(Directory, "state"), []);
+        HostPorts.Restore(store.List());
+        Handler = new CniHandler(store, new PodLinks(Host, Namespace), HostPorts, NullLogger.Instance);
         Handler.Reconcile(Host.ListLinks().Select(link => link.Name).ToHashSet());
         Handler.Configure(new PodNetworkSettings(PodCidrs, 1400, Setup.FindPreferredSources()));
     }
@@ -136,6 +147,7 @@ internal sealed class TestNode : IDisposable
 
     public void Dispose()
     {
+        HostPorts.Dispose();
         Host.Dispose();
         foreach (var pod in _pods) pod.Dispose();
         Namespace.Dispose();

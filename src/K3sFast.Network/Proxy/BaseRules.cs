@@ -1,0 +1,157 @@
+using System.Net;
+using System.Net.Sockets;
+using K3sFast.Interop.NfTables;
+using K3sFast.Network.Cni;
+
+namespace K3sFast.Network.Proxy;
+
+/// <summary>
+/// The part of our table that does not depend on any Service: hooks, the maps that a packet is looked up in, masquerading.
+/// </summary>
+/// <remarks>
+/// A packet's way: <c>nat-prerouting</c> or <c>nat-output</c> → <c>services</c>: {address . protocol . port} → the service port's chain, or, to
+/// one of the node's own addresses, {protocol . port} → the node port's chain → translated to one endpoint. What no chain took and should have
+/// been taken is refused by the filter chains. <c>nat-postrouting</c> masquerades what was marked on the way, what leaves the cluster and what
+/// comes back to where it started. Our hooks run a little before the usual priorities (-100, 0, 100), so that foreign rules of the same kind see
+/// packets as they will be delivered; foreign tables are left alone, and one of theirs that drops forwarded packets still does.
+/// </remarks>
+internal static class BaseRules
+{
+    internal const string Owner = "";
+
+    internal const string TableName = "k3sfast";
+    internal const string ServicesMap = "service-ips", NodePortsMap = "service-nodeports";
+    internal const string RefusedServicesMap = "refused-ips", RefusedNodePortsMap = "refused-nodeports";
+    internal const string HairpinSet = "hairpin";
+    internal const string MarkChain = "mark-for-masquerade", RejectChain = "reject";
+
+    private const int DestinationNatPriority = -105, FilterPriority = -5, SourceNatPriority = 95;
+
+    /// <summary>The rules of one family.</summary>
+    internal static NftFragment Build(NftFamily family, NetworkOptions options)
+    {
+        var steps = new PacketSteps(family);
+        var wanted = steps.IsIPv6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
+        var cluster = options.ClusterCidrs.FirstOrNull(wanted);
+        var services = options.ServiceCidrs.FirstOrNull(wanted);
+        var fragment = new NftFragment();
+        fragment.Sets.Add(new NftSet(HairpinSet, NftType.Concat(steps.AddressType, steps.AddressType)));
+        fragment.Chains.Add(new NftChain(MarkChain, [SetMark()]));
+        fragment.Chains.Add(Postrouting(steps, options, cluster));
+        if (options.IsServiceProxyEnabled)
+        {
+            AddServices(fragment, steps, cluster, services);
+            AddFilters(fragment, steps, services);
+        }
+        else
+        {
+            fragment.Chains.Add(new NftChain("filter-forward", [DropInvalid()], new NftBaseChain("filter", NftHook.Forward, FilterPriority)));
+        }
+        return fragment;
+    }
+
+    private static void AddServices(NftFragment fragment, PacketSteps steps, IPNetwork? cluster, IPNetwork? services)
+    {
+        var addressKey = NftType.Concat(steps.AddressType, NftType.Protocol, NftType.Port);
+        var portKey = NftType.Concat(NftType.Protocol, NftType.Port);
+        fragment.Sets.Add(new NftSet(ServicesMap, addressKey, NftType.Verdict));
+        fragment.Sets.Add(new NftSet(NodePortsMap, portKey, NftType.Verdict));
+        fragment.Sets.Add(new NftSet(RefusedServicesMap, addressKey, NftType.Verdict));
+        fragment.Sets.Add(new NftSet(RefusedNodePortsMap, portKey, NftType.Verdict));
+
+        var rules = new List<NftRule>();
+        // Who is no pod may not have the way back that the translation needs: the node speaks for him.
+        if (services is { } network && cluster is { } pods)
+        {
+            rules.Add(new NftRule([.. steps.DestinationIs(network), .. steps.SourceIs(pods, isInverted: true), new NftDecide(NftVerdict.Jump(MarkChain))]));
+        }
+        rules.Add(new NftRule([.. steps.LoadDestinationKey(), new NftLookup(ServicesMap, 0, IsVerdictMap: true)]));
+        rules.Add(new NftRule([.. LocalDestination(steps), .. PacketSteps.LoadPortKey(0), new NftLookup(NodePortsMap, 0, IsVerdictMap: true)]));
+        fragment.Chains.Add(new NftChain("services", rules));
+
+        NftRule[] jump = [new NftRule(new NftDecide(NftVerdict.Jump("services")))];
+        fragment.Chains.Add(new NftChain("nat-prerouting", jump, new NftBaseChain("nat", NftHook.Prerouting, DestinationNatPriority)));
+        fragment.Chains.Add(new NftChain("nat-output", jump, new NftBaseChain("nat", NftHook.Output, DestinationNatPriority)));
+    }
+
+    private static void AddFilters(NftFragment fragment, PacketSteps steps, IPNetwork? services)
+    {
+        var isNew = PacketSteps.ConnectionIs(NftConntrack.New);
+        var refuseService = new NftRule([.. isNew, .. steps.LoadDestinationKey(), new NftLookup(RefusedServicesMap, 0, IsVerdictMap: true)]);
+        var refuseNodePort = new NftRule([.. isNew, .. steps.DestinationIsLocal(), .. PacketSteps.LoadPortKey(0), new NftLookup(RefusedNodePortsMap, 0, IsVerdictMap: true)]);
+        // What still goes to a cluster IP here is for no port of any Service.
+        NftRule[] refuseRest = services is { } network
+            ? [new NftRule([.. isNew, .. steps.DestinationIs(network), new NftDecide(NftVerdict.Goto(RejectChain))])]
+            : [];
+        fragment.Chains.Add(new NftChain(RejectChain, [new NftRule(new NftReject(steps.Family))]));
+        fragment.Chains.Add(new NftChain("filter-forward", [DropInvalid(), refuseService, .. refuseRest], new NftBaseChain("filter", NftHook.Forward, FilterPriority)));
+        fragment.Chains.Add(new NftChain("filter-input", [.. ProtectLoopback(steps), refuseService, refuseNodePort], new NftBaseChain("filter", NftHook.Input, FilterPriority)));
+        fragment.Chains.Add(new NftChain("filter-output", [refuseService, refuseNodePort, .. refuseRest], new NftBaseChain("filter", NftHook.Output, FilterPriority)));
+    }
+
+    private static NftChain Postrouting(PacketSteps steps, NetworkOptions options, IPNetwork? cluster)
+    {
+        var bit = NftData.OfHost(PacketSteps.MasqueradeBit);
+        var rules = new List<NftRule>
+        {
+            new([
+                new NftMeta(NftMetaKey.Mark, 0),
+                new NftBitwise(0, bit, NftData.OfHost(0)),
+                new NftCompare(0, bit),
+                // The bit has done its work: a packet that is wrapped into another on its way out must not carry it.
+                new NftMeta(NftMetaKey.Mark, 0),
+                new NftBitwise(0, NftData.OfHost(~PacketSteps.MasqueradeBit), NftData.OfHost(0)),
+                new NftMetaSet(NftMetaKey.Mark, 0),
+                new NftMasquerade(),
+            ]),
+            // A pod that was sent back to itself must see somebody else as the source, or it would answer itself past the translation.
+            new([steps.LoadSource(0), steps.LoadDestination(steps.AddressRegisters), new NftLookup(HairpinSet, 0), new NftMasquerade()]),
+        };
+        if (cluster is { } pods && (!steps.IsIPv6 || options.IsIPv6Masqueraded))
+        {
+            var multicast = steps.IsIPv6 ? IPNetwork.Parse("ff00::/8") : IPNetwork.Parse("224.0.0.0/4");
+            rules.Add(new NftRule([
+                .. steps.SourceIs(pods), .. steps.DestinationIs(pods, isInverted: true), .. steps.DestinationIs(multicast, isInverted: true), new NftMasquerade(),
+            ]));
+        }
+        return new NftChain("nat-postrouting", rules, new NftBaseChain("nat", NftHook.Postrouting, SourceNatPriority));
+    }
+
+    private static NftRule SetMark()
+    {
+        var keep = NftData.OfHost(~PacketSteps.MasqueradeBit);
+        return new NftRule(new NftMeta(NftMetaKey.Mark, 0), new NftBitwise(0, keep, NftData.OfHost(PacketSteps.MasqueradeBit)), new NftMetaSet(NftMetaKey.Mark, 0));
+    }
+
+    // A pod's packet that connection tracking does not understand would get to its peer untranslated, and the peer would reset the connection.
+    private static NftRule DropInvalid() =>
+        new([.. PacketSteps.InputStartsWith(PodAttachment.LinkPrefix), .. PacketSteps.ConnectionIs(NftConntrack.Invalid), new NftDecide(NftVerdict.Drop)]);
+
+    // Node ports answer on 127.0.0.1 as well. The kernel routes no IPv6 packet off the loopback's address.
+    private static NftExpression[] LocalDestination(PacketSteps steps) => steps.IsIPv6
+        ? [.. steps.DestinationIs(IPNetwork.Parse("::1/128"), isInverted: true), .. steps.DestinationIsLocal()]
+        : steps.DestinationIsLocal();
+
+    // route_localnet, which node ports on 127.0.0.1 need, would let neighbours reach what listens on the loopback only.
+    private static NftRule[] ProtectLoopback(PacketSteps steps) => steps.IsIPv6
+        ? []
+        :
+        [
+            new NftRule([
+                .. PacketSteps.InputIs("lo", isInverted: true),
+                .. steps.DestinationIs(IPNetwork.Parse("127.0.0.0/8")),
+                .. steps.SourceIs(IPNetwork.Parse("127.0.0.0/8"), isInverted: true),
+                .. PacketSteps.ConnectionIs(NftConntrack.New | NftConntrack.Invalid),
+                new NftDecide(NftVerdict.Drop),
+            ]),
+        ];
+
+    private static IPNetwork? FirstOrNull(this IReadOnlyList<IPNetwork> networks, AddressFamily family)
+    {
+        foreach (var network in networks)
+        {
+            if (network.BaseAddress.AddressFamily == family) return network;
+        }
+        return null;
+    }
+}

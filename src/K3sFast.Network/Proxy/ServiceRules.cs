@@ -1,0 +1,162 @@
+using System.Net;
+using K3sFast.Interop.NfTables;
+
+namespace K3sFast.Network.Proxy;
+
+/// <summary>Writes the rules of one service port: pure, and of a size that depends on its own endpoints only.</summary>
+/// <remarks>
+/// Chains: <c>service-…</c> sends to any endpoint, <c>local-…</c> to one on this node, <c>external-…</c> is entered through node ports and external
+/// addresses and does what the external traffic policy asks before it goes to one of the two, <c>firewall-…</c> checks a load balancer's
+/// sources first. With client affinity each endpoint has an <c>endpoint-…</c> chain and a set of the clients that belong to it.
+/// </remarks>
+internal static class ServiceRules
+{
+    // A bound for what clients can make grow: one entry per client address, then new clients are not remembered.
+    private const int MaxClientsPerEndpoint = 65536;
+
+    /// <summary>Adds the rules of <paramref name="port"/> to its Service's part of the table.</summary>
+    /// <param name="fragment">Where to.</param>
+    /// <param name="steps">The family.</param>
+    /// <param name="port">The service port.</param>
+    /// <param name="podNetwork">Where pods are; null = unknown.</param>
+    /// <param name="nodeIPs">Addresses of this node: endpoints on them need no way around.</param>
+    internal static void Add(NftFragment fragment, PacketSteps steps, ServicePort port, IPNetwork? podNetwork, IReadOnlyList<IPAddress> nodeIPs)
+    {
+        var (any, local) = (port.Endpoints.Count > 0, port.LocalEndpoints.Count > 0);
+        if (any) AddBalancer(fragment, steps, port, "service-" + port.Id, port.Endpoints);
+        if (local && (port.IsInternalLocal || port.IsExternalLocal)) AddBalancer(fragment, steps, port, "local-" + port.Id, port.LocalEndpoints);
+        if (port.Affinity > TimeSpan.Zero) AddEndpointChains(fragment, steps, port);
+
+        AddInternal(fragment, port, any, local);
+        if (port.HasExternal) AddExternal(fragment, steps, port, podNetwork, any, local);
+        foreach (var endpoint in port.Endpoints)
+        {
+            if (!endpoint.IsLocal || nodeIPs.Contains(endpoint.Address)) continue;
+            var element = new NftElement(NftData.Concat(NftData.Of(endpoint.Address), NftData.Of(endpoint.Address)));
+            if (!fragment.Elements.Contains((BaseRules.HairpinSet, element))) fragment.Elements.Add((BaseRules.HairpinSet, element));
+        }
+    }
+
+    private static void AddInternal(NftFragment fragment, ServicePort port, bool any, bool local)
+    {
+        var key = AddressKey(port.ClusterIP, port);
+        if (port.IsInternalLocal ? local : any)
+        {
+            var chain = (port.IsInternalLocal ? "local-" : "service-") + port.Id;
+            fragment.Elements.Add((BaseRules.ServicesMap, new NftElement(key, Verdict: NftVerdict.Goto(chain))));
+        }
+        else
+        {
+            fragment.Elements.Add((BaseRules.RefusedServicesMap, new NftElement(key, Verdict: Refusal(any))));
+        }
+    }
+
+    private static void AddExternal(NftFragment fragment, PacketSteps steps, ServicePort port, IPNetwork? podNetwork, bool any, bool local)
+    {
+        var chain = "external-" + port.Id;
+        if (any) fragment.Chains.Add(new NftChain(chain, ExternalRules(steps, port, podNetwork, local)));
+        // Upstream's refusals: nobody there at all is told, "not on this node" is silence, so that a load balancer tries another node.
+        NftVerdict? refusal = !any ? Refusal(any) : port.IsExternalLocal && !local ? NftVerdict.Drop : null;
+        foreach (var address in port.ExternalIPs) AddAddress(fragment, AddressKey(address, port), chain, any, refusal);
+        if (port.LoadBalancerIPs.Count > 0)
+        {
+            var entry = port.LoadBalancerSources.Count > 0 && any ? AddFirewall(fragment, steps, port, chain) : chain;
+            foreach (var address in port.LoadBalancerIPs) AddAddress(fragment, AddressKey(address, port), entry, any, refusal);
+        }
+        if (port.NodePort == 0) return;
+        var key = NftData.Concat(new NftData(port.Protocol), NftData.OfPort(port.NodePort));
+        if (any) fragment.Elements.Add((BaseRules.NodePortsMap, new NftElement(key, Verdict: NftVerdict.Goto(chain))));
+        if (refusal is { } verdict) fragment.Elements.Add((BaseRules.RefusedNodePortsMap, new NftElement(key, Verdict: verdict)));
+    }
+
+    private static List<NftRule> ExternalRules(PacketSteps steps, ServicePort port, IPNetwork? podNetwork, bool local)
+    {
+        var anywhere = new NftDecide(NftVerdict.Goto("service-" + port.Id));
+        var mark = new NftDecide(NftVerdict.Jump(BaseRules.MarkChain));
+        if (!port.IsExternalLocal) return [new NftRule(mark), new NftRule(anywhere)];
+        var rules = new List<NftRule>();
+        // Pods and the node itself are inside: the policy is for who comes from outside, and his address must reach the pod as it is.
+        if (podNetwork is { } pods) rules.Add(new NftRule([.. steps.SourceIs(pods), anywhere]));
+        rules.Add(new NftRule([.. steps.SourceIsLocal(), mark]));
+        rules.Add(new NftRule([.. steps.SourceIsLocal(), anywhere]));
+        if (local) rules.Add(new NftRule(new NftDecide(NftVerdict.Goto("local-" + port.Id))));
+        return rules;
+    }
+
+    private static string AddFirewall(NftFragment fragment, PacketSteps steps, ServicePort port, string next)
+    {
+        var name = "firewall-" + port.Id;
+        var rules = port.LoadBalancerSources.Select(source => new NftRule([.. steps.SourceIs(source), new NftDecide(NftVerdict.Goto(next))])).ToList();
+        rules.Add(new NftRule(new NftDecide(NftVerdict.Drop)));
+        fragment.Chains.Add(new NftChain(name, rules));
+        return name;
+    }
+
+    private static void AddAddress(NftFragment fragment, NftData key, string chain, bool any, NftVerdict? refusal)
+    {
+        if (any) fragment.Elements.Add((BaseRules.ServicesMap, new NftElement(key, Verdict: NftVerdict.Goto(chain))));
+        if (refusal is { } verdict) fragment.Elements.Add((BaseRules.RefusedServicesMap, new NftElement(key, Verdict: verdict)));
+    }
+
+    // One rule whatever the number of endpoints: a random number is looked up in a map that belongs to the rule.
+    private static void AddBalancer(NftFragment fragment, PacketSteps steps, ServicePort port, string chain, IReadOnlyList<Endpoint> endpoints)
+    {
+        if (port.Affinity > TimeSpan.Zero)
+        {
+            fragment.Chains.Add(new NftChain(chain, AffinityRules(steps, port, endpoints)));
+            return;
+        }
+        if (endpoints.Count == 1)
+        {
+            fragment.Chains.Add(new NftChain(chain, [new NftRule(steps.TranslateTo(endpoints[0].Address, endpoints[0].Port))]));
+            return;
+        }
+        var elements = new NftElement[endpoints.Count];
+        for (var i = 0; i < elements.Length; i++)
+        {
+            var target = NftData.Concat(NftData.Of(endpoints[i].Address), NftData.OfPort(endpoints[i].Port));
+            elements[i] = new NftElement(NftData.OfHost((uint)i), target);
+        }
+        var map = new NftAnonymousMap(NftType.Number, NftType.Concat(steps.AddressType, NftType.Port), elements);
+        fragment.Chains.Add(new NftChain(chain, [
+            new NftRule(new NftRandom(0, elements.Length), new NftLookup("", 0, 0, map), steps.TranslateToRegisters(0)),
+        ]));
+    }
+
+    private static List<NftRule> AffinityRules(PacketSteps steps, ServicePort port, IReadOnlyList<Endpoint> endpoints)
+    {
+        var rules = new List<NftRule>(endpoints.Count + 1);
+        foreach (var endpoint in endpoints)
+        {
+            rules.Add(new NftRule(steps.LoadSource(0), new NftLookup(ClientSet(port, endpoint), 0), new NftDecide(NftVerdict.Goto(EndpointChain(port, endpoint)))));
+        }
+        var choices = new NftElement[endpoints.Count];
+        for (var i = 0; i < choices.Length; i++) choices[i] = new NftElement(NftData.OfHost((uint)i), Verdict: NftVerdict.Goto(EndpointChain(port, endpoints[i])));
+        var map = new NftAnonymousMap(NftType.Number, NftType.Verdict, choices);
+        rules.Add(new NftRule(new NftRandom(0, choices.Length), new NftLookup("", 0, null, map, IsVerdictMap: true)));
+        return rules;
+    }
+
+    private static void AddEndpointChains(NftFragment fragment, PacketSteps steps, ServicePort port)
+    {
+        foreach (var endpoint in port.Endpoints.Union(port.LocalEndpoints))
+        {
+            fragment.Sets.Add(new NftSet(ClientSet(port, endpoint), steps.AddressType, null, port.Affinity, MaxClientsPerEndpoint));
+            fragment.Chains.Add(new NftChain(EndpointChain(port, endpoint), [
+                new NftRule(steps.LoadSource(0), new NftRemember(ClientSet(port, endpoint), 0, port.Affinity)),
+                new NftRule(steps.TranslateTo(endpoint.Address, endpoint.Port)),
+            ]));
+        }
+    }
+
+    private static NftVerdict Refusal(bool any) => any ? NftVerdict.Drop : NftVerdict.Goto(BaseRules.RejectChain);
+
+    private static NftData AddressKey(IPAddress address, ServicePort port) => NftData.Concat(NftData.Of(address), new NftData(port.Protocol), NftData.OfPort(port.Port));
+
+    // The colons of IPv6 addresses are nothing that nft's own language allows in a name.
+    private static string EndpointChain(ServicePort port, Endpoint endpoint) => $"endpoint-{port.Id}/{endpoint.Address}/{endpoint.Port}".Replace(':', '.');
+
+    // A set cannot be redefined: another timeout is another set.
+    private static string ClientSet(ServicePort port, Endpoint endpoint) =>
+        $"clients-{(long)port.Affinity.TotalSeconds}s-{port.Id}/{endpoint.Address}/{endpoint.Port}".Replace(':', '.');
+}
