@@ -13,7 +13,7 @@ internal static class ContainerdConfig
     private static readonly string[] s_disabled =
     [
         "io.containerd.internal.v1.opt", "io.containerd.internal.v1.restart", "io.containerd.internal.v1.tracing",
-        "io.containerd.tracing.processor.v1.otlp", "io.containerd.runtime.v1.linux",
+        "io.containerd.tracing.processor.v1.otlp",
         "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
     ];
 
