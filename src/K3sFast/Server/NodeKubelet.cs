@@ -30,7 +30,6 @@ internal static class NodeKubelet
             KubeletVersion = ProductVersion.Text,
             NodeLabels = new Dictionary<string, string>(config.NodeLabels),
             NodeTaints = config.NodeTaints,
-            IsControlPlane = true,
             ProviderId = "k3s://" + config.NodeName,
             BindAddress = IPAddress.TryParse(arguments.Text("address"), out var address) ? address : IPAddress.Any,
             Port = arguments.Number("port", 10250, -1, 65535),

@@ -159,6 +159,7 @@ internal sealed class ServerNode
 
         var kubelet = NodeKubelet.Options(_config, pki, runtime.Socket, resolver);
         runner.Start("kubelet", ct => new KubeletAgent(kubelet, plane.ClientFor("system:node:" + _config.NodeName, "system:nodes"), _loggers).RunAsync(ct));
+        runner.Start("role", ct => new ControlPlaneRole(_config.NodeName, plane.ClientFor("system:k3s-supervisor", "system:masters"), _loggers).RunAsync(ct));
         WarnUnused(_config.KubeletArgs);
 
         if (_config.HasDns)
