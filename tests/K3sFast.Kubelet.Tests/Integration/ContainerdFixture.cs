@@ -48,8 +48,10 @@ public sealed class ContainerdFixture : IAsyncLifetime
         if (_containerd is null) return;
         // Whatever a test left running ends with it.
         var tree = new CgroupTree();
-        foreach (var pid in tree.ProcessesBelow(CgroupRoot)) TryKill(pid);
-        await RunAsync("/usr/bin/ctr", "-a", Socket, "-n", "k8s.io", "tasks", "ls");
+        foreach (var cgroup in Cgroups(tree))
+        {
+            foreach (var pid in tree.ProcessesBelow(cgroup)) TryKill(pid);
+        }
         _containerd.Kill();
         await _containerd.WaitForExitAsync();
         foreach (var process in Process.GetProcessesByName("containerd-shim-runc-v2").Concat(Process.GetProcessesByName("containerd-shim")))
@@ -63,7 +65,7 @@ public sealed class ContainerdFixture : IAsyncLifetime
             if (mounts[i].StartsWith(Root + "/", StringComparison.Ordinal)) MountPoint.Unmount(mounts[i], isLazy: true);
         }
         var deadline = DateTime.UtcNow + TimeSpan.FromSeconds(5);
-        while (!tree.TryRemove(CgroupRoot) && DateTime.UtcNow < deadline) await Task.Delay(20);
+        while (Cgroups(tree).Count(cgroup => !tree.TryRemove(cgroup)) > 0 && DateTime.UtcNow < deadline) await Task.Delay(20);
         Directory.Delete(Root, recursive: true);
     }
 
@@ -90,6 +92,10 @@ public sealed class ContainerdFixture : IAsyncLifetime
         }
         return process;
     }
+
+    // Each test's agent has its own, named after ours.
+    private List<string> Cgroups(CgroupTree tree) =>
+        [.. tree.Children("/").Where(name => ("/" + name).StartsWith(CgroupRoot + "-", StringComparison.Ordinal)).Select(name => "/" + name)];
 
     private static void TryKill(int pid)
     {
