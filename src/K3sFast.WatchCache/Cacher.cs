@@ -173,12 +173,17 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         CompleteWaiters(long.MaxValue, StoppedError(error));
     }
 
-    /// <summary>Stops following the datastore. The caches stay readable.</summary>
+    /// <summary>Stops following the datastore and empties the caches; cursors end with expiry.</summary>
     public ValueTask DisposeAsync()
     {
         IDatastoreWatch? watch;
         lock (_applyGate) (watch, _watch) = (_watch, null);
+        // Not under the lock: a call that is under way needs it.
         watch?.Dispose();
+        lock (_applyGate)
+        {
+            foreach (var cache in _routes.All) cache.Clear(_appliedRevision);
+        }
         var closed = new ObjectDisposedException(nameof(Cacher));
         Volatile.Write(ref _failure, closed);
         CompleteWaiters(long.MaxValue, closed);
