@@ -64,4 +64,7 @@ internal static partial class Log
 
     [LoggerMessage(9035, LogLevel.Warning, "Chain {Chain} of table {Table} drops forwarded packets by default: pods are unreachable unless its rules accept {Links} links")]
     internal static partial void ForeignForwardDrop(ILogger logger, string chain, string table, string links);
+
+    [LoggerMessage(9036, LogLevel.Error, "Rules of services {Services} could not be made, they are tried again")]
+    internal static partial void ServicesFailed(ILogger logger, string services, Exception failure);
 }

@@ -1,4 +1,4 @@
-using System.Net;
+using System.Net.Sockets;
 using k8s.Models;
 using K3sFast.Client;
 using K3sFast.Interop.Netlink;
@@ -32,27 +32,32 @@ public sealed class NetworkAgent
     {
         using var host = RouteSocket.Open(_options.HostNamespace);
         var setup = new NodeSetup(host, _options.HostNamespace, _options.NodeIPs, _logger);
-        setup.ApplySettings(_options.ClusterCidrs.Any(network => network.BaseAddress.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6));
-
+        setup.ApplySettings(_options.ClusterCidrs.Any(network => network.BaseAddress.AddressFamily == AddressFamily.InterNetworkV6));
         if (_options.IsServiceProxyEnabled) setup.AddServiceRoutes(_options.ServiceCidrs);
         WarnOfForeignDrops();
 
         using var hostPorts = new HostPortTable(_options, _logger);
+        using var tables = new ProxyTables(_options, _logger);
         var handler = CreateHandler(host, hostPorts);
         CniInstaller.InstallPlugin(_options.CniBinDir);
         var server = new CniServer(_options.CniSocketPath, handler, _logger);
         using var listener = server.Listen();
-        var serving = server.ServeAsync(listener, cancellationToken);
 
         var nodes = new NodeWatcher(_options, setup, handler, _logger);
         _informers.Get(Resources.Nodes).AddHandler(new InformerHandler<V1Node>(nodes.Changed, (_, node) => nodes.Changed(node), nodes.Removed));
         Log.WaitingForPodCidr(_logger, _options.NodeName);
 
-        using var tables = new ProxyTables(_options, _logger);
-        var proxying = new ServiceProxy(_options, tables, _informers, _logger).RunAsync(cancellationToken);
-
-        await _informers.RunAsync(cancellationToken).ConfigureAwait(false);
-        await Task.WhenAll(serving, proxying).ConfigureAwait(false);
+        // None of the three ends before it is told to; one that does takes the others with it, and the owner hears why.
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        Task[] parts =
+        [
+            server.ServeAsync(listener, stop.Token),
+            new ServiceProxy(_options, tables, _informers, _logger).RunAsync(stop.Token),
+            _informers.RunAsync(stop.Token),
+        ];
+        await Task.WhenAny(parts).ConfigureAwait(false);
+        await stop.CancelAsync().ConfigureAwait(false);
+        await Task.WhenAll(parts).ConfigureAwait(false);
     }
 
     private CniHandler CreateHandler(RouteSocket host, HostPortTable hostPorts)

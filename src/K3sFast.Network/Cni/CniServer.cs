@@ -13,6 +13,7 @@ internal sealed class CniServer(string socketPath, CniHandler handler, ILogger l
 
     // The plugin has its whole call in hand when it connects.
     private static readonly TimeSpan s_readTimeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_acceptRetryDelay = TimeSpan.FromMilliseconds(200);
 
     /// <summary>Opens the socket; a stale one of an earlier run is replaced. Only root may connect.</summary>
     /// <exception cref="SocketException">The path cannot be used.</exception>
@@ -44,14 +45,30 @@ internal sealed class CniServer(string socketPath, CniHandler handler, ILogger l
             while (true)
             {
                 await slots.WaitAsync(cancellationToken).ConfigureAwait(false);
-                var connection = await listener.AcceptAsync(cancellationToken).ConfigureAwait(false);
-                _ = ServeOneAsync(connection, slots);
+                if (await AcceptAsync(listener, cancellationToken).ConfigureAwait(false) is { } connection) _ = ServeOneAsync(connection, slots);
+                else slots.Release();
             }
         }
         catch (OperationCanceledException)
         {
             listener.Dispose();
+            // Every slot but the one that the accepting loop holds itself, if it got that far.
             for (var i = 0; i < MaxConcurrentCalls - 1; i++) await slots.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    // Null = out of descriptors or memory: the backlog holds the callers until there are some again.
+    private async ValueTask<Socket?> AcceptAsync(Socket listener, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await listener.AcceptAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (SocketException failure)
+        {
+            Log.CniFailed(logger, failure);
+            await Task.Delay(s_acceptRetryDelay, cancellationToken).ConfigureAwait(false);
+            return null;
         }
     }
 

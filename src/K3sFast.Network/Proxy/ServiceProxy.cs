@@ -124,6 +124,13 @@ internal sealed class ServiceProxy
             Log.RulesRefused(_logger, refused);
             await VerifyAsync(cancellationToken).ConfigureAwait(false);
         }
+        catch (Exception bug)
+        {
+            // One Service that we cannot handle must not end all others: what this round was about is looked at again with the next.
+            Log.ServicesFailed(_logger, string.Join(' ', keys), bug);
+            await Task.Delay(s_retryDelay, cancellationToken).ConfigureAwait(false);
+            foreach (var key in keys) Touch(key);
+        }
     }
 
     // What is wanted is remembered in the tables: trying again needs no knowledge of what failed.

@@ -21,7 +21,19 @@ internal sealed class NodeSetup(RouteSocket host, NetworkNamespace? hostNamespac
         Set("net/ipv4/ip_forward", "1");
         // Node ports on 127.0.0.1 leave through a pod's link with a loopback source until they are masqueraded.
         Set("net/ipv4/conf/all/route_localnet", "1");
-        if (hasIPv6) Set("net/ipv6/conf/all/forwarding", "1");
+        if (!hasIPv6) return;
+        KeepRouterAdvertisements();
+        Set("net/ipv6/conf/all/forwarding", "1");
+    }
+
+    // A host that forwards ignores router advertisements, and with them loses its own default route, unless told otherwise (2).
+    private void KeepRouterAdvertisements()
+    {
+        foreach (var link in host.ListLinks())
+        {
+            var name = $"net/ipv6/conf/{link.Name}/accept_ra";
+            if (link is { IsLoopback: false, Kind: not "veth" } && Sysctl.TryRead(name, hostNamespace) == "1") Set(name, "2");
+        }
     }
 
     /// <summary>MTU of the link that carries the default route, else of the one that has the node's address, else Ethernet's.</summary>

@@ -59,6 +59,24 @@ public sealed class CniTests
     }
 
     [Fact]
+    public void ADD_MorePodsThanABridgeHasPorts_AllGetLinks()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode("10.42.0.0/20");
+        // One namespace plays all pods: what is counted is links, routes and neighbours of the node.
+        var pods = node.NewPodNamespace();
+        var started = System.Diagnostics.Stopwatch.GetTimestamp();
+        for (var i = 0; i < 1100; i++)
+        {
+            node.Handler.Handle(new CniRequest("ADD", $"many{i}", pods.Path, $"p{i}", ""), new System.Buffers.ArrayBufferWriter<byte>());
+        }
+        TestContext.Current.TestOutputHelper?.WriteLine($"{System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalMilliseconds / 1100:F2} ms per ADD");
+
+        Assert.Equal(1100, node.Host.ListLinks().Count(link => link.Name.StartsWith(PodAttachment.LinkPrefix, StringComparison.Ordinal)));
+        Assert.Equal(1100, node.Host.ListRoutes(false).Count(route => route.Destination.PrefixLength == 32 && route.Table == 254));
+    }
+
+    [Fact]
     public async Task Restart_PodsKeepLinksAndAddresses_GoneOnesAreForgotten()
     {
         TestNode.RequirePrivilege();

@@ -1,0 +1,142 @@
+using System.Net;
+using k8s.Models;
+using K3sFast.Client;
+using K3sFast.Client.Testing;
+using K3sFast.Network.Tests.Proxy;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace K3sFast.Network.Tests.Kernel;
+
+public sealed class NetworkAgentTests
+{
+    [Fact]
+    public async Task Agent_WholeLife_ServesPodsAndServicesFromTheApi()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode("10.42.7.0/24");
+        var cancellation = TestContext.Current.CancellationToken;
+        var api = new InMemoryApi();
+        var options = node.Options with { StateDir = Path.Combine(node.Directory, "agent") };
+        var configuration = Path.Combine(options.CniConfDir, "10-k3sfast.conflist");
+        await using var agent = new RunningAgent(options, api);
+
+        // No pod CIDR yet: the runtime must not think that its network is ready, and a call that comes anyway is told to come again.
+        await WaitUntilAsync(() => File.Exists(options.CniSocketPath));
+        var pod = node.NewPodNamespace();
+        Assert.Contains("\"code\":11", Call(node, options, "ADD", pod.Path).Output);
+        Assert.False(File.Exists(configuration));
+
+        var spec = new V1NodeSpec { PodCIDR = "10.42.7.0/24", PodCIDRs = ["10.42.7.0/24"] };
+        await api.Client.CreateAsync(Resources.Nodes, new V1Node { Metadata = new V1ObjectMeta { Name = "node" }, Spec = spec }, cancellation);
+        await WaitUntilAsync(() => File.Exists(configuration));
+        var (exitCode, output) = Call(node, options, "ADD", pod.Path);
+        Assert.True(exitCode == 0, output);
+
+        using var server = Traffic.ServeTcp(pod, 8080, "web");
+        await api.Client.CreateAsync(Resources.Services, TestServices.Service("web", "10.43.0.80", 80), cancellation);
+        await api.Client.CreateAsync(Resources.EndpointSlices, TestServices.Slice("web", 8080, (IPAddress.Parse("10.42.7.2"), "node")), cancellation);
+        await WaitUntilAsync(async () => await AnswersAsync(node, "10.43.0.80"));
+
+        await api.Client.DeleteAsync(Resources.EndpointSlices, "default", "web-abc", cancellation);
+        await WaitUntilAsync(async () => !await AnswersAsync(node, "10.43.0.80"));
+        Assert.Equal((0, ""), Call(node, options, "DEL", pod.Path));
+    }
+
+    [Fact]
+    public async Task Agent_StoppedAndStarted_ServiceAnswersThroughout()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        var cancellation = TestContext.Current.CancellationToken;
+        var api = new InMemoryApi();
+        var pod = node.AddPod();
+        using var server = Traffic.ServeTcp(pod.Namespace, 8080, "web");
+        await api.Client.CreateAsync(Resources.Services, TestServices.Service("web", "10.43.0.80", 80), cancellation);
+        await api.Client.CreateAsync(Resources.EndpointSlices, TestServices.Slice("web", 8080, (pod.Address, "node")), cancellation);
+        var options = node.Options with { StateDir = Path.Combine(node.Directory, "agent") };
+        await using (new RunningAgent(options, api)) await WaitUntilAsync(async () => await AnswersAsync(node, "10.43.0.80"));
+
+        var failures = 0;
+        using var stop = new CancellationTokenSource();
+        var asking = Task.Run(async () =>
+        {
+            while (!stop.IsCancellationRequested) failures += await AnswersAsync(node, "10.43.0.80") ? 0 : 1;
+        }, cancellation);
+        for (var i = 0; i < 3; i++)
+        {
+            await using var agent = new RunningAgent(options, api);
+            await WaitUntilAsync(() => agent.HasSyncedServices);
+        }
+        await stop.CancelAsync();
+        await asking;
+
+        Assert.Equal(0, failures);
+    }
+
+    private static async Task<bool> AnswersAsync(TestNode node, string address)
+    {
+        try
+        {
+            return (await Traffic.AskTcpAsync(node.Namespace, IPAddress.Parse(address), 80)).Name == "web";
+        }
+        catch (Exception e) when (e is System.Net.Sockets.SocketException or OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
+    private static (int ExitCode, string Output) Call(TestNode node, NetworkOptions options, string command, string netns) => TestNode.Execute(
+        node.Namespace, Path.Combine(options.CniBinDir, "k3sfast"), $$"""{"cniVersion":"1.0.0","name":"k3sfast","type":"k3sfast","socketPath":"{{options.CniSocketPath}}"}""",
+        new Dictionary<string, string> { ["CNI_COMMAND"] = command, ["CNI_CONTAINERID"] = "c0", ["CNI_NETNS"] = netns, ["CNI_IFNAME"] = "eth0" });
+
+    private static Task WaitUntilAsync(Func<bool> condition) => WaitUntilAsync(() => Task.FromResult(condition()));
+
+    private static async Task WaitUntilAsync(Func<Task<bool>> condition)
+    {
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(10));
+        while (!await condition()) await Task.Delay(5, deadline.Token);
+    }
+
+    private sealed class RunningAgent : IAsyncDisposable
+    {
+        private readonly CancellationTokenSource _stop = new();
+        private readonly Task _running;
+        private readonly SyncLogger _logger = new();
+
+        internal RunningAgent(NetworkOptions options, InMemoryApi api) => _running = new NetworkAgent(options, api.Client, _logger).RunAsync(_stop.Token);
+
+        internal bool HasSyncedServices => _logger.HasSynced;
+
+        public async ValueTask DisposeAsync()
+        {
+            await _stop.CancelAsync();
+            await _running;
+            _stop.Dispose();
+        }
+    }
+
+    // The agent says when it has written the rules of services; nothing else tells from outside.
+    private sealed class SyncLogger : Microsoft.Extensions.Logging.ILoggerFactory, Microsoft.Extensions.Logging.ILogger
+    {
+        internal volatile bool HasSynced;
+
+        public void AddProvider(Microsoft.Extensions.Logging.ILoggerProvider provider)
+        {
+        }
+
+        public Microsoft.Extensions.Logging.ILogger CreateLogger(string categoryName) => this;
+
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(Microsoft.Extensions.Logging.LogLevel logLevel) => true;
+
+        public void Log<TState>(Microsoft.Extensions.Logging.LogLevel logLevel, Microsoft.Extensions.Logging.EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (eventId.Id == 9030) HasSynced = true;
+        }
+
+        public void Dispose()
+        {
+        }
+    }
+}
