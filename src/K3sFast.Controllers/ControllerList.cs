@@ -8,7 +8,7 @@ internal static class ControllerList
     /// <summary>Named in the log at each start.</summary>
     internal static IReadOnlyList<string> Missing { get; } =
     [
-        "generic-garbage-collector", "endpointslice-controller", "endpoint-controller", "node-controller",
+        "statefulset-controller", "daemon-set-controller", "job-controller", "cronjob-controller",
     ];
 
     internal static List<Controller> Create(ControllerContext context)
@@ -22,6 +22,14 @@ internal static class ControllerList
             new ReplicaController<V1ReplicaSet>(context, new ReplicaSetKind()),
             new ReplicaController<V1ReplicationController>(context, new ReplicationControllerKind()),
             new DeploymentController(context),
+            new EndpointSliceController(context),
+            new EndpointsController(context),
+            new GarbageCollector(context, discovery),
+            new NodeLifecycleController(context),
+            new TaintEvictionController(context),
+            new NodeIpamController(context),
+            new PodGcController(context),
+            new ClusterRoleAggregation(context),
         ];
         all.RemoveAll(controller => context.Options.Disabled.Contains(controller.Name));
         return all;

@@ -18,16 +18,13 @@ public sealed record ControllerManagerOptions
     /// <summary>Prefix length of a node's IPv6 pod range.</summary>
     public int NodeCidrMaskSizeV6 { get; init; } = 64;
 
-    /// <summary>How often the nodes' leases are looked at.</summary>
-    public TimeSpan NodeMonitorPeriod { get; init; } = TimeSpan.FromSeconds(5);
-
     /// <summary>A node that gave no sign of life for this long is Unknown.</summary>
     public TimeSpan NodeMonitorGracePeriod { get; init; } = TimeSpan.FromSeconds(40);
 
     /// <summary>Finished pods beyond this number are deleted, oldest first; 0 keeps all.</summary>
     public int TerminatedPodThreshold { get; init; } = 12500;
 
-    /// <summary>How often pods are looked through for orphaned and surplus ones.</summary>
+    /// <summary>How long after a pod finished the surplus of finished ones is looked for.</summary>
     public TimeSpan PodGcPeriod { get; init; } = TimeSpan.FromSeconds(20);
 
     /// <summary>Controllers that are not to run, by their service account's name (such as <c>job-controller</c>).</summary>
