@@ -111,7 +111,7 @@ internal sealed class TestCluster : IAsyncDisposable
             var ready = phase == "Running" ? "True" : "False";
             var since = DateTime.UtcNow.AddSeconds(-1).ToString("yyyy-MM-ddTHH:mm:ssZ");
             var ip = $"10.42.0.{Random.Shared.Next(2, 250)}";
-            var json = $$"""{"status":{"phase":"{{phase}}","podIP":"{{ip}}","podIPs":[{"ip":"{{ip}}"}],"conditions":[{"type":"Ready","status":"{{ready}}","lastTransitionTime":"{{since}}"}]}}""";
+            var json = $$$"""{"status":{"phase":"{{{phase}}}","podIP":"{{{ip}}}","podIPs":[{"ip":"{{{ip}}}"}],"conditions":[{"type":"Ready","status":"{{{ready}}}","lastTransitionTime":"{{{since}}}"}]}}""";
             await Client.PatchAsync(Resources.Pods, key.Namespace, key.Name, PatchBody.Merge(Encoding.UTF8.GetBytes(json)), stop, "status");
         }, NullLogger.Instance);
         await Task.WhenAll(pods.RunAsync(Stop), reconciler.RunAsync(2, Stop));

@@ -88,7 +88,7 @@ public sealed class WorkloadTests
         await CreateAsync(cluster, 1, historyLimit: 1);
         for (var image = 2; image <= 4; image++)
         {
-            await cluster.PatchAsync(Resources.Deployments, "web", $$"""{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"image:{{image}}"}]}}}}""");
+            await cluster.PatchAsync(Resources.Deployments, "web", """{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"image:N"}]}}}}""".Replace("N", image.ToString()));
             var name = $"image:{image}";
             await cluster.UntilAsync(async () => await RunsOnlyAsync(cluster, name, 1), name);
         }

@@ -146,7 +146,7 @@ internal sealed class InMemoryApi : IApiTransport
         if (_objects.ContainsKey(key)) return Refuse(409, "AlreadyExists", $"{key} already exists");
         metadata["uid"] ??= Guid.NewGuid().ToString();
         metadata["creationTimestamp"] ??= DateTime.UtcNow.ToString("yyyy-MM-ddTHH:mm:ssZ");
-        metadata["generation"] ??= 1;
+        metadata["generation"] ??= 1L;
         return Store(key, "ADDED", value, 201);
     }
 
