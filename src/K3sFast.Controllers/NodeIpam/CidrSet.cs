@@ -56,7 +56,7 @@ internal sealed class CidrSet
     private (int First, int Last)? Parts(IPNetwork network)
     {
         if (network.BaseAddress.AddressFamily != Family) return null;
-        if (network.Contains(_range.BaseAddress)) return (0, _count - 1);
+        if (network.PrefixLength <= _range.PrefixLength && network.Contains(_range.BaseAddress)) return (0, _count - 1);
         if (!_range.Contains(network.BaseAddress)) return null;
         var size = BigInteger.One << (Bits - _partLength);
         var first = (Number(network.BaseAddress) - Number(_range.BaseAddress)) / size;

@@ -1,0 +1,145 @@
+using K3sFast.Client;
+using k8s.Models;
+
+namespace K3sFast.Controllers.Tests;
+
+public sealed class EndpointTests
+{
+    private const string Manager = "endpointslice-controller.k8s.io";
+
+    [Fact]
+    public async Task Service_WithPods_GetsSliceAndEndpointsThatFollowReadiness()
+    {
+        await using var cluster = new TestCluster().Start();
+        await cluster.CreateAsync(Resources.Nodes, new V1Node
+        {
+            Metadata = new V1ObjectMeta { Name = "n", Labels = new Dictionary<string, string> { ["topology.kubernetes.io/zone"] = "z" } }, Spec = new V1NodeSpec(),
+        });
+        await cluster.CreateAsync(Resources.Services, Service());
+        await cluster.UntilAsync(async () => (await cluster.ListAsync(Resources.EndpointSlices)).Count == 1, "placeholder slice");
+        var pod = new V1Pod { Metadata = TestCluster.Meta("p"), Spec = TestCluster.Template("web").Spec with { NodeName = "n" } };
+        pod.Metadata.Labels = new Dictionary<string, string> { ["app"] = "web" };
+        pod.Spec.Containers[0].Ports = [new V1ContainerPort { Name = "http", ContainerPort = 8080 }];
+        await cluster.CreateAsync(Resources.Pods, pod);
+
+        await cluster.UntilAsync(async () => (await SliceAsync(cluster)).Endpoints is [{ Conditions.Ready: true }], "ready endpoint");
+        var slice = await SliceAsync(cluster);
+        Assert.Equal(("web", Manager), (slice.Metadata.Labels["kubernetes.io/service-name"], slice.Metadata.Labels["endpointslice.kubernetes.io/managed-by"]));
+        Assert.Equal(("IPv4", 8080, "n", "z", "p"), (
+            slice.AddressType, slice.Ports[0].Port, slice.Endpoints[0].NodeName, slice.Endpoints[0].Zone, slice.Endpoints[0].TargetRef.Name));
+        await cluster.UntilAsync(async () => (await cluster.FindAsync(Resources.Endpoints, "web"))?.Subsets is [{ Addresses: [{ NodeName: "n" }] }], "endpoints");
+
+        await cluster.PatchAsync(Resources.Pods, "p", """{"status":{"conditions":[{"type":"Ready","status":"False"}]}}""", "status");
+        await cluster.UntilAsync(async () => (await SliceAsync(cluster)).Endpoints is [{ Conditions.Ready: false }], "not ready endpoint");
+        await cluster.UntilAsync(
+            async () => (await cluster.FindAsync(Resources.Endpoints, "web"))?.Subsets is [{ Addresses: null, NotReadyAddresses: [{ NodeName: "n" }] }], "not ready address");
+
+        await cluster.Client.DeleteAsync(Resources.Pods, "default", "p", cluster.Stop);
+        await cluster.UntilAsync(async () => (await SliceAsync(cluster)).Endpoints is not { Count: > 0 }, "empty slice");
+
+        await cluster.Client.DeleteAsync(Resources.Services, "default", "web", cluster.Stop);
+        await cluster.UntilAsync(async () => (await cluster.ListAsync(Resources.EndpointSlices)).Count == 0, "slices gone");
+        await cluster.UntilAsync(async () => await cluster.FindAsync(Resources.Endpoints, "web") is null, "endpoints gone");
+    }
+
+    [Theory]
+    [InlineData(1, "1")]
+    [InlineData(100, "100")]
+    [InlineData(250, "100,100,50")]
+    public void Plan_NewEndpoints_FillSlicesOfAHundred(int endpoints, string sizes)
+    {
+        var plan = EndpointSlicePlan.Make(Service(), Manager, [Group(endpoints)], []);
+        Assert.Equal(sizes, string.Join(',', plan.Create.Select(static slice => slice.Endpoints.Count)));
+        Assert.Empty(plan.Update);
+        Assert.Empty(plan.Delete);
+    }
+
+    [Fact]
+    public void Plan_NothingChanged_WritesNothing()
+    {
+        var existing = Existing(EndpointSlicePlan.Make(Service(), Manager, [Group(150)], []));
+        var plan = EndpointSlicePlan.Make(Service(), Manager, [Group(150)], existing);
+        Assert.Empty(plan.Create.Concat(plan.Update).Concat(plan.Delete));
+    }
+
+    [Fact]
+    public void Plan_OneEndpointMore_UpdatesTheSliceWithRoom()
+    {
+        var existing = Existing(EndpointSlicePlan.Make(Service(), Manager, [Group(150)], []));
+        var plan = EndpointSlicePlan.Make(Service(), Manager, [Group(151)], existing);
+        Assert.Equal(51, Assert.Single(plan.Update).Endpoints.Count);
+        Assert.Empty(plan.Create);
+    }
+
+    [Fact]
+    public void Plan_OneEndpointTurnsUnready_UpdatesItsSliceOnly()
+    {
+        var existing = Existing(EndpointSlicePlan.Make(Service(), Manager, [Group(150)], []));
+        var group = Group(150);
+        group.Endpoints[7].Conditions.Ready = false;
+        var plan = EndpointSlicePlan.Make(Service(), Manager, [group], existing);
+        Assert.Single(plan.Update);
+        Assert.Empty(plan.Create.Concat(plan.Delete));
+    }
+
+    [Fact]
+    public void Plan_NoEndpointsLeft_KeepsOneEmptySlice()
+    {
+        var existing = Existing(EndpointSlicePlan.Make(Service(), Manager, [Group(150)], []));
+        var plan = EndpointSlicePlan.Make(Service(), Manager, [], existing);
+        Assert.Empty(Assert.Single(plan.Update).Endpoints);
+        Assert.Single(plan.Delete);
+        var placeholder = Existing(EndpointSlicePlan.Make(Service(), Manager, [], []));
+        plan = EndpointSlicePlan.Make(Service(), Manager, [], placeholder);
+        Assert.Empty(plan.Create.Concat(plan.Update).Concat(plan.Delete));
+    }
+
+    [Fact]
+    public void Plan_DualStack_MakesASlicePerFamily()
+    {
+        var service = Service();
+        service.Spec.IpFamilies = ["IPv4", "IPv6"];
+        var plan = EndpointSlicePlan.Make(service, Manager, [Group(1)], []);
+        Assert.Equal(["IPv4", "IPv6"], plan.Create.Select(static slice => slice.AddressType).Order());
+    }
+
+    [Fact]
+    public void Headless_Labels_SaySo()
+    {
+        var service = Service();
+        service.Spec.ClusterIP = "None";
+        var slice = Assert.Single(EndpointSlicePlan.Make(service, Manager, [Group(1)], []).Create);
+        Assert.Equal("", slice.Metadata.Labels["service.kubernetes.io/headless"]);
+    }
+
+    private static async Task<V1EndpointSlice> SliceAsync(TestCluster cluster) => Assert.Single(await cluster.ListAsync(Resources.EndpointSlices));
+
+    private static V1Service Service() => new()
+    {
+        Metadata = new V1ObjectMeta { Name = "web", NamespaceProperty = "default", Uid = "uid-web" },
+        Spec = new V1ServiceSpec
+        {
+            ClusterIP = "10.43.0.5",
+            IpFamilies = ["IPv4"],
+            Selector = new Dictionary<string, string> { ["app"] = "web" },
+            Ports = [new V1ServicePort { Name = "web", Port = 80, TargetPort = "http", Protocol = "TCP" }],
+        },
+    };
+
+    private static EndpointGroup Group(int count) => new(
+        "IPv4",
+        [new Discoveryv1EndpointPort { Name = "web", Port = 8080, Protocol = "TCP" }],
+        [.. Enumerable.Range(0, count).Select(static i => new V1Endpoint
+        {
+            Addresses = [$"10.42.{i / 250}.{i % 250}"],
+            Conditions = new V1EndpointConditions { Ready = true, Serving = true, Terminating = false },
+            TargetRef = new V1ObjectReference { Kind = "Pod", Name = $"p{i}", Uid = $"uid{i}" },
+        })]);
+
+    private static List<V1EndpointSlice> Existing(EndpointSlicePlan plan)
+    {
+        var number = 0;
+        foreach (var slice in plan.Create) slice.Metadata.Name = $"web-{number++}";
+        return plan.Create;
+    }
+}
