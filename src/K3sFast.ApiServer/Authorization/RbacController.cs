@@ -22,9 +22,9 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
     internal async Task StartAsync(CancellationToken cancel)
     {
         LoadAll();
-        var written = 0;
-        foreach (var entry in BootstrapPolicy.Load())
-            written += await ReconcileAsync(entry, cancel).ConfigureAwait(false) ? 1 : 0;
+        // All at once: writes that arrive together are committed together. Roles and bindings do not check each other for system:masters.
+        var reconciled = await Task.WhenAll(BootstrapPolicy.Load().Select(entry => ReconcileAsync(entry, cancel).AsTask())).ConfigureAwait(false);
+        var written = reconciled.Count(static isWritten => isWritten);
         if (written > 0)
             Log.RbacReconciled(logger, written);
         LoadAll();

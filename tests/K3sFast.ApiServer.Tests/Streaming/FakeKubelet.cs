@@ -50,7 +50,7 @@ internal sealed class FakeKubelet : IAsyncDisposable
                 Requests.Add(head[..head.IndexOf('\r', StringComparison.Ordinal)]);
                 await _answer(head, tls);
             }
-            catch (Exception error) when (error is SocketException or ObjectDisposedException)
+            catch (Exception error) when (error is SocketException or InvalidOperationException)
             {
                 return;
             }
