@@ -68,7 +68,10 @@ internal static class VersionConversion
             status.Remove("conditions"u8);
             return;
         }
-        if (spec["targetCPUUtilizationPercentage"u8].TryGetInt64(out var target))
+        // Upstream applies the default target here, where it knows that no other metric was asked for.
+        const long DefaultUtilization = 80;
+        var target = spec["targetCPUUtilizationPercentage"u8].AsInt64(DefaultUtilization);
+        if (spec["metrics"u8].Count == 0)
         {
             var metric = spec.GetOrAddArray("metrics"u8).AppendObject();
             metric.Set("type"u8, "Resource"u8);
