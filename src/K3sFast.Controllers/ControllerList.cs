@@ -8,7 +8,9 @@ internal static class ControllerList
     /// <summary>Named in the log at each start.</summary>
     internal static IReadOnlyList<string> Missing { get; } =
     [
-        "statefulset-controller", "daemon-set-controller", "job-controller", "cronjob-controller",
+        "cronjob-controller", "disruption-controller", "endpointslicemirroring-controller", "persistent-volume-binder", "pv-protection-controller",
+        "pvc-protection-controller", "attachdetach-controller", "resourcequota-controller", "horizontal-pod-autoscaler", "certificate-controller",
+        "ephemeral-volume-controller", "expand-controller", "service-cidrs-controller",
     ];
 
     internal static List<Controller> Create(ControllerContext context)
@@ -30,6 +32,10 @@ internal static class ControllerList
             new NodeIpamController(context),
             new PodGcController(context),
             new ClusterRoleAggregation(context),
+            new StatefulSetController(context),
+            new DaemonSetController(context),
+            new JobController(context),
+            new TtlAfterFinishedController(context),
         ];
         all.RemoveAll(controller => context.Options.Disabled.Contains(controller.Name));
         return all;
