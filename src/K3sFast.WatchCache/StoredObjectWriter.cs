@@ -50,6 +50,11 @@ internal static unsafe class StoredObjectWriter
         int tailOffset = jsonOffset + jsonLength + FrameTail.Length;
         int size = tailOffset + EscapedBytes(json, fields);
 
+        // Checked before there is a block to lose: what a header cannot hold, no API server stores.
+        if (Math.Max(keyOffset, Math.Max(key.Length, Math.Max(scan.Name.Length, Math.Max(scan.Namespace.Length, scan.Uid.Length)))) > ushort.MaxValue)
+        {
+            throw new FormatException("stored JSON has a name, namespace, uid or key beyond 65535 bytes");
+        }
         byte* block = SlabAllocator.Shared.Allocate(size);
         var bytes = new Span<byte>(block, size);
         key.CopyTo(bytes[keyOffset..]);
@@ -73,11 +78,11 @@ internal static unsafe class StoredObjectWriter
             NameOffset = Place(scan.Name),
             NamespaceOffset = Place(scan.Namespace),
             UidOffset = Place(scan.Uid),
-            KeyOffset = checked((ushort)keyOffset),
-            KeyLength = checked((ushort)key.Length),
-            NameLength = checked((ushort)scan.Name.Length),
-            NamespaceLength = checked((ushort)scan.Namespace.Length),
-            UidLength = checked((ushort)scan.Uid.Length),
+            KeyOffset = (ushort)keyOffset,
+            KeyLength = (ushort)key.Length,
+            NameLength = (ushort)scan.Name.Length,
+            NamespaceLength = (ushort)scan.Namespace.Length,
+            UidLength = (ushort)scan.Uid.Length,
             FieldCount = (byte)fieldCount,
             Type = type,
         };
@@ -127,11 +132,19 @@ internal static unsafe class StoredObjectWriter
         if (field.Length == 0) return default;
         if (!json.Slice(field.Start, field.Length).Contains((byte)'\\')) return new StoredField { Offset = place, Length = field.Length };
         // Rare: the value has escapes and is decoded behind the frame.
-        var reader = new Utf8JsonReader(json.Slice(field.Start - 1, field.Length + 2));
-        reader.Read();
-        int length = reader.CopyString(block[tailOffset..]);
-        var decoded = new StoredField { Offset = tailOffset, Length = length };
-        tailOffset += length;
-        return decoded;
+        try
+        {
+            var reader = new Utf8JsonReader(json.Slice(field.Start - 1, field.Length + 2));
+            reader.Read();
+            int length = reader.CopyString(block[tailOffset..]);
+            var decoded = new StoredField { Offset = tailOffset, Length = length };
+            tailOffset += length;
+            return decoded;
+        }
+        catch (Exception error) when (error is JsonException or InvalidOperationException)
+        {
+            // An escape that is no character (half of a surrogate pair) can be selected by nobody: its text stands for it.
+            return new StoredField { Offset = place, Length = field.Length };
+        }
     }
 }

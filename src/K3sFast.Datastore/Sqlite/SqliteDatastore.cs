@@ -54,7 +54,16 @@ public sealed class SqliteDatastore : IDatastore
         SqliteDatastore store;
         try
         {
-            store = new SqliteDatastore(options, taken, SqliteOpener.OpenWriter(options.Path, taken), logger);
+            var connection = SqliteOpener.OpenWriter(options.Path, taken);
+            try
+            {
+                store = new SqliteDatastore(options, taken, connection, logger);
+            }
+            catch (SqliteException)
+            {
+                connection.Dispose();
+                throw;
+            }
         }
         catch (SqliteException error)
         {

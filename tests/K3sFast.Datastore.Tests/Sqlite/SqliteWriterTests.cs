@@ -97,6 +97,23 @@ public sealed class SqliteWriterTests : IDisposable
         Assert.Equal(revision - 100, store.CompactRevision);
     }
 
+    [Fact]
+    public async Task Log_UnderWritesThatNeverPause_StaysBounded()
+    {
+        await using var store = Open();
+        byte[] value = new byte[16 * 1024];
+        // 128 MiB in all, by writers that keep the next group always filled.
+        await Task.WhenAll(Enumerable.Range(0, 16).Select(writer => Task.Run(async () =>
+        {
+            long revision = (await store.AppendAsync(AppendRequest.Create($"/w/{writer}", value))).Revision;
+            for (int i = 1; i < 512; i++) revision = (await store.AppendAsync(AppendRequest.Update($"/w/{writer}", revision, value))).Revision;
+        })));
+        long logBytes = new FileInfo($"{_directory}/state.db-wal").Length;
+        // The log's own bound of 64 MiB, and what comes in while the copying that finds it too long still runs.
+        Assert.InRange(logBytes, 1, 96L << 20);
+        Assert.True(new FileInfo($"{_directory}/state.db").Length > 32L << 20, "the log was never copied into the database");
+    }
+
     public void Dispose() => Directory.Delete(_directory, recursive: true);
 
     private SqliteDatastore Open(long keep = 1000) => SqliteDatastore.Open(
