@@ -39,6 +39,7 @@ internal sealed class ClusterPki : IDisposable
         }, serverCa, now);
         ServiceAccountKeyPath = Path.Combine(tls, "service.key");
         EnsureServiceAccountKey(ServiceAccountKeyPath);
+        ServiceAccountKeys = PemFiles.ReadKeys(ServiceAccountKeyPath);
     }
 
     public CertificateAuthority ServerCa { get; }
@@ -59,6 +60,8 @@ internal sealed class ClusterPki : IDisposable
     public LeafCertificate ServingKubelet { get; }
     /// <summary>May hold several PEM keys: the first signs, all verify.</summary>
     public string ServiceAccountKeyPath { get; }
+    /// <summary>The file's keys, in its order.</summary>
+    public IReadOnlyList<AsymmetricAlgorithm> ServiceAccountKeys { get; }
 
     /// <summary>Makes or renews everything, then writes token and kubeconfigs.</summary>
     /// <exception cref="ConfigurationException">A file is corrupt, expired or cannot be written; nothing good was replaced.</exception>
@@ -121,7 +124,6 @@ internal sealed class ClusterPki : IDisposable
     {
         if (!PemFiles.IsMissing(path))
         {
-            PemFiles.ReadKey(path).Dispose();
             return;
         }
         using var key = RSA.Create(2048);

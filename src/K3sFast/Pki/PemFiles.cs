@@ -45,19 +45,48 @@ internal static class PemFiles
         return certificates.Count > 0 ? certificates : throw Corrupt(path, "a PEM certificate", null);
     }
 
-    /// <summary>The first private key of a file, RSA or EC.</summary>
+    /// <summary>The only private key of a file, RSA or EC.</summary>
     /// <exception cref="ConfigurationException">Unreadable, or no such key inside.</exception>
     public static AsymmetricAlgorithm ReadKey(string path)
     {
         try
         {
-            var pem = File.ReadAllText(path);
-            return pem.Contains("RSA PRIVATE KEY", StringComparison.Ordinal) ? ReadRsa(pem) : ReadEcOrRsa(pem);
+            return ParseKey(File.ReadAllText(path), path);
         }
-        catch (Exception e) when (e is CryptographicException or ArgumentException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw Corrupt(path, "a PEM private key", e);
         }
+    }
+
+    /// <summary>A private key in PEM, RSA or EC; <paramref name="path"/> is for the message.</summary>
+    /// <exception cref="ConfigurationException">No such key inside.</exception>
+    public static AsymmetricAlgorithm ParseKey(string pem, string path)
+    {
+        try
+        {
+            return pem.Contains("RSA PRIVATE KEY", StringComparison.Ordinal) ? ReadRsa(pem) : ReadEcOrRsa(pem);
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException)
+        {
+            throw Corrupt(path, "a PEM private key", e);
+        }
+    }
+
+    /// <summary>All private keys of a file in file order: for service-account tokens the first signs, all verify, which is how a key is rotated.</summary>
+    /// <exception cref="ConfigurationException">Unreadable, or none inside.</exception>
+    public static List<AsymmetricAlgorithm> ReadKeys(string path)
+    {
+        const string End = "-----END ";
+        var keys = new List<AsymmetricAlgorithm>();
+        var rest = File.ReadAllText(path);
+        while (rest.IndexOf(End, StringComparison.Ordinal) is >= 0 and var end)
+        {
+            var stop = rest.IndexOf("-----", end + End.Length, StringComparison.Ordinal);
+            keys.Add(ParseKey(stop < 0 ? rest : rest[..(stop + 5)], path));
+            rest = stop < 0 ? "" : rest[(stop + 5)..];
+        }
+        return keys.Count > 0 ? keys : throw Corrupt(path, "a PEM private key", null);
     }
 
     public static bool IsMissing(string path) => !File.Exists(path) || new FileInfo(path).Length == 0;

@@ -8,41 +8,39 @@ using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Server;
 
-/// <summary>Datastore, watch cache and API server, in the order in which they lean on each other.</summary>
+/// <summary>Datastore and API server, in the order in which they lean on each other. Disposed in the other order, so that the last write is on disk.</summary>
 internal sealed class ControlPlane : IAsyncDisposable
 {
     private readonly IDatastore _store;
     private readonly ApiServer.ApiServer _api;
 
-    private ControlPlane(IDatastore store, ApiServer.ApiServer api) => (_store, _api) = (store, api);
+    private ControlPlane(IDatastore store, ApiServer.ApiServer api)
+    {
+        _store = store;
+        _api = api;
+    }
 
-    /// <summary>Opens the store at once; certificates may still be in the making.</summary>
+    /// <summary>Opens the store while certificates may still be in the making, and returns when the API is ready.</summary>
     /// <exception cref="ConfigurationException">The database or the port cannot be used; the message says what to do.</exception>
     public static async Task<ControlPlane> StartAsync(ServerConfig config, Task<ClusterPki> pki, ILoggerFactory loggers, CancellationToken ct)
     {
-        IDatastore store;
+        IDatastore? store = null;
+        ApiServer.ApiServer? api = null;
         try
         {
-            store = SqliteDatastore.Open(new() { Path = config.DatastorePath, LoggerFactory = loggers });
-        }
-        catch (DatastoreOpenException e)
-        {
-            throw new ConfigurationException(e.Message, e);
-        }
-        try
-        {
-            var api = new ApiServer.ApiServer(Options(config, await pki.ConfigureAwait(false)), store, loggers);
+            store = await Task.Run(() => SqliteDatastore.Open(new() { Path = config.DatastorePath, LoggerFactory = loggers }), ct).ConfigureAwait(false);
+            api = new(Options(config, await pki.ConfigureAwait(false)), store, loggers);
             await api.StartAsync(ct).ConfigureAwait(false);
             return new(store, api);
         }
-        catch (ApiServerStartException e)
+        catch (Exception e)
         {
-            await store.DisposeAsync().ConfigureAwait(false);
-            throw new ConfigurationException(e.Message, e);
-        }
-        catch
-        {
-            await store.DisposeAsync().ConfigureAwait(false);
+            if (api is not null)
+                await api.DisposeAsync().ConfigureAwait(false);
+            if (store is not null)
+                await store.DisposeAsync().ConfigureAwait(false);
+            if (e is DatastoreException or ApiServerStartException)
+                throw new ConfigurationException(e.Message, e);
             throw;
         }
     }
@@ -50,27 +48,33 @@ internal sealed class ControlPlane : IAsyncDisposable
     /// <summary>A client in this process that acts as a user. RBAC applies to it as over the wire.</summary>
     public ApiClient ClientFor(string user, params string[] groups) => new(_api.InProcess(new UserInfo(user, [.. groups, UserInfo.AuthenticatedGroup])));
 
-    /// <summary>Stops listening, then closes the store: what was acknowledged is on disk before.</summary>
     public async ValueTask DisposeAsync()
     {
         await _api.DisposeAsync().ConfigureAwait(false);
         await _store.DisposeAsync().ConfigureAwait(false);
     }
 
-    private static ApiServerOptions Options(ServerConfig config, ClusterPki pki) => new()
+    private static ApiServerOptions Options(ServerConfig config, ClusterPki pki)
     {
-        BindAddress = config.BindAddress,
-        Port = config.HttpsPort,
-        AdvertiseAddress = config.AdvertiseAddress,
-        ServingCertificate = pki.ServingApi.Load(),
-        ServerAuthorities = pki.ServerCa.Chain,
-        ClientAuthorities = pki.ClientCa.Chain,
-        RequestHeaderAuthorities = pki.RequestHeaderCa.Chain,
-        KubeletClientCertificate = pki.ApiServerToKubelet.Load(),
-        ServiceAccountKeys = [PemFiles.ReadKey(pki.ServiceAccountKeyPath)],
-        ServiceCidr = config.ServiceCidrs[0],
-        NodePortRange = (config.NodePortFirst, config.NodePortLast),
-        ClusterDomain = config.ClusterDomain,
-        GitVersion = ProductVersion.Text,
-    };
+        var arguments = config.ApiServerArgs;
+        return new()
+        {
+            BindAddress = config.BindAddress,
+            Port = config.HttpsPort,
+            AdvertiseAddress = config.AdvertiseAddress,
+            ServingCertificate = pki.ServingApi.Load(),
+            ServingChain = pki.ServerCa.Chain,
+            ServerAuthorities = pki.ServerCa.Chain,
+            ClientAuthorities = pki.ClientCa.Chain,
+            RequestHeaderAuthorities = pki.RequestHeaderCa.Chain,
+            KubeletClientCertificate = pki.ApiServerToKubelet.Load(),
+            ServiceAccountKeys = pki.ServiceAccountKeys,
+            ServiceAccountIssuer = arguments.Text("service-account-issuer") is { Length: > 0 } issuer ? issuer : null,
+            ServiceAccountAudiences = arguments.Text("api-audiences") is { Length: > 0 } audiences ? audiences.Split(',') : null,
+            ServiceCidr = config.ServiceCidrs[0],
+            NodePortRange = (config.NodePortFirst, config.NodePortLast),
+            ClusterDomain = config.ClusterDomain,
+            GitVersion = ProductVersion.Text,
+        };
+    }
 }

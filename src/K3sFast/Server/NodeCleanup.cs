@@ -3,6 +3,7 @@ using K3sFast.Containerd;
 using K3sFast.Interop.Cgroups;
 using K3sFast.Interop.Mounts;
 using K3sFast.Interop.Processes;
+using K3sFast.Network;
 
 namespace K3sFast.Server;
 
@@ -24,7 +25,7 @@ internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
         isClean &= Try("stop the server", StopServer);
         isClean &= Try("stop containerd and pods", StopRuntime);
         isClean &= Try("unmount", Unmount);
-        isClean &= Try("remove network state", () => NodeNetwork.CleanUp(config));
+        isClean &= Try("remove network state", RemoveNetwork);
         isClean &= Try("remove cgroups", RemoveCgroups);
         isClean &= Try("remove run-time files", RemoveRunFiles);
         return isClean;
@@ -105,6 +106,13 @@ internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
         }
         if (count > 0)
             output.WriteLine($"Unmounted {count} file systems");
+    }
+
+    private void RemoveNetwork()
+    {
+        var removed = NetworkCleanup.RemoveAll();
+        if (removed.Count > 0)
+            output.WriteLine($"Removed {removed.Count} tables, links and routes");
     }
 
     private void RemoveCgroups()

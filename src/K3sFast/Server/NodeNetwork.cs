@@ -18,9 +18,4 @@ internal static class NodeNetwork
         StateDir = Path.Combine(config.Paths.Run, "network"),
         IsServiceProxyEnabled = config.HasProxy,
     };
-
-    /// <summary>Removes rules and links of a stopped node from the current network namespace.</summary>
-    public static void CleanUp(ServerConfig config)
-    {
-    }
 }

@@ -38,6 +38,14 @@ public sealed class ContainerdTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Start_OurConfig_LoadsCri()
+    {
+        var log = await File.ReadAllTextAsync(_paths.ContainerdLog, Deadline);
+        Assert.Contains("containerd successfully booted", log, StringComparison.Ordinal);
+        Assert.DoesNotContain("failed to load plugin io.containerd.grpc.v1.cri", log, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Start_ContainerdOfLastLife_IsAdopted()
     {
         var pid = _supervisor.Pid;
