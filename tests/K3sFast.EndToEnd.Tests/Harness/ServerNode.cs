@@ -32,6 +32,9 @@ internal sealed partial class ServerNode : IAsyncDisposable
             ""));
     }
 
+    // Before Binary, which is found by it.
+    internal static string RepositoryRoot { get; } = FindRoot();
+
     /// <summary>The binary under test.</summary>
     internal static string Binary { get; } = FindBinary();
 
@@ -90,8 +93,6 @@ internal sealed partial class ServerNode : IAsyncDisposable
         var result = await Shell.RunAsync(Lan.Inside(_namespace, "env", $"K3SFAST_BINARY={Binary}", killall, "--config", Config));
         if (result.ExitCode != 0) Console.Error.WriteLine(result);
     }
-
-    internal static string RepositoryRoot { get; } = FindRoot();
 
     private async Task SignalAsync(int signal)
     {
