@@ -25,7 +25,7 @@ public sealed class ApiTests(Cluster cluster) : ClusterTest(cluster)
     [Fact]
     public async Task Apply_UnknownField_IsRefusedWithItsPath()
     {
-        var result = await Node.KubectlAsync(["-n", Namespace, "apply", "-f", "-"], "{apiVersion: v1, kind: Pod, metadata: {name: x}, spec: {containerz: []}}");
+        var result = await Node.KubectlAsync(["-n", Namespace, "apply", "-f", "-"], "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containerz: []}\n");
         Assert.Equal(1, result.ExitCode);
         Assert.Contains("unknown field \"spec.containerz\"", result.Error);
     }
@@ -33,7 +33,7 @@ public sealed class ApiTests(Cluster cluster) : ClusterTest(cluster)
     [Fact]
     public async Task Create_InvalidPod_IsRefusedWithEveryCause()
     {
-        var result = await Node.KubectlAsync(["-n", Namespace, "create", "-f", "-"], "{apiVersion: v1, kind: Pod, metadata: {name: UPPER}, spec: {containers: [{name: c}]}}");
+        var result = await Node.KubectlAsync(["-n", Namespace, "create", "-f", "-"], "apiVersion: v1\nkind: Pod\nmetadata: {name: UPPER}\nspec: {containers: [{name: c}]}\n");
         Assert.Contains("The Pod \"UPPER\" is invalid", result.Error);
         Assert.Contains("metadata.name: Invalid value: \"UPPER\"", result.Error);
         Assert.Contains("spec.containers[0].image: Required value", result.Error);

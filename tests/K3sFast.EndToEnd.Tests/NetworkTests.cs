@@ -9,9 +9,9 @@ public sealed class NetworkTests(Cluster cluster) : ClusterTest(cluster)
         await Apply(WebDeployment("web", replicas: 2) + ShellPod("box"));
         await K("rollout", "status", "deployment/web", "--timeout=60s");
         await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
-        var answers = await Exec("box", "for i in $(seq 40); do wget -q -T 2 -O - http://web/ || exit 1; done | sort -u");
+        var answers = await Exec("box", "for i in $(seq 40); do netprobe get web 80 || exit 1; done | sort -u");
         Assert.Equal(2, answers.Split('\n').Length);
-        Assert.StartsWith("web-", await Exec("box", $"wget -q -T 2 -O - http://web.{Namespace}.svc.cluster.local/"));
+        Assert.StartsWith("web-", await Exec("box", $"netprobe get web.{Namespace}.svc.cluster.local 80"));
     }
 
     [Fact]
@@ -20,7 +20,7 @@ public sealed class NetworkTests(Cluster cluster) : ClusterTest(cluster)
         await Apply(WebDeployment("web"));
         await K("rollout", "status", "deployment/web", "--timeout=60s");
         // Hairpin: the only backend is the pod that asks.
-        Assert.StartsWith("web-", await Exec("deploy/web", "wget -q -T 2 -O - http://web/"));
+        Assert.StartsWith("web-", await Exec("deploy/web", "netprobe get web 80"));
     }
 
     [Fact]
@@ -58,7 +58,7 @@ public sealed class NetworkTests(Cluster cluster) : ClusterTest(cluster)
             """);
         await K("wait", "pod/box", "pod/one", "--for=condition=Ready", "--timeout=60s");
         var address = await K("get", "service", "echo", "-o", "jsonpath={.spec.clusterIP}");
-        Task<CommandResult> Ask() => Try("exec", "box", "--", "udpecho", "ask", address, "5000", "hi");
+        Task<CommandResult> Ask() => Try("exec", "box", "--", "netprobe", "ask", address, "5000", "hi");
         await Eventually.GetAsync(Ask, answer => answer.Output.Trim() == "one hi", "an answer of the first backend");
         // The kernel remembers the flow; when its backend goes, it must not go on leading nowhere.
         await Apply(UdpBackend("two"));
@@ -138,7 +138,7 @@ public sealed class NetworkTests(Cluster cluster) : ClusterTest(cluster)
         metadata: {name: {{{name}}}, labels: {app: echo}}
         spec:
           terminationGracePeriodSeconds: 0
-          containers: [{name: c, image: "busybox:1.35", command: ["udpecho", "serve", "5000", "{{{name}}}"]}]
+          containers: [{name: c, image: "busybox:1.35", command: ["netprobe", "serve", "5000", "{{{name}}}"]}]
         ---
 
         """;

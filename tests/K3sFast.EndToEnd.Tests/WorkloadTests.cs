@@ -77,9 +77,9 @@ public sealed class WorkloadTests(Cluster cluster) : ClusterTest(cluster)
     [Fact]
     public async Task Apply_Again_ChangesFieldsAndLeavesOthers()
     {
-        await Apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {a: '1', b: '2'}}");
+        await Apply(Map("{a: '1', b: '2'}"));
         await K("annotate", "configmap", "m", "mine=kept");
-        await Apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: m}, data: {a: '1', c: '3'}}");
+        await Apply(Map("{a: '1', c: '3'}"));
         Assert.Equal("""{"a":"1","c":"3"}""", await K("get", "configmap", "m", "-o", "jsonpath={.data}"));
         Assert.Equal("kept", await K("get", "configmap", "m", "-o", "jsonpath={.metadata.annotations.mine}"));
     }
@@ -124,4 +124,6 @@ public sealed class WorkloadTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Contains("NotFound", (await Node.KubectlAsync(["get", "namespace", name])).Error);
         Assert.Equal("", (await Node.KubectlAsync(["get", "pods", "-A", "--field-selector", $"metadata.namespace={name}", "-o", "name"])).Ok());
     }
+
+    private static string Map(string data) => $"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m}}\ndata: {data}\n";
 }

@@ -41,8 +41,8 @@ internal sealed class ContainerdSupervisor : IDisposable
     /// <exception cref="ConfigurationException">One is missing; the message says what to install.</exception>
     public static (string Containerd, string SearchPath) FindPrograms(string? path)
     {
-        // runc and containerd live in sbin on Debian, which is not on every user's PATH.
-        var search = string.Join(':', ((path ?? "") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").Split(':', StringSplitOptions.RemoveEmptyEntries).Distinct());
+        // runc lives in sbin on Debian, which is not on every user's PATH.
+        var search = string.Join(':', ((path ?? "/usr/local/bin:/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin").Split(':', StringSplitOptions.RemoveEmptyEntries).Distinct());
         string Find(string program) => search.Split(':').Select(directory => Path.Combine(directory, program)).FirstOrDefault(File.Exists)
             ?? throw new ConfigurationException($"{program} is not installed: install containerd and runc (Debian and Ubuntu: apt-get install containerd runc), or give --container-runtime-endpoint");
         Find("runc");

@@ -6,7 +6,7 @@ using System.Text.Json.Nodes;
 namespace K3sFast.EndToEnd.Tests;
 
 /// <summary>
-/// The one image that the tests run: Debian's busybox-static with all its applets, and udpecho. Written as a docker-archive, as "docker save"
+/// The one image that the tests run: Debian's busybox-static with all its applets, and netprobe. Written as a docker-archive, as "docker save"
 /// makes them, under two tags so that an update changes the image.
 /// </summary>
 internal static class TestImage
@@ -16,9 +16,9 @@ internal static class TestImage
 
     internal static async Task WriteAsync(string path, string workFolder)
     {
-        var echo = Path.Combine(workFolder, "udpecho");
-        var source = Path.Combine(AppContext.BaseDirectory, "Images", "udpecho.c");
-        (await Shell.RunAsync(["cc", "-O1", "-static", "-o", echo, source])).Ok();
+        var echo = Path.Combine(workFolder, "netprobe");
+        var source = Path.Combine(AppContext.BaseDirectory, "Images", "netprobe.c");
+        (await Shell.RunAsync(["musl-gcc", "-O1", "-static", "-o", echo, source])).Ok();
         var applets = (await Shell.RunAsync(["/bin/busybox", "--list"])).Ok().Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
         var layer = new MemoryStream();
@@ -29,7 +29,7 @@ internal static class TestImage
                 tar.WriteEntry(new UstarTarEntry(TarEntryType.Directory, folder) { Mode = (UnixFileMode)(folder == "tmp/" ? 0x3FF : 0x1ED) });
             }
             WriteFile(tar, "bin/busybox", await File.ReadAllBytesAsync("/bin/busybox"), executable: true);
-            WriteFile(tar, "bin/udpecho", await File.ReadAllBytesAsync(echo), executable: true);
+            WriteFile(tar, "bin/netprobe", await File.ReadAllBytesAsync(echo), executable: true);
             foreach (var applet in applets)
             {
                 if (applet is not "busybox") tar.WriteEntry(new UstarTarEntry(TarEntryType.SymbolicLink, "bin/" + applet) { LinkName = "busybox" });
