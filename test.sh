@@ -18,6 +18,8 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   command -v nft >/dev/null || PACKAGES+=(nftables)
   command -v nsenter >/dev/null || PACKAGES+=(util-linux)
   command -v strace >/dev/null || PACKAGES+=(strace)
+  command -v curl >/dev/null || PACKAGES+=(curl)
+  command -v musl-gcc >/dev/null || PACKAGES+=(musl-tools)
   dpkg -s busybox-static >/dev/null 2>&1 || PACKAGES+=(busybox-static)
   if [ ${#PACKAGES[@]} -gt 0 ]; then
     step "Installing ${PACKAGES[*]}"
