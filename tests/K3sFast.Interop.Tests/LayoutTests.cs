@@ -1,0 +1,94 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Text;
+using K3sFast.Interop.Netlink;
+
+namespace K3sFast.Interop.Tests;
+
+/// <summary>Our structs and constants against the kernel headers of this machine: a C compiler has to agree with every one of them.</summary>
+public sealed class LayoutTests
+{
+    [Fact]
+    public void Structs_AgainstKernelHeaders_HaveTheSameLayout()
+    {
+        var source = new StringBuilder(Headers);
+        Struct<nlmsghdr>(source, "struct nlmsghdr");
+        Struct<nlattr>(source, "struct nlattr");
+        Struct<sockaddr_nl>(source, "struct sockaddr_nl");
+        Struct<ifinfomsg>(source, "struct ifinfomsg");
+        Struct<ifaddrmsg>(source, "struct ifaddrmsg");
+        Struct<rtmsg>(source, "struct rtmsg");
+        Struct<ndmsg>(source, "struct ndmsg");
+        Struct<fib_rule_hdr>(source, "struct fib_rule_hdr");
+        Struct<nfgenmsg>(source, "struct nfgenmsg");
+        Compile(source.ToString());
+    }
+
+    [Fact]
+    public void Constants_AgainstKernelHeaders_HaveTheSameValues()
+    {
+        var source = new StringBuilder(Headers);
+        foreach (var type in (Type[])[typeof(NetlinkConstants), typeof(RouteConstants), typeof(Interop.NfTables.NftConstants), typeof(Errno)])
+        {
+            foreach (var field in type.GetFields(System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.Public | System.Reflection.BindingFlags.NonPublic))
+            {
+                // Compared at our width: some macros are complements, wider in C than what goes on the wire.
+                var width = field.FieldType == typeof(byte) ? "unsigned char" : field.FieldType == typeof(ushort) ? "unsigned short" : "unsigned int";
+                if (field.IsLiteral) source.AppendLine($"_Static_assert(({width})({field.Name}) == {field.GetRawConstantValue()}u, \"{field.Name}\");");
+            }
+        }
+        Compile(source.ToString());
+    }
+
+    private const string Headers = """
+        #include <errno.h>
+        #include <stddef.h>
+        #include <sys/socket.h>
+        #include <linux/netlink.h>
+        #include <linux/rtnetlink.h>
+        #include <linux/if.h>
+        #include <linux/if_link.h>
+        #include <linux/if_addr.h>
+        #include <linux/neighbour.h>
+        #include <linux/fib_rules.h>
+        #include <linux/veth.h>
+        #include <linux/netfilter.h>
+        #include <linux/netfilter/nfnetlink.h>
+        #include <linux/netfilter/nf_tables.h>
+        #include <linux/netfilter/nf_nat.h>
+
+        """;
+
+    private static void Struct<T>(StringBuilder source, string name) where T : unmanaged
+    {
+        source.AppendLine($"_Static_assert(sizeof({name}) == {Unsafe.SizeOf<T>()}, \"{name}\");");
+        foreach (var field in typeof(T).GetFields(System.Reflection.BindingFlags.Instance | System.Reflection.BindingFlags.NonPublic))
+        {
+            source.AppendLine($"_Static_assert(offsetof({name}, {field.Name}) == {Marshal.OffsetOf<T>(field.Name)}, \"{name}.{field.Name}\");");
+        }
+    }
+
+    private static void Compile(string source)
+    {
+        Process process;
+        try
+        {
+            var start = new ProcessStartInfo("cc", "-x c -fsyntax-only -") { RedirectStandardInput = true, RedirectStandardError = true };
+            process = Process.Start(start)!;
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            Assert.Skip("needs a C compiler");
+            return;
+        }
+        using (process)
+        {
+            process.StandardInput.Write(source);
+            process.StandardInput.Close();
+            var errors = process.StandardError.ReadToEnd();
+            process.WaitForExit();
+            Assert.True(process.ExitCode == 0, errors);
+        }
+    }
+}
