@@ -34,7 +34,7 @@ public sealed class NftTable : IDisposable
         _batch = new NftBatch(family, name);
     }
 
-    /// <summary>Bytes of the transaction that was sent last.</summary>
+    /// <summary>Bytes of the transaction that the last change took; 0 = nothing had to be sent.</summary>
     public int LastBatchBytes { get; private set; }
 
     /// <summary>Makes each owner's part what is given; null = the owner leaves. Nothing is sent when nothing changes.</summary>
@@ -44,6 +44,7 @@ public sealed class NftTable : IDisposable
         lock (_gate)
         {
             _batch.Clear();
+            LastBatchBytes = 0;
             if (!_isKernelKnown)
             {
                 foreach (var (owner, fragment) in changes) Remember(owner, fragment);

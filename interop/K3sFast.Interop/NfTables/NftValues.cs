@@ -128,6 +128,9 @@ public readonly record struct NftType(uint Id, int Length)
     /// <summary>A plain number of 4 bytes.</summary>
     public static NftType Number => new(4, 4);
 
+    /// <summary>A number of 4 bytes that may be part of a concatenation: nft knows no other such type.</summary>
+    public static NftType Mark => new(19, 4);
+
     /// <summary>A verdict (data only).</summary>
     public static NftType Verdict => new(NftConstants.NFT_DATA_VERDICT, 16);
 

@@ -80,8 +80,11 @@ internal sealed class HostPortTable : IDisposable
         fragment.Sets.Add(new NftSet(HairpinSet, NftType.Concat(steps.AddressType, steps.AddressType)));
         NftRule[] rules =
         [
-            new([.. steps.LoadDestinationKey(), new NftLookup(AddressMap, 0, 8), steps.TranslateToRegisters(8)]),
-            new([.. steps.DestinationIsLocal(), .. PacketSteps.LoadPortKey(0), new NftLookup(AnyAddressMap, 0, 8), steps.TranslateToRegisters(8)]),
+            new([.. steps.LoadDestinationKey(), new NftLookup(AddressMap, 0, PacketSteps.FoundRegister), steps.TranslateToRegisters(PacketSteps.FoundRegister)]),
+            new([
+                .. steps.DestinationIsLocal(), .. PacketSteps.LoadPortKey(0), new NftLookup(AnyAddressMap, 0, PacketSteps.FoundRegister),
+                steps.TranslateToRegisters(PacketSteps.FoundRegister),
+            ]),
         ];
         fragment.Chains.Add(new NftChain("ports", rules));
         NftRule[] jump = [new(new NftDecide(NftVerdict.Jump("ports")))];

@@ -27,6 +27,14 @@ internal static class BaseRules
 
     private const int DestinationNatPriority = -105, FilterPriority = -5, SourceNatPriority = 95;
 
+    // A rule that is bound to a map costs the kernel a walk over the map's elements and over the rules bound before. At 10,000 Services of two
+    // endpoints a shard has 160 rules and 320 elements; the kernel finds a set by walking all of them, so there must not be many more either.
+    internal const uint EndpointShards = 64;
+
+    /// <summary>One of the maps {number of a chain, in two halves . choice} → endpoint.</summary>
+    internal static NftSet EndpointsMap(PacketSteps steps, uint shard) =>
+        new($"endpoints-{shard % EndpointShards:x2}", NftType.Concat(NftType.Mark, NftType.Mark, NftType.Mark), NftType.Concat(steps.AddressType, NftType.Port));
+
     /// <summary>The rules of one family.</summary>
     internal static NftFragment Build(NftFamily family, NetworkOptions options)
     {
@@ -55,6 +63,7 @@ internal static class BaseRules
         var addressKey = NftType.Concat(steps.AddressType, NftType.Protocol, NftType.Port);
         var portKey = NftType.Concat(NftType.Protocol, NftType.Port);
         fragment.Sets.Add(new NftSet(ServicesMap, addressKey, NftType.Verdict));
+        for (var shard = 0u; shard < EndpointShards; shard++) fragment.Sets.Add(EndpointsMap(steps, shard));
         fragment.Sets.Add(new NftSet(NodePortsMap, portKey, NftType.Verdict));
         fragment.Sets.Add(new NftSet(RefusedServicesMap, addressKey, NftType.Verdict));
         fragment.Sets.Add(new NftSet(RefusedNodePortsMap, portKey, NftType.Verdict));

@@ -5,12 +5,15 @@ namespace K3sFast.Network.Proxy;
 
 /// <summary>
 /// The steps that our rules are made of, for one address family. Registers: a key starts at 0, so that address, protocol and port lie side by
-/// side as sets want them; what a rule keeps for later starts at 8.
+/// side as sets want them; what a lookup found starts at <see cref="FoundRegister"/>.
 /// </summary>
 internal readonly record struct PacketSteps(NftFamily Family)
 {
     // A bit of the packet's mark that says "masquerade when leaving"; upstream uses the same bit, foreign programs know it.
     internal const uint MasqueradeBit = 0x4000;
+
+    /// <summary>Where what a lookup found is put: behind the longest key.</summary>
+    internal const int FoundRegister = 8;
 
     // IFNAMSIZ of linux/if.h
     private const int InterfaceNameLength = 16;

@@ -34,7 +34,7 @@ internal sealed class ProxyTables : IDisposable
     }
 
     /// <summary>Bytes of the transactions that the last change took.</summary>
-    internal int LastBatchBytes => _families.Sum(family => family.Table.LastBatchBytes);
+    internal int LastBatchBytes { get; private set; }
 
     /// <summary>The families that have addresses in this cluster.</summary>
     internal static IEnumerable<NftFamily> FamiliesOf(NetworkOptions options)
@@ -51,6 +51,7 @@ internal sealed class ProxyTables : IDisposable
     /// <exception cref="KernelException">Refused; call <see cref="Verify"/> until it succeeds.</exception>
     internal void Apply(IReadOnlyList<(string Key, V1Service? Service, IReadOnlyList<V1EndpointSlice> Slices)> services)
     {
+        LastBatchBytes = 0;
         foreach (var family in _families)
         {
             var changes = new List<KeyValuePair<string, NftFragment?>>(services.Count + 1);
@@ -66,7 +67,11 @@ internal sealed class ProxyTables : IDisposable
                 if (before.Count > 0 || after.Count > 0) changes.Add(new(key, Fragment(family, after)));
             }
             family.HasBase = true;
-            if (changes.Count > 0) family.Table.Apply(changes);
+            if (changes.Count > 0)
+            {
+                family.Table.Apply(changes);
+                LastBatchBytes += family.Table.LastBatchBytes;
+            }
             _flows.Forget(family.Steps.IsIPv6, destinations);
         }
     }

@@ -1,4 +1,6 @@
 using System.Net;
+using System.Security.Cryptography;
+using System.Text;
 using K3sFast.Interop.NfTables;
 
 namespace K3sFast.Network.Proxy;
@@ -98,7 +100,9 @@ internal static class ServiceRules
         if (refusal is { } verdict) fragment.Elements.Add((BaseRules.RefusedServicesMap, new NftElement(key, Verdict: verdict)));
     }
 
-    // One rule whatever the number of endpoints: a random number is looked up in a map that belongs to the rule.
+    // One rule whatever the number of endpoints, and a few maps for all Services: {chain's number . choice} -> endpoint. A map for each rule alone
+    // would be simpler, but the kernel walks all sets of a table to name or find one: ten thousand of them take it seconds. Exchanging an
+    // endpoint for another changes elements only, which spares the kernel from checking the whole table again.
     private static void AddBalancer(NftFragment fragment, PacketSteps steps, ServicePort port, string chain, IReadOnlyList<Endpoint> endpoints)
     {
         if (port.Affinity > TimeSpan.Zero)
@@ -106,21 +110,29 @@ internal static class ServiceRules
             fragment.Chains.Add(new NftChain(chain, AffinityRules(steps, port, endpoints)));
             return;
         }
-        if (endpoints.Count == 1)
-        {
-            fragment.Chains.Add(new NftChain(chain, [new NftRule(steps.TranslateTo(endpoints[0].Address, endpoints[0].Port))]));
-            return;
-        }
-        var elements = new NftElement[endpoints.Count];
-        for (var i = 0; i < elements.Length; i++)
+        var (low, high, map) = NumberOf(steps, chain);
+        for (var i = 0; i < endpoints.Count; i++)
         {
             var target = NftData.Concat(NftData.Of(endpoints[i].Address), NftData.OfPort(endpoints[i].Port));
-            elements[i] = new NftElement(NftData.OfHost((uint)i), target);
+            fragment.Elements.Add((map, new NftElement(NftData.Concat(low, high, NftData.OfHost((uint)i)), target)));
         }
-        var map = new NftAnonymousMap(NftType.Number, NftType.Concat(steps.AddressType, NftType.Port), elements);
         fragment.Chains.Add(new NftChain(chain, [
-            new NftRule(new NftRandom(0, elements.Length), new NftLookup("", 0, 0, map), steps.TranslateToRegisters(0)),
+            new NftRule(
+                new NftImmediate(0, low),
+                new NftImmediate(1, high),
+                new NftRandom(2, endpoints.Count),
+                new NftLookup(map, 0, PacketSteps.FoundRegister),
+                steps.TranslateToRegisters(PacketSteps.FoundRegister)),
         ]));
+    }
+
+    // 64 bits of a hash of the name: two of 20,000 chains have the same number once in 10^11 clusters.
+    private static (NftData Low, NftData High, string Map) NumberOf(PacketSteps steps, string chain)
+    {
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        SHA256.HashData(Encoding.UTF8.GetBytes(chain), hash);
+        var low = BitConverter.ToUInt32(hash);
+        return (NftData.OfHost(low), NftData.OfHost(BitConverter.ToUInt32(hash[4..])), BaseRules.EndpointsMap(steps, low).Name);
     }
 
     private static List<NftRule> AffinityRules(PacketSteps steps, ServicePort port, IReadOnlyList<Endpoint> endpoints)

@@ -287,10 +287,55 @@ public sealed class ServiceTests
         Assert.True(exitCode == 0, output);
         Assert.Contains("10.43.0.80 . tcp . 80 : goto service-default/web/tcp/80", output);
         Assert.Contains("tcp . 30080 : goto external-default/web/tcp/80", output);
-        Assert.Contains("dnat ip to numgen random mod 2 map { 0 : 10.42.0.5 . 8080, 1 : 10.42.0.6 . 8080 }", output);
+        Assert.Contains("numgen random mod 2 map @endpoints-", output);
+        Assert.Contains(". 0x00000001 : 10.42.0.6 . 8080", output);
         Assert.Contains("ip daddr . meta l4proto . th dport vmap @service-ips", output);
         Assert.Contains("iifname \"k3sf*\" ct state invalid drop", output);
         Assert.Contains("update @clients-10800s-default/sticky/tcp/80/10.42.0.5/8080 { ip saddr timeout 3h }", output);
+    }
+
+    [Fact]
+    public async Task Services_TenThousand_OneChangeStaysSmall()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        using var services = new Services(node);
+        var (a, b, client) = (node.AddPod(), node.AddPod(), node.AddPod());
+        using var serverA = Traffic.ServeTcp(a.Namespace, 8080, "a");
+        using var serverB = Traffic.ServeTcp(b.Namespace, 8080, "b");
+        var service = TestServices.Service("web", "10.43.0.80", 80);
+        services.Set(service, TestServices.Slice("web", 8080, (a.Address, "node")));
+        services.Set(service, TestServices.Slice("web", 8080, (b.Address, "node")));
+        var smallBytes = services.Tables.LastBatchBytes;
+
+        var many = new List<(string, V1Service?, IReadOnlyList<V1EndpointSlice>)>();
+        for (var i = 0; i < 10_000; i++)
+        {
+            many.Add(($"default/s{i}", TestServices.Service($"s{i}", $"10.43.{100 + (i >> 8)}.{i & 255}", 80),
+                [TestServices.Slice($"s{i}", 8080, (IPAddress.Parse("10.42.1.1"), "other"), (IPAddress.Parse("10.42.1.2"), "other"))]));
+        }
+        var started = System.Diagnostics.Stopwatch.GetTimestamp();
+        services.Tables.Apply(many);
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            $"10,000 services: {services.Tables.LastBatchBytes} bytes in {System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalMilliseconds:F0} ms");
+        double Best(Func<int, V1EndpointSlice> slice)
+        {
+            var best = double.MaxValue;
+            for (var i = 0; i < 20; i++)
+            {
+                var started = System.Diagnostics.Stopwatch.GetTimestamp();
+                services.Set(service, slice(i));
+                best = Math.Min(best, System.Diagnostics.Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+            }
+            return best;
+        }
+        var (one, other) = ((a.Address, "node"), (b.Address, "node"));
+        var scaled = Best(i => (i & 1) == 0 ? TestServices.Slice("web", 8080, one, other) : TestServices.Slice("web", 8080, other));
+        var exchanged = Best(i => TestServices.Slice("web", 8080, (i & 1) == 0 ? one : other));
+        TestContext.Current.TestOutputHelper?.WriteLine($"an endpoint more or less: {scaled:F2} ms, another endpoint: {exchanged:F2} ms and {services.Tables.LastBatchBytes} bytes");
+
+        Assert.Equal(smallBytes, services.Tables.LastBatchBytes);
+        Assert.Equal("b", (await Traffic.AskTcpAsync(client.Namespace, s_clusterIP, 80)).Name);
     }
 
     [Fact]
@@ -301,7 +346,7 @@ public sealed class ServiceTests
         using var services = new Services(node);
         services.Tables.Apply([]);
         var client = node.AddPod();
-        var pod = node.AddPod(new Cni.PortMapping(6, null, 8000, 80), new Cni.PortMapping(6, IPAddress.Loopback, 8001, 80), new Cni.PortMapping(17, null, 8000, 53));
+        var pod = node.AddPod(new Network.Cni.PortMapping(6, null, 8000, 80), new Network.Cni.PortMapping(6, IPAddress.Loopback, 8001, 80), new Network.Cni.PortMapping(17, null, 8000, 53));
         using var server = Traffic.ServeTcp(pod.Namespace, 80, "pod");
         using var udp = Traffic.ServeUdp(pod.Namespace, 53, "udp");
         using var socket = Traffic.UdpClient(node.Outside, 40001);
@@ -330,7 +375,7 @@ public sealed class ServiceTests
         TestNode.Execute(node.Namespace, "nft", "", null, "add", "table", "inet", "foreign");
         using var services = new Services(node);
         services.Tables.Apply([]);
-        node.AddPod(new Cni.PortMapping(6, null, 8000, 80));
+        node.AddPod(new Network.Cni.PortMapping(6, null, 8000, 80));
 
         var removed = NetworkCleanup.RemoveAll(node.Namespace);
 
