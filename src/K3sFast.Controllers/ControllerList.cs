@@ -8,7 +8,7 @@ internal static class ControllerList
     /// <summary>Named in the log at each start.</summary>
     internal static IReadOnlyList<string> Missing { get; } =
     [
-        "cronjob-controller", "disruption-controller", "endpointslicemirroring-controller", "persistent-volume-binder", "pv-protection-controller",
+        "disruption-controller", "endpointslicemirroring-controller", "persistent-volume-binder", "pv-protection-controller",
         "pvc-protection-controller", "attachdetach-controller", "resourcequota-controller", "horizontal-pod-autoscaler", "certificate-controller",
         "ephemeral-volume-controller", "expand-controller", "service-cidrs-controller",
     ];
@@ -36,6 +36,7 @@ internal static class ControllerList
             new DaemonSetController(context),
             new JobController(context),
             new TtlAfterFinishedController(context),
+            new CronJobController(context),
         ];
         all.RemoveAll(controller => context.Options.Disabled.Contains(controller.Name));
         return all;

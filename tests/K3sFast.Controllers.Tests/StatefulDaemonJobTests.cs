@@ -116,6 +116,28 @@ public sealed class StatefulDaemonJobTests
         await cluster.UntilAsync(async () => (await cluster.FindAsync(Resources.Jobs, "work"))!.Status?.Ready == 2, "two again");
     }
 
+    [Fact]
+    public async Task CronJob_Due_StartsOneJobAndRemembersIt()
+    {
+        await using var cluster = new TestCluster();
+        var cron = new V1CronJob
+        {
+            Metadata = TestCluster.Meta("tick"),
+            Spec = new V1CronJobSpec
+            {
+                Schedule = "* * * * *", ConcurrencyPolicy = "Forbid", JobTemplate = new V1JobTemplateSpec { Spec = Job(completions: 1, parallelism: 1).Spec },
+            },
+        };
+        // Created a moment before the last full minute: exactly one start is due.
+        cron.Metadata.CreationTimestamp = DateTime.UtcNow.AddSeconds(-DateTime.UtcNow.Second - 5);
+        await cluster.CreateAsync(Resources.CronJobs, cron);
+        cluster.Start();
+        await cluster.UntilAsync(async () => (await cluster.FindAsync(Resources.CronJobs, "tick"))!.Status is { Active.Count: > 0, LastScheduleTime: not null }, "started");
+        var job = (await cluster.ListAsync(Resources.Jobs))[0];
+        Assert.Equal("CronJob", job.Metadata.OwnerReferences[0].Kind);
+        Assert.StartsWith("tick-", job.Metadata.Name, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(new[] { 1, 3, 4, 5, 7, 8 }, "1,3-5,7,8")]
     [InlineData(new[] { 0 }, "0")]
