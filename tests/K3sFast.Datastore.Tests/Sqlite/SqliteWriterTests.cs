@@ -90,7 +90,8 @@ public sealed class SqliteWriterTests : IDisposable
         long revision = (await store.AppendAsync(AppendRequest.Create("/c", "x"u8.ToArray()))).Revision;
         for (int i = 0; i < 500; i++) revision = (await store.AppendAsync(AppendRequest.Update("/c", revision, "x"u8.ToArray()))).Revision;
         _clock.Advance(TimeSpan.FromMinutes(5));
-        Assert.Equal(0, store.CompactRevision);
+        // The first interval knows only what was there at the start: revision 1 of an empty store.
+        Assert.InRange(store.CompactRevision, 0, 1);
         _clock.Advance(TimeSpan.FromMinutes(5));
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         while (store.CompactRevision < revision - 100) await Task.Delay(5, deadline.Token);
