@@ -4,57 +4,59 @@ using K3sFast.Configuration;
 namespace K3sFast.Server;
 
 /// <summary>Holds a data directory for one server, and tells others who holds it.</summary>
-/// <remarks>The lock is the kernel's (flock on an open file), so a killed server leaves none behind. The file's text is the process id.</remarks>
+/// <remarks>
+/// The lock is the kernel's (flock on an open file), so a killed server leaves none behind. The process id is in a file of its own, because the
+/// locked one cannot be opened by others.
+/// </remarks>
 internal sealed class InstanceLock : IDisposable
 {
     private readonly FileStream _file;
 
     private InstanceLock(FileStream file) => _file = file;
 
-    public static string PathOf(NodePaths paths) => Path.Combine(paths.ServerDir, "k3sfast.pid");
-
     /// <exception cref="ConfigurationException">Another server holds the directory.</exception>
     public static InstanceLock Take(NodePaths paths)
     {
-        var path = PathOf(paths);
-        try
-        {
-            var file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            file.SetLength(0);
-            file.Write(System.Text.Encoding.ASCII.GetBytes(Environment.ProcessId.ToString(CultureInfo.InvariantCulture) + "\n"));
-            file.Flush();
-            return new(file);
-        }
-        catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException))
-        {
-            throw new ConfigurationException($"another k3sfast server is using {paths.Data} ({path} is locked): stop it, or give another --data-dir", e);
-        }
+        if (TryLock(paths) is not { } file)
+            throw new ConfigurationException($"another k3sfast server, pid {FindHolder(paths)}, is using {paths.Data}: stop it, or give another --data-dir");
+        File.WriteAllText(PidPath(paths), Environment.ProcessId.ToString(CultureInfo.InvariantCulture) + "\n");
+        return new(file);
     }
 
     /// <summary>Process id of the server that holds the directory, or 0.</summary>
     public static int FindHolder(NodePaths paths)
     {
-        var path = PathOf(paths);
-        if (!File.Exists(path))
+        if (!File.Exists(LockPath(paths)) || !File.Exists(PidPath(paths)))
             return 0;
-        try
-        {
-            using var free = new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
-            return 0;
-        }
-        catch (IOException)
-        {
-            // Held: reading needs a way in that takes no lock of its own.
-            return int.TryParse(ReadUnlocked(path), out var pid) ? pid : 0;
-        }
+        using var free = TryLock(paths);
+        return free is null && int.TryParse(File.ReadAllText(PidPath(paths)), out var pid) ? pid : 0;
+    }
+
+    /// <summary>Removes both files of a server that is gone.</summary>
+    public static void Forget(NodePaths paths)
+    {
+        if (!Directory.Exists(paths.ServerDir))
+            return;
+        File.Delete(PidPath(paths));
+        File.Delete(LockPath(paths));
     }
 
     public void Dispose() => _file.Dispose();
 
-    private static string ReadUnlocked(string path)
+    private static string LockPath(NodePaths paths) => Path.Combine(paths.ServerDir, "k3sfast.lock");
+
+    private static string PidPath(NodePaths paths) => Path.Combine(paths.ServerDir, "k3sfast.pid");
+
+    private static FileStream? TryLock(NodePaths paths)
     {
-        using var handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        var buffer = new byte[32];
-        return System.Text.Encoding.ASCII.GetString(buffer.AsSpan(0, RandomAccess.Read(handle, buffer, 0)));
+        try
+        {
+            return new(LockPath(paths), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        // EWOULDBLOCK of flock(2) is how .NET reports a sharing violation.
+        catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException))
+        {
+            return null;
+        }
     }
 }

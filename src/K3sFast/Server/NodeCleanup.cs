@@ -145,7 +145,7 @@ internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
         }
         if (Directory.Exists(_paths.Run))
             Directory.Delete(_paths.Run, recursive: true);
-        File.Delete(InstanceLock.PathOf(_paths));
+        InstanceLock.Forget(_paths);
     }
 
     private static bool WaitGone(IReadOnlyCollection<int> pids)

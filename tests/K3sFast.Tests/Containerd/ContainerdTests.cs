@@ -3,6 +3,7 @@ using System.IO.Compression;
 using System.Text;
 using K3sFast.Configuration;
 using K3sFast.Containerd;
+using K3sFast.Interop.Cgroups;
 using K3sFast.Interop.Processes;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -33,6 +34,8 @@ public sealed class ContainerdTests : IAsyncLifetime
         _supervisor?.Dispose();
         if (_paths is not null && ContainerdProcess.ReadPidFile(_paths.ContainerdPid) is { } process)
             await process.StopAsync(CancellationToken.None);
+        if (_paths is not null)
+            new CgroupTree().TryRemove(ContainerdSupervisor.ContainerdCgroup(_paths));
         _deadline.Dispose();
         _folder.Dispose();
     }
