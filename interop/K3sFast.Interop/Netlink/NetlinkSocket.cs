@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using K3sFast.Interop.Namespaces;
@@ -39,7 +40,7 @@ public sealed unsafe class NetlinkSocket : IDisposable
 
     // Guarded by _gate
     private readonly Lock _gate = new();
-    private readonly byte[] _receive = GC.AllocateUninitializedArray<byte>(ReceiveSizeBytes, pinned: true);
+    private byte[] _receive = ArrayPool<byte>.Shared.Rent(ReceiveSizeBytes);
     private int _sendQueueBytes = 200 * 1024;
 
     private NetlinkSocket(FileDescriptor socket) => _socket = socket;
@@ -119,8 +120,17 @@ public sealed unsafe class NetlinkSocket : IDisposable
         }
     }
 
-    /// <summary>Closes the socket.</summary>
-    public void Dispose() => _socket.Dispose();
+    /// <summary>Closes the socket; waits for an exchange that another thread is in.</summary>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            if (_receive.Length == 0) return;
+            _socket.Dispose();
+            ArrayPool<byte>.Shared.Return(_receive);
+            _receive = [];
+        }
+    }
 
     // False = the dump was interrupted by a change.
     private bool ReadDump<TState>(NetlinkBatch request, TState state, MessageHandler<TState> handler)

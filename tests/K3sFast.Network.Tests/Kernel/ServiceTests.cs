@@ -46,6 +46,26 @@ public sealed class ServiceTests
     }
 
     [Fact]
+    public async Task ClusterIP_EndpointIsTheNodeItself_AnswersPodAndNode()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        using var services = new Services(node);
+        var client = node.AddPod();
+        using var server = Traffic.ServeTcp(node.Namespace, 6443, "api");
+        using var dns = Traffic.ServeUdp(node.Namespace, 10053, "dns");
+        services.Set(TestServices.Service("kubernetes", "10.43.0.1", 443), TestServices.Slice("kubernetes", 6443, (TestNode.NodeIP, "node")));
+        services.Set(TestServices.Service("kube-dns", "10.43.0.10", 53, "UDP"), TestServices.Slice("kube-dns", 10053, "UDP", (TestNode.NodeIP, "node")));
+
+        Assert.Equal(("api", client.Address), await Traffic.AskTcpAsync(client.Namespace, IPAddress.Parse("10.43.0.1"), 443));
+        Assert.Equal("api", (await Traffic.AskTcpAsync(node.Namespace, IPAddress.Parse("10.43.0.1"), 443)).Name);
+        using var fromPod = Traffic.UdpClient(client.Namespace, 40000);
+        using var fromNode = Traffic.UdpClient(node.Namespace, 40000);
+        Assert.Equal($"dns {client.Address}", await Traffic.AskUdpAsync(fromPod, IPAddress.Parse("10.43.0.10"), 53, TimeSpan.FromSeconds(2)));
+        Assert.StartsWith("dns ", await Traffic.AskUdpAsync(fromNode, IPAddress.Parse("10.43.0.10"), 53, TimeSpan.FromSeconds(2)));
+    }
+
+    [Fact]
     public async Task ClusterIP_IPv6_ReachesEndpoint()
     {
         TestNode.RequirePrivilege();
