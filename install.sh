@@ -142,6 +142,8 @@ else
   # shellcheck disable=SC2086
   setsid "$BIN_DIR/k3sfast" server $SERVER_ARGS >>"$LOG" 2>&1 </dev/null &
   echo $! > /run/k3sfast.pid
+  # What killall and uninstall must know to find this node's files.
+  printf '%s\n' "$SERVER_ARGS" > /run/k3sfast.args
   running() { kill -0 "$(cat /run/k3sfast.pid)" 2>/dev/null; }
   last_words() { tail -20 "$LOG"; }
 fi

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Removes K3sFast and all its data from this machine. Packages such as containerd stay.
+# Takes the arguments of k3sfast-killall.sh; without any it is the node that install.sh made.
 set -u
 [ "$(id -u)" = 0 ] || { echo "run as root" >&2; exit 1; }
 HERE=$(dirname "$(readlink -f "$0")")
 BIN_DIR=${INSTALL_K3S_BIN_DIR:-/usr/local/bin}
 SYSTEMD_DIR=${INSTALL_K3S_SYSTEMD_DIR:-/etc/systemd/system}
-DATA_DIR=${K3S_DATA_DIR:-/var/lib/rancher/k3s}
 
-"$HERE/k3sfast-killall.sh" || echo "something was left; see above" >&2
+"$HERE/k3sfast-killall.sh" --purge "$@" || echo "something was left; see above" >&2
 
 if [ -d /run/systemd/system ] && [ -f "$SYSTEMD_DIR/k3sfast.service" ]; then
   systemctl disable --quiet k3sfast 2>/dev/null
@@ -16,7 +16,8 @@ fi
 rm -f "$SYSTEMD_DIR/k3sfast.service" "$SYSTEMD_DIR/k3sfast.service.env"
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
-rm -rf /etc/rancher/k3s /etc/rancher/node /run/k3s /var/lib/kubelet /var/log/pods /var/log/containers /var/log/k3sfast.log /run/k3sfast.pid "$DATA_DIR"
+rm -rf /etc/rancher/k3s /etc/rancher/node /var/log/k3sfast.log /run/k3sfast.pid /run/k3sfast.args
+# Only when empty: others may have theirs beside ours.
 rmdir /etc/rancher /var/lib/rancher /run/containerd/s /run/containerd 2>/dev/null
 rm -f "$BIN_DIR/k3sfast" "$BIN_DIR/k3sfast-killall.sh" "$BIN_DIR/k3sfast-uninstall.sh"
 echo "K3sFast is removed"

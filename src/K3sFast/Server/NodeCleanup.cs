@@ -31,6 +31,31 @@ internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
         return isClean;
     }
 
+    /// <summary>Deletes the node's files as well: for uninstalling, after <see cref="Run"/> left nothing in the kernel.</summary>
+    /// <returns>True when all are gone.</returns>
+    public bool Purge() => Try("delete files", () =>
+    {
+        // By name, so that a --data-dir that is somebody's home loses only what is ours.
+        foreach (var name in (string[])["server", "agent", "data", "storage"])
+            DeleteTree(Path.Combine(_paths.Data, name));
+        DeleteTree(_paths.KubeletRoot);
+        DeleteTree(_paths.PodLogs);
+        File.Delete(config.KubeconfigPath);
+        if (Directory.Exists(_paths.Data) && !Directory.EnumerateFileSystemEntries(_paths.Data).Any())
+            Directory.Delete(_paths.Data);
+        output.WriteLine($"Deleted {_paths.Data}, {_paths.KubeletRoot} and {_paths.PodLogs}");
+    });
+
+    private static void DeleteTree(string path)
+    {
+        if (!Directory.Exists(path))
+            return;
+        // What is mounted there is somebody's data, not ours to delete.
+        if (MountPoint.ReadAll().FirstOrDefault(mount => mount == path || mount.StartsWith(path + "/", StringComparison.Ordinal)) is { } mounted)
+            throw new IOException($"{mounted} is still mounted; unmount it first");
+        Directory.Delete(path, recursive: true);
+    }
+
     private bool Try(string step, Action action)
     {
         try
