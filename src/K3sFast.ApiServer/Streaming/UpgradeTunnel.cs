@@ -18,6 +18,9 @@ internal static class UpgradeTunnel
     // A response head of a kubelet is a few hundred bytes.
     private const int MaxHeadBytes = 16 * 1024;
 
+    // How long a client may take to answer the end of its session.
+    private static readonly TimeSpan s_goodbye = TimeSpan.FromSeconds(2);
+
     internal static async ValueTask RunAsync(HttpApiCall call, Stream backend, string hostHeader, string pathAndQuery)
     {
         await using (backend.ConfigureAwait(false))
@@ -53,24 +56,27 @@ internal static class UpgradeTunnel
             await client.WriteAsync(first, cancel.Token).ConfigureAwait(false);
         var up = PumpAsync(client, backend, isToBackend: true, cancel.Token);
         var down = PumpAsync(backend, client, isToBackend: false, cancel.Token);
-        // The backend's end is the end of the session. The client's end is not: its half is closed and the answer goes on.
-        await Task.WhenAny(down, up).ConfigureAwait(false);
-        if (!down.IsCompleted && !await up.ConfigureAwait(false))
+        // The backend's end is the end of the session. The client's end is not: its half is closed and the answer goes on. Nor is a backend that
+        // takes no more: what it has said last is still on its way. Only a client that is gone ends all.
+        if (await Task.WhenAny(down, up).ConfigureAwait(false) == up && await up.ConfigureAwait(false) == PumpEnd.SourceBroken)
             await cancel.CancelAsync().ConfigureAwait(false);
         await down.ConfigureAwait(false);
-        await cancel.CancelAsync().ConfigureAwait(false);
+        // A connection that is closed over unread bytes is reset, and takes the last answer with it: the client closes first, in a bounded time.
+        cancel.CancelAfter(s_goodbye);
         await up.ConfigureAwait(false);
     }
 
-    // True = the source ended in order; false = something broke.
-    private static async Task<bool> PumpAsync(Stream source, Stream destination, bool isToBackend, CancellationToken cancel)
+    private static async Task<PumpEnd> PumpAsync(Stream source, Stream destination, bool isToBackend, CancellationToken cancel)
     {
         var buffer = ArrayPool<byte>.Shared.Rent(BufferBytes);
+        var end = PumpEnd.SourceBroken;
         try
         {
             while (true)
             {
+                end = PumpEnd.SourceBroken;
                 var read = await source.ReadAsync(buffer, cancel).ConfigureAwait(false);
+                end = PumpEnd.DestinationBroken;
                 if (read == 0)
                     break;
                 await destination.WriteAsync(buffer.AsMemory(0, read), cancel).ConfigureAwait(false);
@@ -78,16 +84,23 @@ internal static class UpgradeTunnel
             }
             if (isToBackend && destination is System.Net.Security.SslStream tls)
                 await tls.ShutdownAsync().ConfigureAwait(false);
-            return true;
+            return PumpEnd.InOrder;
         }
         catch (Exception error) when (error is IOException or OperationCanceledException or ObjectDisposedException or InvalidOperationException)
         {
-            return false;
+            return end;
         }
         finally
         {
             ArrayPool<byte>.Shared.Return(buffer);
         }
+    }
+
+    private enum PumpEnd
+    {
+        InOrder,
+        SourceBroken,
+        DestinationBroken,
     }
 
     private static byte[] RequestHead(HttpApiCall call, string hostHeader, string pathAndQuery)

@@ -51,14 +51,22 @@ internal static class RemoteCommandProxy
         var isStdinOpen = stdinId != 0;
         while (await client.ReceiveAsync(cancellationToken).ConfigureAwait(false) is var (channel, bytes, isClosed))
         {
-            if (channel == Stdin && isStdinOpen)
+            try
             {
-                isStdinOpen = !isClosed;
-                await spdy.SendAsync(stdinId, bytes, isClosed, cancellationToken).ConfigureAwait(false);
+                if (channel == Stdin && isStdinOpen)
+                {
+                    isStdinOpen = !isClosed;
+                    await spdy.SendAsync(stdinId, bytes, isClosed, cancellationToken).ConfigureAwait(false);
+                }
+                else if (channel == Resize && resizeId != 0 && !isClosed)
+                {
+                    await spdy.SendAsync(resizeId, bytes, isLast: false, cancellationToken).ConfigureAwait(false);
+                }
             }
-            else if (channel == Resize && resizeId != 0 && !isClosed)
+            catch (IOException)
             {
-                await spdy.SendAsync(resizeId, bytes, isLast: false, cancellationToken).ConfigureAwait(false);
+                // The command has ended and its runtime listens no more; its output and status are still on their way to the client.
+                (isStdinOpen, resizeId) = (false, 0);
             }
         }
         return true;

@@ -82,17 +82,29 @@ internal sealed record CniRequest(string Command, string ContainerId, string Net
         }
         foreach (var mapping in mappings.EnumerateArray())
         {
-            var hostPort = mapping.TryGetProperty("hostPort", out var host) ? host.GetInt32() : 0;
+            var hostPort = Member(mapping, "hostPort") is { ValueKind: JsonValueKind.Number } host ? host.GetInt32() : 0;
             // A container port without a host port is told as 0: nothing to do.
             if (hostPort == 0) continue;
-            var containerPort = mapping.GetProperty("containerPort").GetInt32();
+            var containerPort = Member(mapping, "containerPort") is { ValueKind: JsonValueKind.Number } container ? container.GetInt32() : 0;
             if (hostPort is < 0 or > 65535 || containerPort is <= 0 or > 65535) throw new FormatException($"port mapping {hostPort}:{containerPort} is out of range");
-            var hostIP = Text(mapping, "hostIP") is { Length: > 0 } text ? IPAddress.Parse(text) : null;
+            var hostIP = TextOf(mapping, "hostIP") is { Length: > 0 } text ? IPAddress.Parse(text) : null;
             if (hostIP is not null && (hostIP.Equals(IPAddress.Any) || hostIP.Equals(IPAddress.IPv6Any))) hostIP = null;
-            ports.Add(new PortMapping(ProtocolOf(Text(mapping, "protocol")), hostIP, (ushort)hostPort, (ushort)containerPort));
+            ports.Add(new PortMapping(ProtocolOf(TextOf(mapping, "protocol")), hostIP, (ushort)hostPort, (ushort)containerPort));
         }
         return ports;
     }
+
+    // containerd writes these members with a capital (HostPort), other runtimes as the conventions spell them; Go's readers take both.
+    private static JsonElement? Member(JsonElement mapping, string name)
+    {
+        foreach (var member in mapping.EnumerateObject())
+        {
+            if (string.Equals(member.Name, name, StringComparison.OrdinalIgnoreCase)) return member.Value;
+        }
+        return null;
+    }
+
+    private static string? TextOf(JsonElement mapping, string name) => Member(mapping, name) is { ValueKind: JsonValueKind.String } text ? text.GetString() : null;
 
     private static byte ProtocolOf(string? name) => name?.ToUpperInvariant() switch
     {

@@ -51,7 +51,7 @@ public sealed class AddressPoolTests
     {
         var request = CniRequest.Parse(Encoding.UTF8.GetBytes(
             "ADD\0c0\0/ns\0eth0\0K8S=1\0{\"cniVersion\":\"1.0.0\",\"runtimeConfig\":{\"portMappings\":["
-            + "{\"hostPort\":80,\"containerPort\":8080,\"protocol\":\"tcp\",\"hostIP\":\"\"},{\"hostPort\":0,\"containerPort\":1,\"protocol\":\"TCP\"},"
+            + "{\"HostPort\":80,\"ContainerPort\":8080,\"Protocol\":\"tcp\",\"HostIP\":\"\"},{\"hostPort\":0,\"containerPort\":1,\"protocol\":\"TCP\"},"
             + "{\"hostPort\":53,\"containerPort\":53,\"protocol\":\"UDP\",\"hostIP\":\"127.0.0.1\"}]}}"));
         Assert.Equal([new PortMapping(6, null, 80, 8080), new PortMapping(17, IPAddress.Loopback, 53, 53)], request.PortMappings);
     }
