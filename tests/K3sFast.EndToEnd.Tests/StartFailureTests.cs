@@ -55,7 +55,7 @@ public sealed class StartFailureTests : IDisposable
         using var taken = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Any, 0);
         taken.Start();
         var port = ((System.Net.IPEndPoint)taken.LocalEndpoint).Port;
-        var result = await StartAsync(arguments: ["--https-listen-port", $"{port}", "--disable-agent"]);
+        var result = await StartAsync(arguments: ["--https-listen-port", $"{port}"]);
         Assert.Contains($"{port}", result.Error);
         Assert.Contains("level=fatal", result.Error);
     }
@@ -69,6 +69,9 @@ public sealed class StartFailureTests : IDisposable
             ],
             timeout: TimeSpan.FromSeconds(30));
         Assert.Equal(1, result.ExitCode);
+        // Nothing that the start began is left running.
+        var left = await Shell.RunAsync(["pgrep", "-f", $"containerd --config {dataDir ?? _folder}/"]);
+        Assert.Equal("", left.Output);
         return result;
     }
 

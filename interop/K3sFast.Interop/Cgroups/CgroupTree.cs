@@ -16,11 +16,15 @@ public sealed class CgroupTree
     private readonly string _mount;
     private readonly string[] _trees;
 
+    // On a hybrid machine runtimes make their cgroups in the version 2 tree too, which carries no controllers.
+    private readonly string? _hybrid;
+
     /// <summary>Looks at <paramref name="mount"/>, normally <c>/sys/fs/cgroup</c>.</summary>
     public CgroupTree(string mount = "/sys/fs/cgroup")
     {
         _mount = mount;
         IsUnified = File.Exists(Path.Combine(mount, "cgroup.controllers"));
+        _hybrid = !IsUnified && File.Exists(Path.Combine(mount, "unified", "cgroup.procs")) ? Path.Combine(mount, "unified") : null;
         _trees = IsUnified
             ? [mount]
             : [.. s_controllers.Select(name => Path.Combine(mount, name)).Where(Directory.Exists).Select(Resolve).Distinct()];
@@ -109,6 +113,7 @@ public sealed class CgroupTree
     {
         var isGone = true;
         foreach (var tree in _trees) isGone &= TryRemoveBelow(tree + cgroup);
+        if (_hybrid is not null) isGone &= TryRemoveBelow(_hybrid + cgroup);
         return isGone;
     }
 

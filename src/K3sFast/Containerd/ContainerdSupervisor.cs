@@ -22,6 +22,7 @@ internal sealed class ContainerdSupervisor : IDisposable
     private readonly string _config;
     private readonly string _configHash;
     private ContainerdProcess? _process;
+    private bool _hasStarted;
 
     /// <exception cref="ConfigurationException">The configuration template cannot be used.</exception>
     public ContainerdSupervisor(ContainerdOptions options, ILogger log)
@@ -99,6 +100,14 @@ internal sealed class ContainerdSupervisor : IDisposable
         }
     }
 
+    /// <summary>Ends a containerd that this supervisor started itself, for a server whose own start failed; an adopted one goes on.</summary>
+    public async Task AbandonAsync()
+    {
+        if (!_hasStarted || _process is not { } process) return;
+        await process.StopAsync(CancellationToken.None).ConfigureAwait(false);
+        File.Delete(_options.Paths.ContainerdPid);
+    }
+
     public void Dispose() => Connection.Dispose();
 
     private async Task RestartAsync(TimeSpan backOff, CancellationToken ct)
@@ -121,6 +130,7 @@ internal sealed class ContainerdSupervisor : IDisposable
         // A socket left by a killed containerd would be taken for a live one by the checks below; containerd makes its own.
         File.Delete(paths.ContainerdSocket);
         _process = ContainerdProcess.Start(_options, _configHash);
+        _hasStarted = true;
         MoveToOwnCgroup(_process.Pid);
         _log.ContainerdStarted(_process.Pid, paths.ContainerdSocket);
 

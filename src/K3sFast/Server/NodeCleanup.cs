@@ -157,6 +157,7 @@ internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
 
     private void RemoveRunFiles()
     {
+        RemoveCniResults();
         // Sockets of killed shims lie outside our directory, under names that only the bundles know.
         var bundles = Path.Combine(_paths.ContainerdState, "io.containerd.runtime.v2.task");
         if (Directory.Exists(bundles))
@@ -171,6 +172,21 @@ internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
         if (Directory.Exists(_paths.Run))
             Directory.Delete(_paths.Run, recursive: true);
         InstanceLock.Forget(_paths);
+    }
+
+    // containerd keeps the answer of each CNI call until the pod is taken down in order; a killed pod's stay behind.
+    private void RemoveCniResults()
+    {
+        const string Results = "/var/lib/cni/results";
+        var attachments = Path.Combine(NodeNetwork.Options(config).StateDir, "pods");
+        if (!Directory.Exists(Results) || !Directory.Exists(attachments))
+            return;
+        foreach (var attachment in Directory.EnumerateFiles(attachments, "*@*.json"))
+        {
+            var container = Path.GetFileName(attachment).Split('@')[0];
+            foreach (var result in Directory.EnumerateFiles(Results, $"*-{container}-*"))
+                File.Delete(result);
+        }
     }
 
     private static bool WaitGone(IReadOnlyCollection<int> pids)

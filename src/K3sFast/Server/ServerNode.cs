@@ -84,12 +84,28 @@ internal sealed class ServerNode
 
     private async Task<ControlPlane> StartPlaneAsync(Task<ClusterPki> pki, Task<Runtime?> runtime, CancellationToken ct)
     {
-        var plane = ControlPlane.StartAsync(_config, pki, _loggers, ct);
-        // A missing containerd ends the start even while the API is still opening its store.
-        var first = await Task.WhenAny(plane, runtime).ConfigureAwait(false);
-        if (first == runtime)
-            await runtime.ConfigureAwait(false);
-        return await plane.ConfigureAwait(false);
+        try
+        {
+            var plane = ControlPlane.StartAsync(_config, pki, _loggers, ct);
+            // A missing containerd ends the start even while the API is still opening its store.
+            var first = await Task.WhenAny(plane, runtime).ConfigureAwait(false);
+            if (first == runtime)
+                await runtime.ConfigureAwait(false);
+            return await plane.ConfigureAwait(false);
+        }
+        catch
+        {
+            await AbandonAsync(runtime).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    // A start that fails leaves nothing running that it began.
+    private static async Task AbandonAsync(Task<Runtime?> runtime)
+    {
+        await ((Task)runtime).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (runtime.IsCompletedSuccessfully && (await runtime.ConfigureAwait(false))?.Supervisor is { } supervisor)
+            await supervisor.AbandonAsync().ConfigureAwait(false);
     }
 
     private sealed record Runtime(string Socket, ContainerdSupervisor? Supervisor, ImageImporter? Importer);
@@ -159,7 +175,7 @@ internal sealed class ServerNode
 
         var kubelet = NodeKubelet.Options(_config, pki, runtime.Socket, resolver);
         runner.Start("kubelet", ct => new KubeletAgent(kubelet, plane.ClientFor("system:node:" + _config.NodeName, "system:nodes"), _loggers).RunAsync(ct));
-        runner.Start("role", ct => new ControlPlaneRole(_config.NodeName, plane.ClientFor("system:k3s-supervisor", "system:masters"), _loggers).RunAsync(ct));
+        runner.Start("control-plane role", ct => new ControlPlaneRole(_config.NodeName, plane.ClientFor("system:k3s-supervisor", "system:masters"), _loggers).RunAsync(ct));
         WarnUnused(_config.KubeletArgs);
 
         if (_config.HasDns)
