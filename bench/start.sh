@@ -22,7 +22,7 @@ for run in $(seq "$RUNS"); do
     "$DIR/data" "$DIR/k3s.yaml" "$DIR/kubelet" "$DIR/logs" "$(basename "$DIR")" > "$DIR/config.yaml"
   KUBECTL="kubectl --kubeconfig $DIR/k3s.yaml"
   BEGIN=$(now)
-  inside "$BINARY" server --config "$DIR/config.yaml" >"$DIR/log" 2>&1 </dev/null & PID=$!
+  nsenter --net=/run/netns/$NS -- "$BINARY" server --config "$DIR/config.yaml" >"$DIR/log" 2>&1 </dev/null & PID=$!
   until [ -f "$DIR/k3s.yaml" ] && inside curl -sk -m 1 -o /dev/null -w '%{http_code}' https://127.0.0.1:6443/readyz 2>/dev/null | grep -qE '200|401'; do :; done
   READYZ=$(( ($(now) - BEGIN) / 1000000 ))
   until [ "$(inside $KUBECTL get node bench -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null)" = True ]; do :; done
