@@ -60,9 +60,6 @@ public sealed record KubeletOptions
     /// <summary>Annotations that the node is registered with.</summary>
     public IReadOnlyDictionary<string, string> NodeAnnotations { get; init; } = new Dictionary<string, string>();
 
-    /// <summary>Marks the node as one of the control plane.</summary>
-    public bool IsControlPlane { get; init; }
-
     /// <summary>providerID of the node; k3s's form when empty.</summary>
     public string ProviderId { get; init; } = "";
 

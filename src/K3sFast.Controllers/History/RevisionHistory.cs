@@ -3,7 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using K3sFast.Client;
-using K3sFast.Selection;
+using K3sFast.Client.Selection;
 using k8s;
 using k8s.Models;
 

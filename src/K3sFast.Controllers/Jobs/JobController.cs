@@ -1,6 +1,6 @@
 using System.Collections.Concurrent;
 using K3sFast.Client;
-using K3sFast.Selection;
+using K3sFast.Client.Selection;
 using k8s.Models;
 using Microsoft.Extensions.Logging;
 

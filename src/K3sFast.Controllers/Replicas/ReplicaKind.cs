@@ -1,5 +1,5 @@
 using K3sFast.Client;
-using K3sFast.Selection;
+using K3sFast.Client.Selection;
 using k8s;
 using k8s.Models;
 

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using K3sFast.Client;
-using K3sFast.Selection;
+using K3sFast.Client.Selection;
 using k8s.Models;
 
 namespace K3sFast.Controllers;

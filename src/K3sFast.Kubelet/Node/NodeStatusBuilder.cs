@@ -23,7 +23,6 @@ internal static class NodeStatusBuilder
             ["node.kubernetes.io/instance-type"] = "k3s",
             ["beta.kubernetes.io/instance-type"] = "k3s",
         };
-        if (options.IsControlPlane) labels["node-role.kubernetes.io/control-plane"] = "true";
         foreach (var (name, value) in options.NodeLabels) labels[name] = value;
         var annotations = new Dictionary<string, string> { ["volumes.kubernetes.io/controller-managed-attach-detach"] = "true" };
         foreach (var (name, value) in options.NodeAnnotations) annotations[name] = value;

@@ -29,7 +29,7 @@ internal sealed class StaticPodReader(KubeletOptions options, TimeProvider time,
                 pods.Add(Parse(File.ReadAllBytes(path), path));
                 _refused.Remove(path);
             }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException or JsonException or ApiStatusException or NotImplementedException)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException or JsonException or ApiStatusException)
             {
                 if (_refused.TryGetValue(path, out var known) && known == e.Message) continue;
                 _refused[path] = e.Message;

@@ -1,4 +1,4 @@
-using K3sFast.Selection;
+using K3sFast.Client.Selection;
 using k8s.Models;
 
 namespace K3sFast.Scheduler;

@@ -1,15 +1,15 @@
 using k8s.Models;
 
-namespace K3sFast.Selection;
+namespace K3sFast.Client.Selection;
 
 /// <summary>
 /// A label selector made ready for many matches. Immutable, any thread. A missing selector matches nothing and an empty one everything, as
 /// in upstream.
 /// </summary>
-internal sealed class LabelMatcher
+public sealed class LabelMatcher
 {
     /// <summary>Matches no labels at all.</summary>
-    internal static LabelMatcher Nothing { get; } = new([], matchesNothing: true);
+    public static LabelMatcher Nothing { get; } = new([], matchesNothing: true);
 
     private readonly Requirement[] _requirements;
     private readonly bool _matchesNothing;
@@ -20,10 +20,10 @@ internal sealed class LabelMatcher
     }
 
     /// <summary>True for the selector without requirements.</summary>
-    internal bool IsEverything => !_matchesNothing && _requirements.Length == 0;
+    public bool IsEverything => !_matchesNothing && _requirements.Length == 0;
 
     /// <summary>A selector of matchLabels and matchExpressions; an operator that is not known matches nothing.</summary>
-    internal static LabelMatcher Of(V1LabelSelector? selector)
+    public static LabelMatcher Of(V1LabelSelector? selector)
     {
         if (selector is null) return Nothing;
         var requirements = new List<Requirement>();
@@ -37,7 +37,7 @@ internal sealed class LabelMatcher
     }
 
     /// <summary>A selector of equalities, as services and replication controllers have; none or an empty one matches nothing.</summary>
-    internal static LabelMatcher Of(IDictionary<string, string>? equalities)
+    public static LabelMatcher Of(IDictionary<string, string>? equalities)
     {
         if (equalities is not { Count: > 0 }) return Nothing;
         var requirements = new List<Requirement>(equalities.Count);
@@ -45,7 +45,7 @@ internal sealed class LabelMatcher
         return new LabelMatcher([.. requirements], matchesNothing: false);
     }
 
-    internal bool Matches(IDictionary<string, string>? labels)
+    public bool Matches(IDictionary<string, string>? labels)
     {
         if (_matchesNothing) return false;
         foreach (var requirement in _requirements)

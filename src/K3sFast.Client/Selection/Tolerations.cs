@@ -1,16 +1,16 @@
 using k8s.Models;
 
-namespace K3sFast.Selection;
+namespace K3sFast.Client.Selection;
 
 /// <summary>Which taints a pod puts up with. Stateless.</summary>
-internal static class Tolerations
+public static class Tolerations
 {
-    internal const string NoSchedule = "NoSchedule";
-    internal const string PreferNoSchedule = "PreferNoSchedule";
-    internal const string NoExecute = "NoExecute";
+    public const string NoSchedule = "NoSchedule";
+    public const string PreferNoSchedule = "PreferNoSchedule";
+    public const string NoExecute = "NoExecute";
 
     /// <summary>An empty effect stands for all effects; an empty key with operator Exists for all keys; Exists ignores the value.</summary>
-    internal static bool Tolerates(V1Toleration toleration, V1Taint taint)
+    public static bool Tolerates(V1Toleration toleration, V1Taint taint)
     {
         if (!string.IsNullOrEmpty(toleration.Effect) && toleration.Effect != taint.Effect) return false;
         if (!string.IsNullOrEmpty(toleration.Key) && toleration.Key != taint.Key) return false;
@@ -22,7 +22,7 @@ internal static class Tolerations
         };
     }
 
-    internal static bool Tolerates(IList<V1Toleration>? tolerations, V1Taint taint)
+    public static bool Tolerates(IList<V1Toleration>? tolerations, V1Taint taint)
     {
         if (tolerations is null) return false;
         for (var i = 0; i < tolerations.Count; i++)
@@ -33,7 +33,7 @@ internal static class Tolerations
     }
 
     /// <summary>The first taint that keeps a pod away (NoSchedule or NoExecute) and is not tolerated, or null.</summary>
-    internal static V1Taint? FindUntolerated(IList<V1Taint>? taints, IList<V1Toleration>? tolerations)
+    public static V1Taint? FindUntolerated(IList<V1Taint>? taints, IList<V1Toleration>? tolerations)
     {
         if (taints is null) return null;
         for (var i = 0; i < taints.Count; i++)

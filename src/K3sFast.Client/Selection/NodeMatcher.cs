@@ -1,13 +1,13 @@
 using System.Globalization;
 using k8s.Models;
 
-namespace K3sFast.Selection;
+namespace K3sFast.Client.Selection;
 
 /// <summary>Does a pod's nodeSelector and required node affinity let it run on a node? Stateless.</summary>
-internal static class NodeMatcher
+public static class NodeMatcher
 {
     /// <summary>nodeSelector and requiredDuringSchedulingIgnoredDuringExecution together, as the scheduler and DaemonSets read them.</summary>
-    internal static bool Matches(V1PodSpec pod, V1Node node)
+    public static bool Matches(V1PodSpec pod, V1Node node)
     {
         foreach (var (key, value) in pod.NodeSelector ?? s_empty)
         {
@@ -17,7 +17,7 @@ internal static class NodeMatcher
     }
 
     /// <summary>Any term matches; no terms match nothing.</summary>
-    internal static bool Matches(V1NodeSelector selector, V1Node node)
+    public static bool Matches(V1NodeSelector selector, V1Node node)
     {
         foreach (var term in selector.NodeSelectorTerms ?? [])
         {
@@ -27,7 +27,7 @@ internal static class NodeMatcher
     }
 
     /// <summary>All expressions and fields match; a term with neither matches nothing.</summary>
-    internal static bool Matches(V1NodeSelectorTerm term, V1Node node)
+    public static bool Matches(V1NodeSelectorTerm term, V1Node node)
     {
         if (term.MatchExpressions is not { Count: > 0 } && term.MatchFields is not { Count: > 0 }) return false;
         foreach (var expression in term.MatchExpressions ?? [])
