@@ -33,6 +33,27 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
     }
 
     [Fact]
+    public async Task OlderClients_OverSpdy_ExecAndForward()
+    {
+        await Apply(WebDeployment("web"));
+        await K("rollout", "status", "deployment/web", "--timeout=60s");
+        var kubectl = $"kubectl --kubeconfig {Node.Kubeconfig} -n {Namespace}";
+        var result = await Node.RunAsync("sh", "-c", $"export KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false; echo hello | {kubectl} exec -i deploy/web -- wc -c; {kubectl} exec deploy/web -- sh -c 'exit 3'; echo $?");
+        Assert.Equal("6\n3", result.Ok());
+        using var forward = Node.StartCommand("env", "KUBECTL_PORT_FORWARD_WEBSOCKETS=false", "kubectl", "--kubeconfig", Node.Kubeconfig, "-n", Namespace, "port-forward", "deploy/web", ":8080");
+        try
+        {
+            var line = await forward.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20)) ?? await forward.StandardError.ReadToEndAsync();
+            var port = line.Split(' ')[2].Split(':')[1];
+            Assert.StartsWith("web-", (await Node.RunAsync("curl", "-s", "-m", "5", $"http://127.0.0.1:{port}/")).Ok());
+        }
+        finally
+        {
+            forward.Kill();
+        }
+    }
+
+    [Fact]
     public async Task Exec_Tty_IsATerminal()
     {
         await Apply(ShellPod("box"));

@@ -49,7 +49,7 @@ internal static class RemoteCommandProxy
     private static async Task<bool> PumpInputAsync(ChannelSocket client, SpdyClient spdy, uint stdinId, uint resizeId, CancellationToken cancellationToken)
     {
         var isStdinOpen = stdinId != 0;
-        while (await client.ReceiveAsync(cancellationToken).ConfigureAwait(false) is var (channel, bytes, isClosed))
+        while (await ReceiveAsync(client, cancellationToken).ConfigureAwait(false) is var (channel, bytes, isClosed))
         {
             try
             {
@@ -70,6 +70,19 @@ internal static class RemoteCommandProxy
             }
         }
         return true;
+    }
+
+    // A client that leaves without a goodbye has left all the same.
+    private static async ValueTask<(int Channel, ReadOnlyMemory<byte> Bytes, bool IsClosed)?> ReceiveAsync(ChannelSocket client, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await client.ReceiveAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (System.Net.WebSockets.WebSocketException)
+        {
+            return null;
+        }
     }
 
     private static async Task SendStatusAsync(ChannelSocket client, MemoryStream status, CancellationToken cancellationToken)
