@@ -37,40 +37,41 @@ internal sealed class AdmissionContext
 
     internal bool IsDryRun { get; init; }
 
+    /// <summary>The request that warnings and audit annotations belong to; null for the server's own writes.</summary>
+    internal ApiCall? Call { get; init; }
+
+    internal bool IsCreate => Operation == AdmissionOperation.Create;
+
     internal bool Is(string group, string resource) => Resource.Resource == resource && Resource.Group == group;
 
+    /// <summary>True for a pod that is written whole (not one of its subresources).</summary>
+    internal bool IsPod => Subresource.Length == 0 && Is("", "pods") && Operation is AdmissionOperation.Create or AdmissionOperation.Update;
+
+    /// <summary>Tells the client something with the answer; twice the same is told once.</summary>
+    internal void AddWarning(string text) => Call?.AddWarning(text);
+
+    /// <summary>Tells the audit log something.</summary>
+    internal void Annotate(string key, string value) => Call?.Annotate(key, value);
+
     /// <summary>A refusal of this request: 403 with upstream's form.</summary>
-    internal ApiStatusException Forbid(string why) => ApiStatus.Forbidden(
-        Resource.Group, Resource.Resource, Name.Length > 0 ? Name : Object["metadata"u8]["generateName"u8].Utf8.IsEmpty ? Name : "Unknown", why).ToException();
-}
+    internal ApiStatusException Forbid(string why) => ApiStatus.Forbidden(Resource.Group, Resource.Resource, ShownName, why).ToException();
 
-/// <summary>
-/// One admission plugin. Mutating runs before validation of the object, validating after it; both in upstream's order over all plugins.
-/// </summary>
-/// <remarks>Any thread. Plugins read the watch caches and never wait.</remarks>
-internal abstract class AdmissionPlugin
-{
-    internal virtual void Mutate(AdmissionContext context)
+    /// <summary>A refusal with several reasons, joined as upstream joins them.</summary>
+    internal ApiStatusException Forbid(IReadOnlyList<string> reasons)
     {
+        var distinct = reasons.Distinct().ToList();
+        return Forbid(distinct.Count == 1 ? distinct[0] : $"[{string.Join(", ", distinct)}]");
     }
 
-    internal virtual void Validate(AdmissionContext context)
+    private string ShownName
     {
-    }
-}
-
-/// <summary>The plugins in order.</summary>
-internal sealed class AdmissionChain(params AdmissionPlugin[] plugins)
-{
-    internal void Mutate(AdmissionContext context)
-    {
-        foreach (var plugin in plugins)
-            plugin.Mutate(context);
-    }
-
-    internal void Validate(AdmissionContext context)
-    {
-        foreach (var plugin in plugins)
-            plugin.Validate(context);
+        get
+        {
+            if (Name.Length > 0)
+                return Name;
+            var metadata = Object["metadata"u8];
+            return !metadata["name"u8].Utf8.IsEmpty ? metadata["name"u8].AsString()
+                : !metadata["generateName"u8].Utf8.IsEmpty ? metadata["generateName"u8].AsString() : "Unknown";
+        }
     }
 }

@@ -1,107 +1,127 @@
+using System.Text;
 using K3sFast.ApiMachinery;
 
 namespace K3sFast.ApiServer;
 
-/// <summary>LimitRanger: gives containers the namespace's default requests and limits, and refuses what is outside its bounds.</summary>
+/// <summary>LimitRanger: gives containers the namespace's default requests and limits, and refuses pods and claims outside its bounds.</summary>
 internal sealed class LimitRanger(ResourceStorage ranges) : AdmissionPlugin
 {
     internal override void Mutate(AdmissionContext context)
     {
-        if (!IsPodCreate(context))
+        if (!Concerns(context) || !context.Is("", "pods"))
             return;
         foreach (var stored in ranges.All(context.Namespace))
         {
             using var range = ranges.Decode(stored);
-            foreach (var limit in range.Root["spec"u8]["limits"u8].Elements)
-            {
-                if (!limit["type"u8].Equals("Container"u8))
-                    continue;
-                ApplyDefaults(context.Object["spec"u8]["containers"u8], limit);
-                ApplyDefaults(context.Object["spec"u8]["initContainers"u8], limit);
-            }
+            SetDefaults(context.Object, range.Root["spec"u8]["limits"u8]);
         }
     }
 
     internal override void Validate(AdmissionContext context)
     {
-        if (context.Operation == AdmissionOperation.Delete || context.Subresource.Length > 0)
+        if (!Concerns(context))
             return;
-        var isClaim = context.Is("", "persistentvolumeclaims");
-        if (!IsPodCreate(context) && !isClaim)
-            return;
-        var errors = new List<string>();
         foreach (var stored in ranges.All(context.Namespace))
         {
             using var range = ranges.Decode(stored);
+            var check = new LimitCheck();
             foreach (var limit in range.Root["spec"u8]["limits"u8].Elements)
             {
-                if (isClaim && limit["type"u8].Equals("PersistentVolumeClaim"u8))
-                {
-                    Check(limit, context.Object["spec"u8]["resources"u8], "PersistentVolumeClaim", errors);
-                }
-                else if (!isClaim && limit["type"u8].Equals("Container"u8))
-                {
-                    foreach (var container in context.Object["spec"u8]["containers"u8].Elements)
-                        Check(limit, container["resources"u8], "Container", errors);
-                    foreach (var container in context.Object["spec"u8]["initContainers"u8].Elements)
-                        Check(limit, container["resources"u8], "Container", errors);
-                }
+                if (context.Is("", "pods"))
+                    CheckPod(check, limit, context.Object["spec"u8]);
+                else if (limit["type"u8].Equals("PersistentVolumeClaim"u8))
+                    CheckClaim(check, limit, context.Object["spec"u8]);
             }
-        }
-        if (errors.Count > 0)
-            throw context.Forbid(errors.Count == 1 ? errors[0] : $"[{string.Join(", ", errors)}]");
-    }
-
-    private static bool IsPodCreate(AdmissionContext context) =>
-        context.Operation == AdmissionOperation.Create && context.Subresource.Length == 0 && context.Is("", "pods");
-
-    private static void ApplyDefaults(ApiNode containers, ApiNode limit)
-    {
-        foreach (var container in containers.Elements)
-        {
-            foreach (var value in limit["default"u8].Members)
-                SetIfAbsent(container, "limits"u8, value);
-            foreach (var value in limit["defaultRequest"u8].Members)
-                SetIfAbsent(container, "requests"u8, value);
+            if (check.Errors.Count > 0)
+                throw context.Forbid(check.Errors);
         }
     }
 
-    private static void SetIfAbsent(ApiNode container, ReadOnlySpan<byte> list, ApiMember value)
+    // Pods when they are made and when they are resized, claims whenever; never what is being deleted.
+    private bool Concerns(AdmissionContext context)
     {
-        var resources = container.GetOrAddObject("resources"u8);
-        if (!resources[list][value.Name].IsDefined)
-            resources.GetOrAddObject(list).Set(value.Name, value.Value);
+        if (context.Operation is not (AdmissionOperation.Create or AdmissionOperation.Update) || ranges.Cache.Count == 0)
+            return false;
+        var isPod = context.Is("", "pods");
+        if (!isPod && !context.Is("", "persistentvolumeclaims"))
+            return false;
+        if (context.Subresource.Length > 0 ? !isPod || context.Subresource != "resize" : isPod && !context.IsCreate)
+            return false;
+        return !context.OldObject.IsDefined || !ObjectText.IsDeleting(context.OldObject);
     }
 
-    private static void Check(ApiNode limit, ApiNode resources, string type, List<string> errors)
+    private static void SetDefaults(ApiNode pod, ApiNode limits)
     {
-        foreach (var bound in limit["min"u8].Members)
+        var requests = new ResourceAmounts();
+        var maxima = new ResourceAmounts();
+        foreach (var limit in limits.Elements)
         {
-            var name = System.Text.Encoding.UTF8.GetString(bound.Name);
-            if (!TryRead(bound.Value, out var min))
+            if (!limit["type"u8].Equals("Container"u8))
                 continue;
-            if (!TryRead(resources["requests"u8][bound.Name], out var request))
-                errors.Add($"minimum {name} usage per {type} is {min}.  No request is specified");
-            else if (request.CompareTo(min) < 0)
-                errors.Add($"minimum {name} usage per {type} is {min}, but request is {request}");
+            foreach (var (name, quantity) in ResourceAmounts.Read(limit["defaultRequest"u8]))
+                requests[name] = quantity;
+            foreach (var (name, quantity) in ResourceAmounts.Read(limit["default"u8]))
+                maxima[name] = quantity;
         }
-        foreach (var bound in limit["max"u8].Members)
+        var notes = new List<string>();
+        foreach (var container in pod["spec"u8]["containers"u8].Elements)
+            SetDefaults(container, "container", requests, maxima, notes);
+        foreach (var container in pod["spec"u8]["initContainers"u8].Elements)
+            SetDefaults(container, "init container", requests, maxima, notes);
+        if (notes.Count > 0)
         {
-            var name = System.Text.Encoding.UTF8.GetString(bound.Name);
-            // A claim has requests only.
-            var isClaim = type == "PersistentVolumeClaim";
-            if (!TryRead(bound.Value, out var max))
-                continue;
-            if (!TryRead(resources[isClaim ? "requests"u8 : "limits"u8][bound.Name], out var value))
-                errors.Add($"maximum {name} usage per {type} is {max}.  No {(isClaim ? "request" : "limit")} is specified");
-            else if (value.CompareTo(max) > 0)
-                errors.Add($"maximum {name} usage per {type} is {max}, but {(isClaim ? "request" : "limit")} is {value}");
+            pod.GetOrAddObject("metadata"u8).GetOrAddObject("annotations"u8)
+                .Set("kubernetes.io/limit-ranger"u8, $"LimitRanger plugin set: {string.Join("; ", notes)}");
         }
     }
 
-    private static bool TryRead(ApiNode node, out Quantity quantity)
+    private static void SetDefaults(ApiNode container, string kind, ResourceAmounts requests, ResourceAmounts maxima, List<string> notes)
     {
-        quantity = default;
-        return node.Utf8.Length > 0 && Quantity.TryParse(node.Utf8, out quantity);
+        var name = container["name"u8].AsString();
+        if (SetMissing(container, "requests"u8, requests) is { Count: > 0 } requested)
+            notes.Add($"{string.Join(", ", requested)} request for {kind} {name}");
+        if (SetMissing(container, "limits"u8, maxima) is { Count: > 0 } limited)
+            notes.Add($"{string.Join(", ", limited)} limit for {kind} {name}");
+    }
+
+    private static List<string> SetMissing(ApiNode container, ReadOnlySpan<byte> list, ResourceAmounts defaults)
+    {
+        var set = new List<string>();
+        foreach (var (name, quantity) in defaults)
+        {
+            var utf8 = Encoding.UTF8.GetBytes(name);
+            if (container["resources"u8][list][utf8].IsDefined)
+                continue;
+            container.GetOrAddObject("resources"u8).GetOrAddObject(list).Set(utf8, quantity.ToString());
+            set.Add(name);
+        }
+        return set;
+    }
+
+    private static void CheckPod(LimitCheck check, ApiNode limit, ApiNode spec)
+    {
+        if (limit["type"u8].Equals("Container"u8))
+        {
+            foreach (var container in spec["containers"u8].Elements)
+                CheckContainer(check, limit, container["resources"u8]);
+            foreach (var container in spec["initContainers"u8].Elements)
+                CheckContainer(check, limit, container["resources"u8]);
+        }
+        else if (limit["type"u8].Equals("Pod"u8))
+        {
+            check.All("Pod", limit, PodDemand.OfSpec(spec, "requests"), PodDemand.OfSpec(spec, "limits"));
+        }
+    }
+
+    private static void CheckContainer(LimitCheck check, ApiNode limit, ApiNode resources) =>
+        check.All("Container", limit, ResourceAmounts.Read(resources["requests"u8]), ResourceAmounts.Read(resources["limits"u8]));
+
+    private static void CheckClaim(LimitCheck check, ApiNode limit, ApiNode spec)
+    {
+        var requests = ResourceAmounts.Read(spec["resources"u8]["requests"u8]);
+        foreach (var (name, bound) in ResourceAmounts.Read(limit["min"u8]))
+            check.Min("PersistentVolumeClaim", name, bound, requests, []);
+        foreach (var (name, bound) in ResourceAmounts.Read(limit["max"u8]))
+            check.MaxRequest("PersistentVolumeClaim", name, bound, requests);
     }
 }

@@ -18,6 +18,8 @@ internal sealed class RequestMetrics(TimeProvider clock)
 
     internal Func<IEnumerable<(string Resource, int Count)>>? ObjectCounts { get; set; }
 
+    internal PodSecurityMetrics? PodSecurity { get; set; }
+
     internal void Begin() => Interlocked.Increment(ref _inFlight);
 
     internal void Count(ApiCall call, long startedTimestamp)
@@ -50,6 +52,7 @@ internal sealed class RequestMetrics(TimeProvider clock)
             foreach (var (resource, count) in ObjectCounts())
                 text.Append(CultureInfo.InvariantCulture, $"apiserver_storage_objects{{resource=\"{resource}\"}} {count}\n");
         }
+        PodSecurity?.Write(text);
         using var process = Process.GetCurrentProcess();
         text.Append("# HELP process_resident_memory_bytes Resident memory size in bytes.\n# TYPE process_resident_memory_bytes gauge\n")
             .Append(CultureInfo.InvariantCulture, $"process_resident_memory_bytes {process.WorkingSet64}\n")

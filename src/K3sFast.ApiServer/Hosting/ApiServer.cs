@@ -27,6 +27,7 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly KestrelHost _host;
     private readonly RequestPipeline _pipeline;
     private readonly CancellationTokenSource _stopping = new();
+    private readonly PodSecurityMetrics _podSecurityMetrics = new();
     private readonly List<Task> _loops = [];
     private bool _isReady;
 
@@ -42,7 +43,8 @@ public sealed class ApiServer : IAsyncDisposable
         var policy = new RbacPolicy();
         _authorizer = new Authorizer(policy, new NodeAuthorizer(_catalog.Storage("", "pods"), _catalog.Storage("", "persistentvolumeclaims")));
         _services = new ServiceAllocator(options.ServiceCidr, options.NodePortRange);
-        _writes = new WriteFlow(MakeAdmission(policy), options.Clock);
+        var admission = new AdmissionParts(_catalog, policy, _authorizer, options, () => _writes!, _podSecurityMetrics);
+        _writes = new WriteFlow(AdmissionPlugins.Create(admission, _logger), options.Clock);
         _writes.AddHook(_catalog.Storage("", "services"), _services);
         _rbac = new RbacController(_catalog, policy, _writes, _logger);
         _system = new SystemObjects(_catalog, _writes, options, _logger);
@@ -112,25 +114,6 @@ public sealed class ApiServer : IAsyncDisposable
         document.Root.WriteJson(json);
     }
 
-    // Upstream's order.
-    private AdmissionChain MakeAdmission(RbacPolicy policy)
-    {
-        Log.AdmissionMissing(_logger, "PodSecurity, ResourceQuota, MutatingAdmissionPolicy, MutatingAdmissionWebhook, ValidatingAdmissionPolicy, ValidatingAdmissionWebhook");
-        return new AdmissionChain(
-            new NamespaceLifecycle(_catalog.Storage("", "namespaces")),
-            new LimitRanger(_catalog.Storage("", "limitranges")),
-            new ServiceAccountAdmission(_catalog.Storage("", "serviceaccounts")),
-            new NodeRestriction(_catalog.Storage("", "pods")),
-            new TaintNodesByCondition(),
-            new PriorityAdmission(_catalog.Storage("scheduling.k8s.io", "priorityclasses")),
-            new DefaultTolerationSeconds(),
-            new StorageObjectInUseProtection(),
-            new RuntimeClassAdmission(_catalog.Storage("node.k8s.io", "runtimeclasses")),
-            new RbacEscalation(policy, _authorizer),
-            new DefaultIngressClass(_catalog.Storage("networking.k8s.io", "ingressclasses")),
-            new DefaultStorageClass(_catalog.Storage("storage.k8s.io", "storageclasses")));
-    }
-
     private RequestPipeline MakePipeline(RbacPolicy policy, ServiceAccountTokens tokens)
     {
         var clock = _options.Clock;
@@ -138,6 +121,7 @@ public sealed class ApiServer : IAsyncDisposable
         var authentication = new TokenAuthenticator(tokens, new CachedBoundObjects(_catalog), clock);
         var metrics = new RequestMetrics(clock)
         {
+            PodSecurity = _podSecurityMetrics,
             ObjectCounts = () => _catalog.Storages.Select(static s => (s.Info.GroupResource, s.Cache.Count)),
         };
         var health = new HealthChecks();

@@ -49,6 +49,21 @@ public sealed record ApiServerOptions
     /// <summary>First and last node port.</summary>
     public (int First, int Last) NodePortRange { get; init; } = (30000, 32767);
 
+    /// <summary>Admission plugins that are on beside those that always are; k3s has NodeRestriction here.</summary>
+    public IReadOnlyList<string> EnabledAdmissionPlugins { get; init; } = ["NodeRestriction"];
+
+    /// <summary>Admission plugins that are off though they are on by default.</summary>
+    public IReadOnlyList<string> DisabledAdmissionPlugins { get; init; } = [];
+
+    /// <summary>Path of an AdmissionConfiguration; "" is none.</summary>
+    public string AdmissionControlConfigFile { get; init; } = "";
+
+    /// <summary>How long pods stay on a node that is not ready, unless they say so themselves.</summary>
+    public long DefaultNotReadyTolerationSeconds { get; init; } = 300;
+
+    /// <summary>How long pods stay on a node that cannot be reached, unless they say so themselves.</summary>
+    public long DefaultUnreachableTolerationSeconds { get; init; } = 300;
+
     /// <summary>The DNS domain of the cluster.</summary>
     public string ClusterDomain { get; init; } = "cluster.local";
 

@@ -59,13 +59,25 @@ internal abstract class ApiCall
 
     internal abstract string? Header(string name);
 
-    internal void AddWarning(string text) => (_warnings ??= []).Add(text);
+    /// <summary>What admission has to tell the audit log of this request; null when nothing.</summary>
+    internal Dictionary<string, string>? AuditAnnotations { get; private set; }
+
+    /// <summary>Tells the client something beside the answer; the same is told once.</summary>
+    internal void AddWarning(string text)
+    {
+        _warnings ??= [];
+        if (!_warnings.Contains(text))
+            _warnings.Add(text);
+    }
+
+    internal void Annotate(string key, string value) => (AuditAnnotations ??= [])[key] = value;
 
     /// <summary>Takes a new request. False when the target is not understandable.</summary>
     private protected bool TryBegin(string method, ReadOnlySpan<char> target)
     {
         Method = method;
         _warnings = null;
+        AuditAnnotations = null;
         User = null!;
         Impersonator = null;
         Served = null;

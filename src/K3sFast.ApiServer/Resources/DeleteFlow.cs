@@ -86,7 +86,7 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
             using var old = storage.Decode(current);
             CheckPreconditions(storage.Info, old.Root, current, context.Name, options);
             if (tries == 0)
-                writes.AdmitDelete(storage, old.Root, context);
+                await writes.AdmitDeleteAsync(storage, old.Root, context).ConfigureAwait(false);
 
             using var document = old.Clone();
             var isMarked = Mark(storage.Info, document.Root, options);

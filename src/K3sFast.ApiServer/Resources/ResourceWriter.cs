@@ -122,7 +122,7 @@ internal sealed class ResourceWriter(WriteFlow writes, DeleteFlow deletes, Objec
     }
 
     internal static WriteContext ContextOf(ApiCall call, string name, bool isDryRun) =>
-        new(call.User, call.Info.NamespaceText, name, isDryRun, call.Aborted);
+        new(call.User, call.Info.NamespaceText, name, isDryRun, call.Aborted) { Call = call };
 
     // The body in the endpoint's version, defaulted there, then in the storage version.
     private static ApiObject Decode(ApiCall call, PooledBuffer body, ResourceEndpoint endpoint, FieldValidation validation)

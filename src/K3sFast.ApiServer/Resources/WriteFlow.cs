@@ -4,7 +4,11 @@ using K3sFast.WatchCache;
 namespace K3sFast.ApiServer;
 
 /// <summary>What a write needs to know besides the object.</summary>
-internal readonly record struct WriteContext(UserInfo User, string Namespace, string Name, bool IsDryRun, CancellationToken Cancel);
+internal readonly record struct WriteContext(UserInfo User, string Namespace, string Name, bool IsDryRun, CancellationToken Cancel)
+{
+    /// <summary>The request that the write belongs to, for warnings and audit; null for the server's own writes.</summary>
+    internal ApiCall? Call { get; init; }
+}
 
 /// <summary>What became of a write: the object's canonical JSON with its resourceVersion, and whether it is new or gone. Whoever gets it disposes it.</summary>
 internal readonly struct WriteAnswer : IDisposable
@@ -87,9 +91,9 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         var admitted = new AdmissionContext
         {
             Operation = AdmissionOperation.Create, Resource = storage.Info, Namespace = context.Namespace, Name = ObjectText.NameOf(obj),
-            User = context.User, Object = obj, IsDryRun = context.IsDryRun,
+            User = context.User, Object = obj, IsDryRun = context.IsDryRun, Call = context.Call,
         };
-        admission.Mutate(admitted);
+        await admission.MutateAsync(admitted, context.Cancel).ConfigureAwait(false);
         var hook = _hooks.GetValueOrDefault(storage);
         hook?.Complete(obj, default);
 
@@ -102,7 +106,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         RestStrategy.PrepareForCreate(obj, storage.Info);
         Refuse(Validation.ValidateCreate(obj, storage.Info), storage.Info, ObjectText.NameOf(obj));
         admitted.Name = ObjectText.NameOf(obj);
-        admission.Validate(admitted);
+        await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
 
         var reservation = hook?.Prepare(obj, default, context.IsDryRun);
         try
@@ -175,16 +179,16 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         var admitted = new AdmissionContext
         {
             Operation = AdmissionOperation.Update, Resource = storage.Info, Subresource = subresource, Namespace = context.Namespace, Name = context.Name,
-            User = context.User, Object = obj, OldObject = old, IsDryRun = context.IsDryRun,
+            User = context.User, Object = obj, OldObject = old, IsDryRun = context.IsDryRun, Call = context.Call,
         };
-        admission.Mutate(admitted);
+        await admission.MutateAsync(admitted, context.Cancel).ConfigureAwait(false);
         var hook = subresource.Length == 0 ? _hooks.GetValueOrDefault(storage) : null;
         hook?.Complete(obj, old);
         // A binding is the scheduler's word on spec and status at once; no strategy stands between.
         if (subresource != "binding")
             RestStrategy.PrepareForUpdate(obj, old, storage.Info, subresource);
         Refuse(Validation.ValidateUpdate(obj, old, storage.Info, subresource), storage.Info, context.Name);
-        admission.Validate(admitted);
+        await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
 
         var reservation = hook?.Prepare(obj, old, context.IsDryRun);
         var isKept = false;
@@ -241,22 +245,21 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
     }
 
     /// <summary>Admission for a delete.</summary>
-    internal void AdmitDelete(ResourceStorage storage, ApiNode old, WriteContext context)
+    internal async ValueTask AdmitDeleteAsync(ResourceStorage storage, ApiNode old, WriteContext context)
     {
         var admitted = new AdmissionContext
         {
             Operation = AdmissionOperation.Delete, Resource = storage.Info, Namespace = context.Namespace, Name = context.Name, User = context.User,
-            OldObject = old, IsDryRun = context.IsDryRun,
+            OldObject = old, IsDryRun = context.IsDryRun, Call = context.Call,
         };
-        admission.Mutate(admitted);
-        admission.Validate(admitted);
+        await AdmitAsync(admitted, context.Cancel).ConfigureAwait(false);
     }
 
     /// <summary>Admission for a write that is not one of an object of that resource (bindings, evictions, tokens).</summary>
-    internal void Admit(AdmissionContext context)
+    internal async ValueTask AdmitAsync(AdmissionContext context, CancellationToken cancel)
     {
-        admission.Mutate(context);
-        admission.Validate(context);
+        await admission.MutateAsync(context, cancel).ConfigureAwait(false);
+        await admission.ValidateAsync(context, cancel).ConfigureAwait(false);
     }
 
     /// <summary>Nothing holds a deleted object back any more: no finalizer, no grace period; for namespaces no spec finalizer.</summary>

@@ -73,8 +73,15 @@ internal sealed class ControlPlane : IAsyncDisposable
             ServiceAccountAudiences = arguments.Text("api-audiences") is { Length: > 0 } audiences ? audiences.Split(',') : null,
             ServiceCidr = config.ServiceCidrs[0],
             NodePortRange = (config.NodePortFirst, config.NodePortLast),
+            EnabledAdmissionPlugins = Words(arguments.Text("enable-admission-plugins", "NodeRestriction")),
+            DisabledAdmissionPlugins = Words(arguments.Text("disable-admission-plugins")),
+            AdmissionControlConfigFile = arguments.Text("admission-control-config-file"),
+            DefaultNotReadyTolerationSeconds = arguments.Number("default-not-ready-toleration-seconds", 300, 0, int.MaxValue),
+            DefaultUnreachableTolerationSeconds = arguments.Number("default-unreachable-toleration-seconds", 300, 0, int.MaxValue),
             ClusterDomain = config.ClusterDomain,
             GitVersion = ProductVersion.Text,
         };
     }
+
+    private static string[] Words(string list) => list.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 }

@@ -29,6 +29,9 @@ public sealed class TestServer : IAsyncLifetime
 
     internal ApiServerOptions Options { get; private set; } = null!;
 
+    /// <summary>What a server of a test's own has different.</summary>
+    internal Func<ApiServerOptions, ApiServerOptions> Adjust { get; init; } = static options => options;
+
     public async ValueTask InitializeAsync()
     {
         Invariant.IsOn = true;
@@ -44,6 +47,7 @@ public sealed class TestServer : IAsyncLifetime
             KubeletClientCertificate = _certificates.Client("system:apiserver", "system:masters"),
             ServiceAccountKeys = [RSA.Create(2048)],
         };
+        Options = Adjust(Options);
         Server = new ApiServer(Options, _store, NullLoggerFactory.Instance);
         await Server.StartAsync(CancellationToken.None);
         _admin = Client(_certificates.Client("system:admin", "system:masters"));
