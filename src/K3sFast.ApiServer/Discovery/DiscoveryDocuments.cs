@@ -3,43 +3,40 @@ using System.Text.Json;
 
 namespace K3sFast.ApiServer;
 
-/// <summary>What is served, told in upstream's forms: group lists, resource lists, and the aggregated document that kubectl asks for. Made once.</summary>
+/// <summary>What is served, told in upstream's forms: group lists, resource lists, and the aggregated document that kubectl asks for. Written when asked for.</summary>
 internal sealed class DiscoveryDocuments
 {
-    private readonly Dictionary<string, byte[]> _documents = [];
+    private readonly List<IGrouping<string, ApiMachinery.ResourceInfo>> _groups;
+    private readonly Dictionary<string, (string Kind, Action<Utf8JsonWriter> Write)> _documents = [];
 
     internal DiscoveryDocuments(ResourceCatalog catalog, string serverAddress)
     {
-        var groups = catalog.Endpoints.Select(static e => e.Info).GroupBy(static r => r.Group)
+        _groups = catalog.Endpoints.Select(static e => e.Info).GroupBy(static r => r.Group)
             .OrderByDescending(static g => g.Max(static r => r.GroupPriority)).ThenBy(static g => g.Key, StringComparer.Ordinal).ToList();
-        _documents["/api"] = Build(json => WriteLegacyVersions(json, serverAddress));
-        _documents["/apis"] = Build(json => WriteGroupList(json, groups.Where(static g => g.Key.Length > 0)));
-        AggregatedCore = Build(json => WriteAggregated(json, groups.Where(static g => g.Key.Length == 0), "v2"));
-        AggregatedGroups = Build(json => WriteAggregated(json, groups.Where(static g => g.Key.Length > 0), "v2"));
-        AggregatedCoreBeta = Build(json => WriteAggregated(json, groups.Where(static g => g.Key.Length == 0), "v2beta1"));
-        AggregatedGroupsBeta = Build(json => WriteAggregated(json, groups.Where(static g => g.Key.Length > 0), "v2beta1"));
-        foreach (var group in groups)
+        _documents["/api"] = ("APIVersions", json => WriteLegacyVersions(json, serverAddress));
+        _documents["/apis"] = ("APIGroupList", json => WriteGroupList(json, _groups.Where(static g => g.Key.Length > 0)));
+        foreach (var group in _groups)
         {
             if (group.Key.Length > 0)
-                _documents[$"/apis/{group.Key}"] = Build(json => WriteGroup(json, group, isTop: true));
+                _documents[$"/apis/{group.Key}"] = ("APIGroup", json => WriteGroup(json, group, isTop: true));
             foreach (var version in group.GroupBy(static r => r.Version))
             {
                 var path = group.Key.Length == 0 ? $"/api/{version.Key}" : $"/apis/{group.Key}/{version.Key}";
-                _documents[path] = Build(json => WriteResources(json, group.Key, version.Key, version));
+                _documents[path] = ("APIResourceList", json => WriteResources(json, group.Key, version.Key, version));
             }
         }
     }
 
-    internal byte[] AggregatedCore { get; }
+    /// <summary>The paths that have a document, without trailing slash.</summary>
+    internal IEnumerable<string> Paths => _documents.Keys;
 
-    internal byte[] AggregatedGroups { get; }
+    /// <summary>The unaggregated document of a path without trailing slash, with its kind; null when there is none.</summary>
+    internal (string Kind, byte[] Document)? Find(string path) => _documents.TryGetValue(path, out var found) ? (found.Kind, Build(found.Write)) : null;
 
-    internal byte[] AggregatedCoreBeta { get; }
+    internal bool Has(string path) => _documents.ContainsKey(path);
 
-    internal byte[] AggregatedGroupsBeta { get; }
-
-    /// <summary>The unaggregated document of a path without trailing slash; null when there is none.</summary>
-    internal byte[]? Find(string path) => _documents.GetValueOrDefault(path);
+    /// <summary>The aggregated document of the core group or of all others.</summary>
+    internal byte[] Aggregated(bool isCore) => Build(json => WriteAggregated(json, _groups.Where(group => group.Key.Length == 0 == isCore)));
 
     private static byte[] Build(Action<Utf8JsonWriter> write)
     {
@@ -152,11 +149,11 @@ internal sealed class DiscoveryDocuments
         json.WriteEndObject();
     }
 
-    private static void WriteAggregated(Utf8JsonWriter json, IEnumerable<IGrouping<string, ApiMachinery.ResourceInfo>> groups, string apiVersion)
+    private static void WriteAggregated(Utf8JsonWriter json, IEnumerable<IGrouping<string, ApiMachinery.ResourceInfo>> groups)
     {
         json.WriteStartObject();
         json.WriteString("kind"u8, "APIGroupDiscoveryList"u8);
-        json.WriteString("apiVersion"u8, $"apidiscovery.k8s.io/{apiVersion}");
+        json.WriteString("apiVersion"u8, "apidiscovery.k8s.io/v2"u8);
         json.WriteStartObject("metadata"u8);
         json.WriteEndObject();
         json.WriteStartArray("items"u8);
@@ -166,7 +163,6 @@ internal sealed class DiscoveryDocuments
             json.WriteStartObject("metadata"u8);
             if (group.Key.Length > 0)
                 json.WriteString("name"u8, group.Key);
-            json.WriteNull("creationTimestamp"u8);
             json.WriteEndObject();
             json.WriteStartArray("versions"u8);
             foreach (var version in Versions(group))
@@ -191,7 +187,7 @@ internal sealed class DiscoveryDocuments
     {
         json.WriteStartObject();
         json.WriteString("resource"u8, resource.Resource);
-        WriteKind(json, resource.Group, resource.Version, resource.Kind);
+        WriteKind(json, "", "", resource.Kind);
         json.WriteString("scope"u8, resource.Namespaced ? "Namespaced"u8 : "Cluster"u8);
         json.WriteString("singularResource"u8, resource.Singular);
         WriteStrings(json, "verbs", resource.Verbs);
@@ -206,7 +202,10 @@ internal sealed class DiscoveryDocuments
             {
                 json.WriteStartObject();
                 json.WriteString("subresource"u8, sub.Name);
-                WriteKind(json, sub.Group, sub.Version, sub.Kind);
+                if (sub.Group == resource.Group && sub.Version == resource.Version)
+                    WriteKind(json, "", "", sub.Kind);
+                else
+                    WriteKind(json, sub.Group, sub.Version, sub.Kind);
                 WriteStrings(json, "verbs", sub.Verbs);
                 json.WriteEndObject();
             }
@@ -215,6 +214,7 @@ internal sealed class DiscoveryDocuments
         json.WriteEndObject();
     }
 
+    // A kind of the same group version is named alone.
     private static void WriteKind(Utf8JsonWriter json, string group, string version, string kind)
     {
         json.WriteStartObject("responseKind"u8);

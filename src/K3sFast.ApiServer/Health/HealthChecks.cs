@@ -2,74 +2,137 @@ using System.Text;
 
 namespace K3sFast.ApiServer;
 
+/// <summary>Which of the three pages a check stands on.</summary>
+[Flags]
+internal enum HealthPages : byte
+{
+    Live = 1,
+    Ready = 2,
+    Health = 4,
+    All = Live | Ready | Health,
+}
+
 /// <summary>/livez, /readyz and /healthz with their named checks, in upstream's words.</summary>
+/// <remarks>Checks are added before the server listens.</remarks>
 internal sealed class HealthChecks
 {
-    private readonly List<(string Name, Func<string?> Check, bool IsReadinessOnly)> _checks = [];
+    private readonly List<NamedCheck> _checks = [];
+
+    /// <summary>The paths of all pages and checks.</summary>
+    internal IEnumerable<string> Paths => Enum.GetValues<HealthPages>().Where(static page => page != HealthPages.All)
+        .SelectMany(page => _checks.Where(check => check.Pages.HasFlag(page)).Select(check => $"/{NameOf(page)}/{check.Name}").Prepend($"/{NameOf(page)}"));
 
     /// <summary>Adds a check; it answers null when all is well, else why not.</summary>
-    internal void Add(string name, Func<string?> check, bool isReadinessOnly = false) => _checks.Add((name, check, isReadinessOnly));
+    internal void Add(string name, Func<CancellationToken, ValueTask<string?>> check, HealthPages pages = HealthPages.All) => _checks.Add(new NamedCheck(name, check, pages));
 
-    internal bool Owns(string path) => Split(path, out _, out _);
+    /// <summary>Adds a check that does not wait for anything.</summary>
+    internal void Add(string name, Func<string?> check, HealthPages pages = HealthPages.All) => Add(name, _ => ValueTask.FromResult(check()), pages);
+
+    /// <summary>Adds a step of starting that is well once it is done.</summary>
+    internal StartHook AddStartHook(string name)
+    {
+        var hook = new StartHook();
+        Add($"poststarthook/{name}", () => hook.IsDone ? null : "not finished");
+        return hook;
+    }
+
+    internal bool Owns(string path) => TrySplit(path, out _, out _);
 
     internal ValueTask AnswerAsync(ApiCall call, string path)
     {
-        if (call.Info.Verb is not (Verb.Get or Verb.Head))
-            throw ResourceRouter.MethodNotAllowed();
-        Split(path, out var kind, out var single);
-        if (single.Length > 0)
-            return AnswerOneAsync(call, kind, single);
-        var excluded = QueryReader.GetAll(call.Info.Query, "exclude"u8);
+        TrySplit(path, out var page, out var single);
+        return path.Length == NameOf(page).Length + 1 ? AnswerAllAsync(call, page) : AnswerOneAsync(call, page, single);
+    }
+
+    /// <summary>The state of every check, for metrics.</summary>
+    internal async ValueTask<IReadOnlyList<(string Name, string Page, bool IsWell)>> RunAsync(CancellationToken cancel)
+    {
+        var states = new List<(string, string, bool)>();
+        foreach (var check in _checks)
+        {
+            var isWell = await check.Check(cancel).ConfigureAwait(false) is null;
+            foreach (var page in (ReadOnlySpan<HealthPages>)[HealthPages.Health, HealthPages.Live, HealthPages.Ready])
+            {
+                if (check.Pages.HasFlag(page))
+                    states.Add((check.Name, NameOf(page), isWell));
+            }
+        }
+        return states;
+    }
+
+    private async ValueTask AnswerAllAsync(ApiCall call, HealthPages page)
+    {
+        var excluded = QueryReader.GetAll(call.Info.Query, "exclude"u8).Where(static name => name.Length > 0).ToHashSet();
+        var isVerbose = call.Info.TryGetQuery("verbose"u8, out _);
         var lines = new StringBuilder();
-        var failed = new StringBuilder();
-        foreach (var (name, check, isReadinessOnly) in _checks)
+        var hasFailed = false;
+        foreach (var check in _checks)
         {
-            if (isReadinessOnly && kind != "readyz")
+            if (!check.Pages.HasFlag(page))
                 continue;
-            if (excluded.Contains(name))
+            if (excluded.Remove(check.Name))
             {
-                lines.Append($"[+]{name} excluded: ok\n");
+                lines.Append($"[+]{check.Name} excluded: ok\n");
                 continue;
             }
-            if (check() is null)
-            {
-                lines.Append($"[+]{name} ok\n");
-                continue;
-            }
-            lines.Append($"[-]{name} failed: reason withheld\n");
-            failed.Append(failed.Length == 0 ? "" : ",").Append(name);
+            var isWell = await check.Check(call.Aborted).ConfigureAwait(false) is null;
+            hasFailed |= !isWell;
+            lines.Append(isWell ? $"[+]{check.Name} ok\n" : $"[-]{check.Name} failed: reason withheld\n");
         }
-        if (failed.Length > 0)
-            return ResponseWriter.WriteTextAsync(call, 500, $"{lines}{kind} check failed\n");
-        return call.Info.TryGetQuery("verbose"u8, out _)
-            ? ResponseWriter.WriteTextAsync(call, 200, $"{lines}{kind} check passed\n")
-            : ResponseWriter.WriteTextAsync(call, 200, "ok");
+        if (excluded.Count > 0)
+            lines.Append($"warn: some health checks cannot be excluded: no matches for {string.Join(',', excluded.Order(StringComparer.Ordinal).Select(static name => ApiMachinery.GoText.Quote(name)))}\n");
+        if (!hasFailed && !isVerbose)
+        {
+            await ResponseWriter.WriteTextAsync(call, 200, "ok").ConfigureAwait(false);
+            return;
+        }
+        call.SetHeader("X-Content-Type-Options", "nosniff");
+        await ResponseWriter.WriteTextAsync(call, hasFailed ? 500 : 200, $"{lines}{NameOf(page)} check {(hasFailed ? "failed" : "passed")}\n").ConfigureAwait(false);
     }
 
-    private ValueTask AnswerOneAsync(ApiCall call, string kind, string single)
+    private async ValueTask AnswerOneAsync(ApiCall call, HealthPages page, string single)
     {
-        foreach (var (name, check, isReadinessOnly) in _checks)
+        var check = _checks.Find(check => check.Name == single && check.Pages.HasFlag(page));
+        var why = check is null ? null : await check.Check(call.Aborted).ConfigureAwait(false);
+        if (check is not null && why is null)
         {
-            if (name != single || isReadinessOnly && kind != "readyz")
-                continue;
-            return check() is { } why
-                ? ResponseWriter.WriteTextAsync(call, 500, $"internal server error: {why}\n")
-                : ResponseWriter.WriteTextAsync(call, 200, "ok");
+            await ResponseWriter.WriteTextAsync(call, 200, "ok").ConfigureAwait(false);
+            return;
         }
-        return ResponseWriter.WriteTextAsync(call, 404, "404 page not found\n");
+        call.SetHeader("X-Content-Type-Options", "nosniff");
+        if (check is null)
+            await ResponseWriter.WriteTextAsync(call, 404, "404 page not found\n").ConfigureAwait(false);
+        else
+            await ResponseWriter.WriteTextAsync(call, 500, $"internal server error: {why}\n").ConfigureAwait(false);
     }
 
-    private static bool Split(string path, out string kind, out string single)
+    private static bool TrySplit(string path, out HealthPages page, out string single)
     {
-        kind = single = "";
-        foreach (var candidate in (ReadOnlySpan<string>)["livez", "readyz", "healthz"])
+        single = "";
+        foreach (var candidate in (ReadOnlySpan<HealthPages>)[HealthPages.Live, HealthPages.Ready, HealthPages.Health])
         {
-            if (!path.AsSpan(1).StartsWith(candidate) || path.Length > candidate.Length + 1 && path[candidate.Length + 1] != '/')
+            page = candidate;
+            var name = NameOf(candidate);
+            if (!path.AsSpan(1).StartsWith(name) || path.Length > name.Length + 1 && path[name.Length + 1] != '/')
                 continue;
-            kind = candidate;
-            single = path.Length > candidate.Length + 2 ? path[(candidate.Length + 2)..] : "";
+            single = path.Length > name.Length + 2 ? path[(name.Length + 2)..] : "";
             return true;
         }
+        page = default;
         return false;
     }
+
+    private static string NameOf(HealthPages page) => page switch { HealthPages.Live => "livez", HealthPages.Ready => "readyz", _ => "healthz" };
+
+    private sealed record NamedCheck(string Name, Func<CancellationToken, ValueTask<string?>> Check, HealthPages Pages);
+}
+
+/// <summary>A step of starting.</summary>
+internal sealed class StartHook
+{
+    private bool _isDone;
+
+    internal bool IsDone => Volatile.Read(ref _isDone);
+
+    internal void Done() => Volatile.Write(ref _isDone, true);
 }

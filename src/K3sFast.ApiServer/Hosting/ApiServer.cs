@@ -29,6 +29,8 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly PodSecurityMetrics _podSecurityMetrics = new();
     private readonly List<Task> _loops = [];
+    private readonly HealthChecks _health = new();
+    private readonly StartHook _storageReady, _namespacesReady, _prioritiesReady, _trustPublished, _rolesReady, _addressesLoaded, _serviceReady;
     private bool _isReady;
 
     /// <summary>Puts the server together; nothing is read or listened to yet.</summary>
@@ -48,6 +50,15 @@ public sealed class ApiServer : IAsyncDisposable
         _writes.AddHook(_catalog.Storage("", "services"), _services);
         _rbac = new RbacController(_catalog, policy, _writes, _logger);
         _system = new SystemObjects(_catalog, _writes, options, _logger);
+        AddHealthChecks(store);
+        _namespacesReady = _health.AddStartHook("start-system-namespaces-controller");
+        _trustPublished = _health.AddStartHook("start-cluster-authentication-info-controller");
+        _storageReady = _health.AddStartHook("storage-readiness");
+        _addressesLoaded = _health.AddStartHook("start-service-ip-repair-controllers");
+        _rolesReady = _health.AddStartHook("rbac/bootstrap-roles");
+        _prioritiesReady = _health.AddStartHook("scheduling/bootstrap-system-priority-classes");
+        _serviceReady = _health.AddStartHook("bootstrap-controller");
+        _health.Add("shutdown", () => _stopping.IsCancellationRequested ? "process is shutting down" : null, HealthPages.Ready);
         _kubelets = new KubeletConnector(_catalog.Storage("", "nodes"), options);
         var tokens = new ServiceAccountTokens(options.Issuer, options.ServiceAccountAudiences ?? [options.Issuer, "k3s"], options.ServiceAccountKeys);
         _pipeline = MakePipeline(policy, tokens);
@@ -67,12 +78,19 @@ public sealed class ApiServer : IAsyncDisposable
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         await _cacher.StartAsync(cancellationToken).ConfigureAwait(false);
+        _storageReady.Done();
         _services.Load(_catalog.Storage("", "services"), _logger);
+        _addressesLoaded.Done();
         await _system.StartAsync(cancellationToken).ConfigureAwait(false);
+        _namespacesReady.Done();
+        _prioritiesReady.Done();
+        _trustPublished.Done();
         await _rbac.StartAsync(cancellationToken).ConfigureAwait(false);
+        _rolesReady.Done();
         _loops.AddRange(_rbac.Follow(_stopping.Token));
         await _host.StartAsync(new ApiServerApp(_pipeline, _stopping.Token), cancellationToken).ConfigureAwait(false);
         await _system.PublishAsync(_host.Port, cancellationToken).ConfigureAwait(false);
+        _serviceReady.Done();
         _loops.Add(_system.FollowAsync(_host.Port, _stopping.Token));
         Volatile.Write(ref _isReady, true);
         Log.Listening(_logger, $"{_options.BindAddress}:{_host.Port}");
@@ -114,6 +132,16 @@ public sealed class ApiServer : IAsyncDisposable
         document.Root.WriteJson(json);
     }
 
+    private void AddHealthChecks(IDatastore store)
+    {
+        _health.Add("ping", static () => null);
+        _health.Add("log", () => _logger.IsEnabled(LogLevel.Error) || _logger is Microsoft.Extensions.Logging.Abstractions.NullLogger ? null : "errors are not logged");
+        _health.Add("loopback-serving-certificate", () => _options.ServingCertificate.NotAfter.ToUniversalTime() > _options.Clock.GetUtcNow().UtcDateTime ? null : "the serving certificate has expired",
+            HealthPages.Live | HealthPages.Health);
+        _health.Add("etcd", new StoreProbe(store, _cacher, _options.Clock).CheckAsync, HealthPages.Live | HealthPages.Health);
+        _health.Add("informer-sync", () => _cacher.Failure is { } failure ? $"the watch cache has stopped: {failure.Message}" : null, HealthPages.Ready);
+    }
+
     private RequestPipeline MakePipeline(RbacPolicy policy, ServiceAccountTokens tokens)
     {
         var clock = _options.Clock;
@@ -124,13 +152,6 @@ public sealed class ApiServer : IAsyncDisposable
             PodSecurity = _podSecurityMetrics,
             ObjectCounts = () => _catalog.Storages.Select(static s => (s.Info.GroupResource, s.Cache.Count)),
         };
-        var health = new HealthChecks();
-        health.Add("ping", static () => null);
-        health.Add("log", static () => null);
-        health.Add("etcd", static () => null);
-        health.Add("poststarthook/rbac/bootstrap-roles", () => IsReady ? null : "not finished", isReadinessOnly: true);
-        health.Add("shutdown", () => _stopping.IsCancellationRequested ? "process is shutting down" : null, isReadinessOnly: true);
-
         var reader = new ObjectReader(clock);
         var deletes = new DeleteFlow(_writes, clock);
         var writer = new ResourceWriter(_writes, deletes, reader, limit);
@@ -141,7 +162,8 @@ public sealed class ApiServer : IAsyncDisposable
         var reviews = new ReviewHandlers(_catalog, _authorizer, policy, authentication, limit) { Subresources = subresources };
         var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock), writer, subresources, reviews);
         var discovery = new DiscoveryDocuments(_catalog, $"{_options.AdvertiseAddress}:{_options.Port}");
-        var paths = new PathRouter(discovery, tokens, metrics, health, _options);
+        var openApi = new OpenApiDocuments(_catalog.Endpoints.Select(static endpoint => endpoint.Info));
+        var paths = new PathRouter(discovery, openApi, tokens, metrics, _health, _options);
         var authenticator = new Authenticator(new ClientCertificates(_options.ClientAuthorities, clock), authentication);
         return new RequestPipeline(authenticator, _authorizer, new Impersonation(_authorizer), resources, paths, metrics, _logger);
     }

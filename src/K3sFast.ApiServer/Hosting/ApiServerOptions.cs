@@ -70,6 +70,12 @@ public sealed record ApiServerOptions
     /// <summary>What /version says, for example v1.36.2+k3sfast1.</summary>
     public string GitVersion { get; init; } = "v1.36.2+k3sfast1";
 
+    /// <summary>The commit that /version names.</summary>
+    public string GitCommit { get; init; } = "unknown";
+
+    /// <summary>When that commit was made, RFC 3339.</summary>
+    public string BuildDate { get; init; } = "1970-01-01T00:00:00Z";
+
     /// <summary>Longest body that is read: upstream's limit.</summary>
     public int MaxRequestBodyBytes { get; init; } = 3 * 1024 * 1024;
 

@@ -71,8 +71,10 @@ internal sealed class HttpApiCall : ApiCall
         AnsweredStatus = statusCode;
         _response.StatusCode = statusCode;
         var headers = _response.Headers;
-        headers.ContentType = contentType;
-        headers.CacheControl = "no-cache, private";
+        if (contentType.Length > 0)
+            headers.ContentType = contentType;
+        if (headers.CacheControl.Count == 0)
+            headers.CacheControl = "no-cache, private";
         if (length >= 0)
             headers.ContentLength = length;
         foreach (var warning in Warnings)

@@ -81,6 +81,30 @@ internal static class ResponseWriter
         return WriteBufferAsync(call, statusCode, contentType, buffer);
     }
 
+    /// <summary>An answer that is all headers.</summary>
+    internal static ValueTask WriteEmptyAsync(ApiCall call, int statusCode)
+    {
+        call.Start(statusCode, "", statusCode == 304 ? -1 : 0);
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>Writes a document that is kept packed: as it is to who takes gzip, unpacked piece by piece to others.</summary>
+    internal static async ValueTask WritePackedAsync(ApiCall call, string contentType, PackedDocument document)
+    {
+        if (document.Length > GzipThreshold && call.AcceptsGzip)
+        {
+            call.SetHeader("Content-Encoding", "gzip");
+            call.Start(200, contentType, document.Packed.Length);
+            await call.Output.WriteAsync(document.Packed, call.Aborted).ConfigureAwait(false);
+            return;
+        }
+        call.Start(200, contentType, document.Length);
+        var unpacked = document.Open();
+        await using (unpacked.ConfigureAwait(false))
+            await unpacked.CopyToAsync(call.Output.AsStream(leaveOpen: true), call.Aborted).ConfigureAwait(false);
+        await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+    }
+
     /// <summary>Writes the buffer and gives it back.</summary>
     internal static async ValueTask WriteBufferAsync(ApiCall call, int statusCode, string contentType, PooledBuffer buffer)
     {
@@ -102,6 +126,9 @@ internal static class ResponseWriter
     {
         switch (format.Media)
         {
+            case MediaKind.Json when !format.IsPretty:
+                output.Write(json);
+                break;
             case MediaKind.Protobuf:
                 using (var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null))
                     ProtobufCodec.Encode(document.Root, type ?? throw ApiStatus.NotAcceptable([ResponseFormat.Json]).ToException(), output);

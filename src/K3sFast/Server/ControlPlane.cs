@@ -80,6 +80,8 @@ internal sealed class ControlPlane : IAsyncDisposable
             DefaultUnreachableTolerationSeconds = arguments.Number("default-unreachable-toleration-seconds", 300, 0, int.MaxValue),
             ClusterDomain = config.ClusterDomain,
             GitVersion = ProductVersion.Text,
+            GitCommit = ProductVersion.Commit,
+            BuildDate = ProductVersion.Date,
         };
     }
 

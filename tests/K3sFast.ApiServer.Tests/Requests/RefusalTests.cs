@@ -20,7 +20,7 @@ public sealed class RefusalTests(TestServer server)
         { "POST", "/api/v1/pods", "{}", 405, "MethodNotAllowed", "the server does not allow this method on the requested resource" },
         { "PUT", ConfigMaps, "{}", 405, "MethodNotAllowed", "the server does not allow this method on the requested resource" },
         { "POST", ConfigMaps + "/x", "{}", 405, "MethodNotAllowed", "the server does not allow this method on the requested resource" },
-        { "POST", "/version", "{}", 404, "NotFound", "the server could not find the requested resource" },
+        { "POST", "/version", "{}", 405, "MethodNotAllowed", "the server does not allow this method on the requested resource" },
         { "POST", ConfigMaps, "{", 400, "BadRequest", "the object provided is unrecognized (must be of type ConfigMap): " },
         { "POST", ConfigMaps, "", 400, "BadRequest", "the object provided is unrecognized (must be of type ConfigMap): " },
         { "POST", ConfigMaps, "[]", 400, "BadRequest", "the object provided is unrecognized (must be of type ConfigMap): " },
