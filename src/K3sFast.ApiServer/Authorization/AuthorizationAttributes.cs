@@ -28,7 +28,10 @@ internal readonly ref struct AuthorizationAttributes
     /// <summary>The raw field selector of a list or watch; the node authorizer looks at it.</summary>
     internal ReadOnlySpan<byte> FieldSelector { get; init; }
 
-    internal static AuthorizationAttributes Of(in RequestInfo info, UserInfo user)
+    internal static AuthorizationAttributes Of(in RequestInfo info, UserInfo user) => Of(info, user, info.Verb);
+
+    /// <summary>The same request as if it had another verb.</summary>
+    internal static AuthorizationAttributes Of(in RequestInfo info, UserInfo user, Verb verb)
     {
         ReadOnlySpan<byte> selector = default;
         if (info.Verb is RequestVerb.List or RequestVerb.Watch or RequestVerb.DeleteCollection && !info.IsWatchPath)
@@ -36,7 +39,7 @@ internal readonly ref struct AuthorizationAttributes
         return new AuthorizationAttributes
         {
             User = user,
-            Verb = info.Verb.Utf8(),
+            Verb = verb.Utf8(),
             IsResourceRequest = info.IsResourceRequest,
             Group = info.Group,
             Resource = info.Resource,

@@ -115,7 +115,7 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
         };
         using var wanted = new ApiObject();
         BootstrapPolicy.Write(entry, wanted.Root);
-        var context = new WriteContext(UserInfo.ApiServer, entry.Namespace, entry.Name, false, cancel);
+        var context = new WriteContext(UserInfo.ApiServer, entry.Namespace, entry.Name, false, cancel, FieldOwner.ApiServer(storage, TimeProvider.System));
         using (var stored = storage.Get(entry.Namespace, entry.Name))
         {
             if (stored is not null)
@@ -221,7 +221,8 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
         }
         try
         {
-            using var answer = await writes.UpdateAsync(_clusterRoles, "", new WriteContext(UserInfo.ApiServer, "", name, false, cancel), old =>
+            using var answer = await writes.UpdateAsync(_clusterRoles, "", new WriteContext(
+                UserInfo.ApiServer, "", name, false, cancel, FieldOwner.ApiServer(_clusterRoles, TimeProvider.System)), old =>
             {
                 var changed = old.Clone();
                 Collect(changed.Root, name);

@@ -159,7 +159,7 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
 
     private async Task EnsureAsync(ResourceStorage storage, string ns, string name, Action<ApiNode> make, Action<ApiNode>? repair, CancellationToken cancel)
     {
-        var context = new WriteContext(UserInfo.ApiServer, ns, name, false, cancel);
+        var context = new WriteContext(UserInfo.ApiServer, ns, name, false, cancel, FieldOwner.ApiServer(storage, options.Clock));
         using (var stored = storage.Get(ns, name))
         {
             if (stored is not null)

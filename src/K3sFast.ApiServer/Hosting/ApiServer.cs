@@ -154,11 +154,11 @@ public sealed class ApiServer : IAsyncDisposable
         };
         var reader = new ObjectReader(clock);
         var deletes = new DeleteFlow(_writes, clock);
-        var writer = new ResourceWriter(_writes, deletes, reader, limit);
+        var writer = new ResourceWriter(_writes, deletes, reader, _authorizer, clock, limit);
         var streams = new StreamRouter(_kubelets, new PodTargets(_catalog.Storage("", "pods")), new ProxyTargets(_catalog, _kubelets), _logger);
         var subresources = new SubresourceHandlers(
             _writes, deletes, reader, writer, new PodEviction(_catalog.Storage("policy", "poddisruptionbudgets"), _writes, clock, limit),
-            new TokenRequests(_catalog, tokens, clock, limit), new ScaleHandler(_writes, limit), streams, limit);
+            new TokenRequests(_catalog, tokens, clock, limit), new ScaleHandler(_writes, clock, limit), streams, limit);
         var reviews = new ReviewHandlers(_catalog, _authorizer, policy, authentication, limit) { Subresources = subresources };
         var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock), writer, subresources, reviews);
         var discovery = new DiscoveryDocuments(_catalog, $"{_options.AdvertiseAddress}:{_options.Port}");

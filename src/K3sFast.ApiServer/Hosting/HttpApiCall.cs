@@ -62,6 +62,8 @@ internal sealed class HttpApiCall : ApiCall
     /// <summary>The answer is 101 and what follows is not HTTP.</summary>
     internal void NoteUpgraded() => AnsweredStatus = 101;
 
+    internal override string ClientName => WriteOptions.NameOf(_request.Headers.UserAgent);
+
     internal override string? Header(string name) => _request.Headers.TryGetValue(name, out var value) ? value.ToString() : null;
 
     internal override void SetHeader(string name, string value) => _response.Headers[name] = value;

@@ -46,6 +46,9 @@ internal abstract class ApiCall
     /// <summary>Where the body of the answer goes, after <see cref="Start"/>.</summary>
     internal abstract PipeWriter Output { get; }
 
+    /// <summary>What the client calls itself, for the owners of fields; "" when it does not say.</summary>
+    internal abstract string ClientName { get; }
+
     internal IReadOnlyList<string> Warnings => _warnings ?? (IReadOnlyList<string>)[];
 
     /// <summary>Reads the whole body; more than the limit is refused with 413.</summary>

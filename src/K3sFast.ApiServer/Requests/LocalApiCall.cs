@@ -31,6 +31,16 @@ internal sealed class LocalApiCall : ApiCall
 
     internal override bool AcceptsGzip => false;
 
+    // The programs that do this work in a cluster of many processes.
+    internal override string ClientName => User.Name switch
+    {
+        "system:admin" or "system:apiserver" => FieldOwner.ApiServerManager,
+        var name when name.StartsWith("system:node:", StringComparison.Ordinal) => "kubelet",
+        var name when name.StartsWith("system:serviceaccount:kube-system:", StringComparison.Ordinal) => "kube-controller-manager",
+        var name when name.StartsWith("system:", StringComparison.Ordinal) => name["system:".Length..],
+        var name => name,
+    };
+
     internal override bool HasStarted => _hasStarted;
 
     internal override CancellationToken Aborted { get; }

@@ -2,14 +2,6 @@ using K3sFast.ApiMachinery;
 
 namespace K3sFast.ApiServer;
 
-/// <summary>The kinds of patch, by content type.</summary>
-internal enum PatchKind : byte
-{
-    Json,
-    Merge,
-    StrategicMerge,
-}
-
 /// <summary>Applies patch bodies to objects.</summary>
 internal static class PatchApplier
 {
@@ -29,28 +21,19 @@ internal static class PatchApplier
             JsonPatchType => PatchKind.Json,
             MergePatchType => PatchKind.Merge,
             StrategicType => PatchKind.StrategicMerge,
-            ApplyType or "application/apply-patch+cbor" => throw new ApiStatus
-            {
-                Code = 415,
-                Reason = "UnsupportedMediaType",
-                Message = $"server-side apply ({type}) is not served yet: use client-side apply (kubectl apply --server-side=false)",
-            }.ToException(),
-            _ => throw ApiStatus.UnsupportedMediaType(JsonPatchType, MergePatchType, StrategicType).ToException(),
+            ApplyType => PatchKind.Apply,
+            // Upstream's router refuses it before the handler that would name the types.
+            _ => throw new ApiStatus { Code = 415, Reason = "UnsupportedMediaType", HasDetails = true, Message = "415: Unsupported Media Type" }.ToException(),
         };
     }
 
     /// <summary>The patched object, decoded by its type: what the patch brought in is checked as a body is.</summary>
     internal static ApiObject Apply(ApiCall call, ApiObject current, PatchKind kind, ReadOnlySpan<byte> patch, TypeSchema type, FieldValidation validation)
     {
-        using var target = current.Clone();
-        switch (kind)
-        {
-            case PatchKind.Json: JsonPatch.Apply(target, patch); break;
-            case PatchKind.Merge: JsonMergePatch.Apply(target, patch); break;
-            default: StrategicMergePatch.Apply(target, patch, type); break;
-        }
-        using var json = new PooledBuffer();
-        target.Root.WriteJson(json);
-        return BodyDecoder.Decode(call, json.Span, MediaKind.Json, type, validation);
+        var strictErrors = validation == FieldValidation.Ignore ? null : new List<string>();
+        var patched = PatchBody.Apply(current, kind, patch, type, strictErrors, isStrict: validation == FieldValidation.Strict);
+        foreach (var error in strictErrors ?? [])
+            call.AddWarning(error);
+        return patched;
     }
 }

@@ -32,6 +32,8 @@ internal sealed class ResourceCatalog
             }
             _storages.Add(group.Key, new ResourceStorage(cacher, stored, paths, group.Key == "events" ? EventSeconds : 0));
         }
+        foreach (var resource in served.Where(static r => r.EtcdPrefix.Length > 0))
+            _storages[resource.EtcdPrefix].Fields.Add(resource);
         foreach (var resource in served)
             _endpoints.Add(resource, new ResourceEndpoint(resource, resource.EtcdPrefix.Length == 0 ? null : _storages[resource.EtcdPrefix]));
     }

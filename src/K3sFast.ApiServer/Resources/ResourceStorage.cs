@@ -44,6 +44,9 @@ internal sealed class ResourceStorage
     /// <summary>Objects vanish by themselves after this long (events); 0 = never.</summary>
     internal long LeaseSeconds { get; }
 
+    /// <summary>The served versions, and who keeps the owners of fields in each.</summary>
+    internal StorageVersions Fields { get; } = new();
+
     /// <summary>The newest revision that reads show.</summary>
     internal long CurrentRevision => _cacher.CurrentRevision;
 

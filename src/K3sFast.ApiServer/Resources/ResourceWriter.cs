@@ -3,17 +3,18 @@ using K3sFast.ApiMachinery;
 namespace K3sFast.ApiServer;
 
 /// <summary>POST, PUT, PATCH and DELETE of whole objects: body in, write flow, object out, in the endpoint's version.</summary>
-internal sealed class ResourceWriter(WriteFlow writes, DeleteFlow deletes, ObjectReader reader, int maxBodyBytes)
+internal sealed partial class ResourceWriter(
+    WriteFlow writes, DeleteFlow deletes, ObjectReader reader, Authorizer authorizer, TimeProvider clock, int maxBodyBytes)
 {
     internal async ValueTask CreateAsync(ApiCall call, ResourceEndpoint endpoint)
     {
         var storage = endpoint.Storage!;
         var format = ResponseFormat.Negotiate(call, allowsProjection: true);
-        var validation = BodyDecoder.ValidationOf(call, "CreateOptions");
-        var isDryRun = BodyDecoder.IsDryRun(call, "CreateOptions");
+        var options = WriteOptions.Read(call, "CreateOptions");
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
-        using var document = Decode(call, body, endpoint, validation);
-        using var answer = await writes.CreateAsync(storage, document, ContextOf(call, ObjectText.NameOf(document.Root), isDryRun)).ConfigureAwait(false);
+        using var document = Decode(call, body, endpoint, options.Validation);
+        var context = ContextOf(call, endpoint, "", ObjectText.NameOf(document.Root), options);
+        using var answer = await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
         await reader.WriteJsonAsync(call, endpoint, 201, answer.Json, format).ConfigureAwait(false);
     }
 
@@ -21,19 +22,18 @@ internal sealed class ResourceWriter(WriteFlow writes, DeleteFlow deletes, Objec
     {
         var storage = endpoint.Storage!;
         var format = ResponseFormat.Negotiate(call, allowsProjection: true);
-        var validation = BodyDecoder.ValidationOf(call, "UpdateOptions");
-        var isDryRun = BodyDecoder.IsDryRun(call, "UpdateOptions");
+        var options = WriteOptions.Read(call, "UpdateOptions");
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
-        using var document = Decode(call, body, endpoint, validation);
+        using var document = Decode(call, body, endpoint, options.Validation);
         var name = call.Info.NameText;
         CheckName(document.Root, name);
-        var context = ContextOf(call, name, isDryRun);
+        var context = ContextOf(call, endpoint, subresource, name, options);
         if (subresource.Length == 0 && RestStrategy.AllowCreateOnUpdate(storage.Info))
         {
             using var existing = storage.Get(context.Namespace, name);
             if (existing is null)
             {
-                // Creating by PUT is a create for authorization's sake too; upstream checks it the same way.
+                DemandCreate(call);
                 using var created = await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
                 await reader.WriteJsonAsync(call, endpoint, 201, created.Json, format).ConfigureAwait(false);
                 return;
@@ -46,20 +46,24 @@ internal sealed class ResourceWriter(WriteFlow writes, DeleteFlow deletes, Objec
     internal async ValueTask PatchAsync(ApiCall call, ResourceEndpoint endpoint, string subresource)
     {
         var storage = endpoint.Storage!;
-        var format = ResponseFormat.Negotiate(call, allowsProjection: true);
         var kind = PatchApplier.KindOf(call.ContentType);
-        var validation = BodyDecoder.ValidationOf(call, "PatchOptions");
-        var isDryRun = BodyDecoder.IsDryRun(call, "PatchOptions");
+        var format = ResponseFormat.Negotiate(call, allowsProjection: true);
         using var patch = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
-        var context = ContextOf(call, call.Info.NameText, isDryRun);
-        var hasWarned = false;
+        var options = WriteOptions.ReadPatch(call, kind);
+        if (kind == PatchKind.Apply)
+        {
+            await ApplyAsync(call, endpoint, subresource, patch, options, format).ConfigureAwait(false);
+            return;
+        }
+        var context = ContextOf(call, endpoint, subresource, call.Info.NameText, options);
+        var validation = options.Validation;
         using var answer = await writes.UpdateAsync(storage, subresource, context, old =>
         {
             using var versioned = old.Clone();
             VersionConversion.Convert(versioned.Root, storage.Info, endpoint.Info);
+            var patched = PatchApplier.Apply(call, versioned, kind, patch.Span, endpoint.Info.Type, validation);
             // A patch that is tried again warns once.
-            var patched = PatchApplier.Apply(call, versioned, kind, patch.Span, endpoint.Info.Type, hasWarned ? FieldValidation.Ignore : validation);
-            hasWarned = true;
+            validation = validation == FieldValidation.Warn ? FieldValidation.Ignore : validation;
             CheckName(patched.Root, context.Name);
             Defaulting.Apply(patched.Root, endpoint.Info);
             VersionConversion.Convert(patched.Root, endpoint.Info, storage.Info);
@@ -123,6 +127,12 @@ internal sealed class ResourceWriter(WriteFlow writes, DeleteFlow deletes, Objec
 
     internal static WriteContext ContextOf(ApiCall call, string name, bool isDryRun) =>
         new(call.User, call.Info.NamespaceText, name, isDryRun, call.Aborted) { Call = call };
+
+    private WriteContext ContextOf(ApiCall call, ResourceEndpoint endpoint, string subresource, string name, in WriteOptions options) =>
+        ContextOf(call, name, options.IsDryRun) with { Owner = FieldOwner.Of(endpoint, subresource, options.Manager, clock) };
+
+    // Who creates by another verb needs the permission to create as well.
+    private void DemandCreate(ApiCall call) => authorizer.Demand(AuthorizationAttributes.Of(call.Info, call.User, Verb.Create));
 
     // The body in the endpoint's version, defaulted there, then in the storage version.
     private static ApiObject Decode(ApiCall call, PooledBuffer body, ResourceEndpoint endpoint, FieldValidation validation)

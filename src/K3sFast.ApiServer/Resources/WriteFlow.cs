@@ -3,8 +3,9 @@ using K3sFast.WatchCache;
 
 namespace K3sFast.ApiServer;
 
-/// <summary>What a write needs to know besides the object.</summary>
-internal readonly record struct WriteContext(UserInfo User, string Namespace, string Name, bool IsDryRun, CancellationToken Cancel)
+/// <summary>What a write needs to know besides the object. Without an owner the object's managedFields are taken as they are.</summary>
+internal readonly record struct WriteContext(
+    UserInfo User, string Namespace, string Name, bool IsDryRun, CancellationToken Cancel, FieldOwner? Owner = null)
 {
     /// <summary>The request that the write belongs to, for warnings and audit; null for the server's own writes.</summary>
     internal ApiCall? Call { get; init; }
@@ -66,8 +67,9 @@ internal interface IWriteReservation
 /// <remarks>Any thread. An acknowledged write is durable and visible in the cache.</remarks>
 internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
 {
-    // A patch or an unconditional update is applied again this often when somebody else was faster; upstream's bound for patches.
-    private const int MaxConflictRetries = 5;
+    // An unconditional change is made again as long as somebody else is faster, as upstream does for the length of a request. Each round that is lost
+    // is won by another writer, so this bound is met by nobody but a fault of ours.
+    private const int MaxConflictRetries = 1000;
 
     // Upstream tries this many names for generateName.
     private const int MaxNameTries = 8;
@@ -81,12 +83,16 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
     {
         var obj = document.Root;
         var metadata = obj.GetOrAddObject("metadata"u8);
-        metadata.Remove("managedFields"u8);
         metadata.Remove("selfLink"u8);
+        metadata.Remove("uid"u8);
+        metadata.Remove("creationTimestamp"u8);
+        metadata.Remove("deletionTimestamp"u8);
+        metadata.Remove("deletionGracePeriodSeconds"u8);
         if (!metadata["resourceVersion"u8].IsNullOrUndefined && !metadata["resourceVersion"u8].Utf8.IsEmpty && !metadata["resourceVersion"u8].Equals("0"u8))
             throw new ApiStatus { Code = 500, Message = "resourceVersion should not be set on objects to be created" }.ToException();
         metadata.Remove("resourceVersion"u8);
         CheckNamespace(storage.Info, metadata, context.Namespace);
+        context.Owner?.Note(default, obj, storage.Info);
 
         var admitted = new AdmissionContext
         {
@@ -170,8 +176,8 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
     {
         ApiNode obj = document.Root, old = oldDocument.Root;
         var metadata = obj.GetOrAddObject("metadata"u8);
-        metadata.Remove("managedFields"u8);
         CheckNamespace(storage.Info, metadata, context.Namespace);
+        context.Owner?.Note(old, obj, storage.Info);
         var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
         metadata.Set("resourceVersion"u8, old["metadata"u8]["resourceVersion"u8].Utf8);
         CheckUid(storage.Info, metadata, old, context.Name);
@@ -187,6 +193,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         // A binding is the scheduler's word on spec and status at once; no strategy stands between.
         if (subresource != "binding")
             RestStrategy.PrepareForUpdate(obj, old, storage.Info, subresource);
+        FieldManager.KeepTimes(old, obj, storage.Info.Type);
         Refuse(Validation.ValidateUpdate(obj, old, storage.Info, subresource), storage.Info, context.Name);
         await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
 

@@ -4,74 +4,98 @@ using K3sFast.ApiMachinery;
 namespace K3sFast.ApiServer;
 
 /// <summary>scale: replicas and selector of a workload as autoscaling/v1 Scale, whatever its own shape.</summary>
-internal sealed class ScaleHandler(WriteFlow writes, int maxBodyBytes)
+internal sealed class ScaleHandler(WriteFlow writes, TimeProvider clock, int maxBodyBytes)
 {
-    internal async ValueTask RouteAsync(ApiCall call, ResourceEndpoint endpoint, SubresourceInfo subresource)
+    private static readonly TypeSchema s_type =
+        Schema.BuiltIn.FindType("autoscaling", "v1", "Scale") ?? throw new InvalidOperationException("the schema has no Scale");
+
+    private static readonly FieldManager s_fields = new(s_type, "scale", ResetFields.None, new SingleVersion(s_type));
+
+    internal async ValueTask RouteAsync(ApiCall call, ResourceEndpoint endpoint)
     {
-        var format = ResponseFormat.Negotiate(call, allowsProjection: false);
-        var type = Schema.BuiltIn.FindType(subresource.Group, subresource.Version, subresource.Kind) ?? throw new InvalidOperationException("the schema has no Scale");
         var storage = endpoint.Storage!;
+        var isPatch = call.Info.Verb == Verb.Patch;
+        var kind = isPatch ? PatchApplier.KindOf(call.ContentType) : default;
+        var format = ResponseFormat.Negotiate(call, allowsProjection: false);
         if (call.Info.Verb == Verb.Get)
         {
             using var stored = storage.Get(call.Info.Namespace, call.Info.Name)
                 ?? throw ApiStatus.NotFound(endpoint.Info.Group, endpoint.Info.Resource, call.Info.NameText).ToException();
-            await AnswerAsync(call, ScaleOf(stored.Json, type), type, format).ConfigureAwait(false);
+            await AnswerAsync(call, ScaleOf(stored.Json), format).ConfigureAwait(false);
             return;
         }
-        var isPatch = call.Info.Verb == Verb.Patch;
-        var kind = isPatch ? PatchApplier.KindOf(call.ContentType) : default;
-        var options = isPatch ? "PatchOptions" : "UpdateOptions";
-        var validation = BodyDecoder.ValidationOf(call, options);
-        var context = ResourceWriter.ContextOf(call, call.Info.NameText, BodyDecoder.IsDryRun(call, options));
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
-        using var given = isPatch ? null : BodyDecoder.Decode(call, body.Span, type, validation);
+        var options = isPatch ? WriteOptions.ReadPatch(call, kind) : WriteOptions.Read(call, "UpdateOptions");
+        var context = ResourceWriter.ContextOf(call, call.Info.NameText, options.IsDryRun);
+        using var given = isPatch
+            ? kind == PatchKind.Apply ? ApplyBody.Decode(body.Span) : null
+            : BodyDecoder.Decode(call, body.Span, s_type, options.Validation);
         using var answer = await writes.UpdateAsync(storage, "scale", context, old =>
         {
-            using var present = isPatch ? ParseScale(old.Root, type) : null;
-            using var patched = isPatch ? PatchApplier.Apply(call, present!, kind, body.Span, type, validation) : null;
-            var scale = (patched ?? given!).Root;
-            var replicas = scale["spec"u8]["replicas"u8].AsInt64();
-            if (replicas < 0)
-            {
-                var errors = new FieldErrorList();
-                errors.Invalid("spec.replicas", replicas, "must be greater than or equal to 0");
-                throw ApiStatus.Invalid("autoscaling", "Scale", context.Name, errors).ToException();
-            }
-            var changed = old.Clone();
-            changed.Root.GetOrAddObject("spec"u8).Set("replicas"u8, replicas);
-            var version = scale["metadata"u8]["resourceVersion"u8];
-            if (version.Utf8.IsEmpty)
-                changed.Root["metadata"u8].Remove("resourceVersion"u8);
-            else
-                changed.Root["metadata"u8].Set("resourceVersion"u8, version);
-            return changed;
+            using var present = ParseScale(old.Root);
+            ScaleFields.WriteToScale(old.Root, present.Root);
+            using var scale = Change(call, present, given, body, kind, isPatch, options);
+            return WithScale(old, scale.Root, endpoint.Info, context.Name);
         }, isPatch).ConfigureAwait(false);
-        await AnswerAsync(call, ScaleOf(answer.Json, type), type, format).ConfigureAwait(false);
+        await AnswerAsync(call, ScaleOf(answer.Json), format).ConfigureAwait(false);
     }
 
-    private static ValueTask AnswerAsync(ApiCall call, byte[] scale, TypeSchema type, ResponseFormat format) =>
-        ResponseWriter.WriteObjectAsync(call, 200, scale, type, format);
-
-    private static ApiObject ParseScale(ApiNode workload, TypeSchema type)
+    private ApiObject Change(ApiCall call, ApiObject present, ApiObject? given, PooledBuffer body, PatchKind kind, bool isPatch, in WriteOptions options)
     {
-        var scale = new ApiObject();
-        Fill(scale.Root, workload, type);
+        if (isPatch && kind == PatchKind.Apply)
+        {
+            var applied = s_fields.Apply(present.Root, given!.Root, options.Manager, options.IsForced, clock.GetUtcNow());
+            ApplyBody.CheckStrictly(call, body.Span, options.Validation);
+            return applied;
+        }
+        var changed = isPatch ? PatchApplier.Apply(call, present, kind, body.Span, s_type, options.Validation) : given!.Clone();
+        s_fields.Update(present.Root, changed.Root, options.Manager, clock.GetUtcNow());
+        return changed;
+    }
+
+    private static ApiObject WithScale(ApiObject old, ApiNode scale, ResourceInfo version, string name)
+    {
+        var replicas = scale["spec"u8]["replicas"u8].AsInt64();
+        if (replicas < 0)
+        {
+            var errors = new FieldErrorList();
+            errors.Invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+            throw ApiStatus.Invalid("autoscaling", "Scale", name, errors).ToException();
+        }
+        var changed = old.Clone();
+        changed.Root.GetOrAddObject("spec"u8).Set("replicas"u8, replicas);
+        var resourceVersion = scale["metadata"u8]["resourceVersion"u8];
+        if (resourceVersion.Utf8.IsEmpty)
+            changed.Root["metadata"u8].Remove("resourceVersion"u8);
+        else
+            changed.Root["metadata"u8].Set("resourceVersion"u8, resourceVersion);
+        ScaleFields.WriteToWorkload(changed.Root, scale, version.ApiVersion);
+        return changed;
+    }
+
+    private static ValueTask AnswerAsync(ApiCall call, byte[] scale, ResponseFormat format) =>
+        ResponseWriter.WriteObjectAsync(call, 200, scale, s_type, format);
+
+    private static ApiObject ParseScale(ApiNode workload)
+    {
+        var scale = ApiObject.Rent();
+        Fill(scale.Root, workload);
         return scale;
     }
 
-    private static byte[] ScaleOf(ReadOnlySpan<byte> json, TypeSchema type)
+    private static byte[] ScaleOf(ReadOnlySpan<byte> json)
     {
         using var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
-        using var scale = ParseScale(document.Root, type);
+        using var scale = ParseScale(document.Root);
         var output = new System.Buffers.ArrayBufferWriter<byte>(512);
-        JsonCodec.Encode(scale.Root, type, output);
+        JsonCodec.Encode(scale.Root, s_type, output);
         return output.WrittenSpan.ToArray();
     }
 
-    private static void Fill(ApiNode scale, ApiNode workload, TypeSchema type)
+    private static void Fill(ApiNode scale, ApiNode workload)
     {
-        scale.Set("kind"u8, type.Kind);
-        scale.Set("apiVersion"u8, type.ApiVersion);
+        scale.Set("kind"u8, s_type.Kind);
+        scale.Set("apiVersion"u8, s_type.ApiVersion);
         var metadata = scale.GetOrAddObject("metadata"u8);
         foreach (var name in (ReadOnlySpan<string>)["name", "namespace", "uid", "resourceVersion", "creationTimestamp"])
         {

@@ -17,7 +17,7 @@ internal sealed class SubresourceHandlers(
             case ("pods", "log" or "exec" or "attach" or "portforward" or "proxy") or ("nodes" or "services", "proxy"):
                 return streams.RouteAsync(call, endpoint, subresource.Name);
             case (_, "scale") when verb is Verb.Get or Verb.Update or Verb.Patch:
-                return scales.RouteAsync(call, endpoint, subresource);
+                return scales.RouteAsync(call, endpoint);
             case ("pods", "binding") when verb == Verb.Create:
                 return BindAsync(call, endpoint);
             case ("pods", "eviction") when verb == Verb.Create:
@@ -105,9 +105,11 @@ internal sealed class SubresourceHandlers(
     {
         var format = ResponseFormat.Negotiate(call, allowsProjection: true);
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
-        using var document = BodyDecoder.Decode(call, body.Span, endpoint.Info.Type, BodyDecoder.ValidationOf(call, "UpdateOptions"));
+        var options = WriteOptions.Read(call, "UpdateOptions");
+        using var document = BodyDecoder.Decode(call, body.Span, endpoint.Info.Type, options.Validation);
         var name = call.Info.NameText;
-        var context = new WriteContext(call.User, "", name, BodyDecoder.IsDryRun(call, "UpdateOptions"), call.Aborted);
+        var owner = FieldOwner.Of(endpoint, "finalize", options.Manager, TimeProvider.System);
+        var context = new WriteContext(call.User, "", name, options.IsDryRun, call.Aborted, owner);
         using var answer = await writes.UpdateAsync(endpoint.Storage!, "finalize", context, old =>
         {
             var changed = old.Clone();

@@ -2,10 +2,14 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using k8s;
+using k8s.Models;
 
 namespace K3sFast.Client;
 
-/// <summary>JSON of the typed models: the package's own source-generated metadata, plus the few shapes that it leaves out.</summary>
+/// <summary>
+/// JSON of the typed models: the package's own source-generated metadata, plus the few shapes that it leaves out. metadata.managedFields is neither read
+/// nor written: it is often the larger half of an object, no component looks at it, and a write without it leaves the server's as it is.
+/// </summary>
 public static class ModelJson
 {
     /// <summary>Options for every model: camelCase names, nulls left out, Kubernetes' time and quantity forms.</summary>
@@ -25,10 +29,21 @@ public static class ModelJson
     {
         var options = new JsonSerializerOptions(SourceGenerationContext.Default.Options)
         {
-            TypeInfoResolver = JsonTypeInfoResolver.Combine(SourceGenerationContext.Default, ClientJsonContext.Default),
+            TypeInfoResolver = JsonTypeInfoResolver.Combine(SourceGenerationContext.Default, ClientJsonContext.Default).WithAddedModifier(LeaveOutOwners),
         };
         options.MakeReadOnly();
         return options;
+    }
+
+    private static void LeaveOutOwners(JsonTypeInfo info)
+    {
+        if (info.Type != typeof(V1ObjectMeta))
+            return;
+        for (var i = info.Properties.Count - 1; i >= 0; i--)
+        {
+            if (info.Properties[i].Name == "managedFields")
+                info.Properties.RemoveAt(i);
+        }
     }
 }
 

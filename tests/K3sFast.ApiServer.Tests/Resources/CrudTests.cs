@@ -48,14 +48,6 @@ public sealed class CrudTests(TestServer server)
     }
 
     [Fact]
-    public async Task Patch_ByServerSideApply_IsRefusedByName()
-    {
-        var answer = await server.SendAsync(HttpMethod.Patch, "/api/v1/namespaces/default/configmaps/x?fieldManager=t", "{}", "application/apply-patch+yaml");
-        Assert.Equal(415, answer.Code);
-        Assert.Contains("server-side apply (application/apply-patch+yaml) is not served yet", answer.Message);
-    }
-
-    [Fact]
     public async Task Patches_InParallel_AllTakeEffect()
     {
         var ns = await server.NamespaceAsync();
