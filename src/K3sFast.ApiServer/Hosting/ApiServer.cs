@@ -24,6 +24,7 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly SystemObjects _system;
     private readonly Authorizer _authorizer;
     private readonly KubeletConnector _kubelets;
+    private readonly BackendProxy _proxy;
     private readonly KestrelHost _host;
     private readonly RequestPipeline _pipeline;
     private readonly CancellationTokenSource _stopping = new();
@@ -59,7 +60,9 @@ public sealed class ApiServer : IAsyncDisposable
         _prioritiesReady = _health.AddStartHook("scheduling/bootstrap-system-priority-classes");
         _serviceReady = _health.AddStartHook("bootstrap-controller");
         _health.Add("shutdown", () => _stopping.IsCancellationRequested ? "process is shutting down" : null, HealthPages.Ready);
-        _kubelets = new KubeletConnector(_catalog.Storage("", "nodes"), options);
+        var dialer = new BackendDialer(options);
+        _kubelets = new KubeletConnector(_catalog.Storage("", "nodes"), options, dialer);
+        _proxy = new BackendProxy(_kubelets, dialer);
         var tokens = new ServiceAccountTokens(options.Issuer, options.ServiceAccountAudiences ?? [options.Issuer, "k3s"], options.ServiceAccountKeys);
         _pipeline = MakePipeline(policy, tokens);
         _host = new KestrelHost(options, loggers);
@@ -120,6 +123,7 @@ public sealed class ApiServer : IAsyncDisposable
     {
         await StopAsync(CancellationToken.None).ConfigureAwait(false);
         await _host.DisposeAsync().ConfigureAwait(false);
+        _proxy.Dispose();
         _kubelets.Dispose();
         await _cacher.DisposeAsync().ConfigureAwait(false);
         _stopping.Dispose();
@@ -155,7 +159,8 @@ public sealed class ApiServer : IAsyncDisposable
         var reader = new ObjectReader(clock);
         var deletes = new DeleteFlow(_writes, clock);
         var writer = new ResourceWriter(_writes, deletes, reader, _authorizer, clock, limit);
-        var streams = new StreamRouter(_kubelets, new PodTargets(_catalog.Storage("", "pods")), new ProxyTargets(_catalog, _kubelets), _logger);
+        var streams = new StreamRouter(
+            _kubelets, new PodTargets(_catalog.Storage("", "pods")), new ProxyTargets(_catalog, _kubelets), _proxy, new LogStreamer(_kubelets), _authorizer, _logger);
         var subresources = new SubresourceHandlers(
             _writes, deletes, reader, writer, new PodEviction(_catalog.Storage("policy", "poddisruptionbudgets"), _writes, clock, limit),
             new TokenRequests(_catalog, tokens, clock, limit), new ScaleHandler(_writes, clock, limit), streams, limit);

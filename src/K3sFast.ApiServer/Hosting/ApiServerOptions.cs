@@ -85,6 +85,9 @@ public sealed record ApiServerOptions
     /// <summary>The clock.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
+    /// <summary>Opens connections to kubelets, pods and endpoints in another way than over this machine's network: host, port, cancellation.</summary>
+    public Func<string, int, CancellationToken, ValueTask<Stream>>? DialBackend { get; init; }
+
     internal string Issuer => ServiceAccountIssuer ?? $"https://kubernetes.default.svc.{ClusterDomain}";
 }
 

@@ -38,6 +38,9 @@ internal sealed class HttpApiCall : ApiCall
 
     internal IHeaderDictionary RequestHeaders => _request.Headers;
 
+    /// <summary>The body, for who passes it on instead of reading it whole.</summary>
+    internal PipeReader BodyReader => Features.Get<IRequestBodyPipeFeature>()?.Reader ?? PipeReader.Create(_request.Body);
+
     internal string RawTarget => _request.RawTarget;
 
     internal override CancellationToken Stopping => _stopping;
@@ -90,7 +93,7 @@ internal sealed class HttpApiCall : ApiCall
         var body = new PooledBuffer((int)Math.Min(_request.Headers.ContentLength ?? 4096, limitBytes) + 1);
         try
         {
-            var reader = Features.Get<IRequestBodyPipeFeature>()?.Reader ?? PipeReader.Create(_request.Body);
+            var reader = BodyReader;
             while (true)
             {
                 var read = await reader.ReadAsync(Aborted).ConfigureAwait(false);

@@ -140,7 +140,9 @@ internal readonly struct RequestInfo
         var resource = parts[next];
         var name = parts.Count > next + 1 ? parts[next + 1] : default;
         var subresource = parts.Count > next + 2 && !isWatchPath && verb != Verb.Proxy ? parts[next + 2] : default;
-        var rest = parts.Count > next + 2 ? new Slice((ushort)parts[next + 2].End, (ushort)(path.End - parts[next + 2].End)) : default;
+        // The old watch paths have no subresource: whatever follows the name is rest.
+        var behind = isWatchPath ? next + 1 : next + 2;
+        var rest = parts.Count > behind ? new Slice((ushort)parts[behind].End, (ushort)(path.End - parts[behind].End)) : default;
 
         if (name.IsEmpty && verb == Verb.Get)
             verb = NarrowRead(text, query, ref name);

@@ -19,6 +19,9 @@ internal sealed class ResourceRouter(
                 throw ApiStatus.NotFoundPath().ToException();
             return ResponseWriter.WriteTextAsync(call, 404, "404 page not found\n");
         }
+        // Nothing but a proxy has a path behind its subresource, and nothing has one behind an empty word.
+        if (info.Rest.ContainsAnyExcept((byte)'/') && !info.Subresource.SequenceEqual("proxy"u8))
+            throw ApiStatus.NotFoundPath().ToException();
         call.Served = endpoint.Info;
         // A namespaced resource has a namespace in its path wherever one object is meant, a cluster-wide one never.
         if (!endpoint.Info.Namespaced && !info.Namespace.IsEmpty && endpoint.Info.Resource != "namespaces")
@@ -38,6 +41,8 @@ internal sealed class ResourceRouter(
             case Verb.Patch when endpoint.HasVerb("patch") && !info.Name.IsEmpty: return writer.PatchAsync(call, endpoint, "");
             case Verb.Delete when endpoint.HasVerb("delete"): return writer.DeleteAsync(call, endpoint);
             case Verb.DeleteCollection when endpoint.HasVerb("deletecollection"): return writer.DeleteCollectionAsync(call, endpoint);
+            // The verb in the path, /api/v1/proxy/…, has been gone for long.
+            case Verb.Proxy: throw ApiStatus.NotFoundPath().ToException();
             default: throw MethodNotAllowed();
         }
     }

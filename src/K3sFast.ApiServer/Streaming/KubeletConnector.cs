@@ -1,6 +1,6 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Security;
-using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using K3sFast.ApiMachinery;
 
@@ -13,31 +13,28 @@ internal readonly record struct KubeletAddress(string Node, string Host, int Por
 internal sealed class KubeletConnector : IDisposable
 {
     private const int DefaultPort = 10250;
-    private static readonly TimeSpan s_connectTimeout = TimeSpan.FromSeconds(10);
 
     private readonly ResourceStorage _nodes;
     private readonly X509Certificate2? _certificate;
     private readonly X509Certificate2Collection _authorities;
+    private readonly BackendDialer _dialer;
+    private readonly Lazy<HttpMessageInvoker> _unverified;
 
-    internal KubeletConnector(ResourceStorage nodes, ApiServerOptions options)
+    internal KubeletConnector(ResourceStorage nodes, ApiServerOptions options, BackendDialer dialer)
     {
         _nodes = nodes;
         _certificate = options.KubeletClientCertificate;
         _authorities = options.ServerAuthorities;
-        Http = new HttpMessageInvoker(new SocketsHttpHandler
-        {
-            ConnectTimeout = s_connectTimeout,
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-            AutomaticDecompression = DecompressionMethods.None,
-            PooledConnectionIdleTimeout = TimeSpan.FromSeconds(30),
-            SslOptions = SslOptions(null),
-        });
+        _dialer = dialer;
+        Http = dialer.MakeHttp(TlsOptions(isVerified: true));
+        _unverified = new Lazy<HttpMessageInvoker>(() => dialer.MakeHttp(TlsOptions(isVerified: false)));
     }
 
     /// <summary>For requests that are answered, not upgraded.</summary>
     internal HttpMessageInvoker Http { get; }
+
+    /// <summary>The same, for the reader of a log who asked not to check the kubelet's certificate. Ours is shown all the same, as upstream does.</summary>
+    internal HttpMessageInvoker UnverifiedHttp => _unverified.Value;
 
     /// <summary>The kubelet of a node by its addresses: InternalIP first, as k3s asks.</summary>
     internal KubeletAddress Find(string nodeName)
@@ -56,67 +53,32 @@ internal sealed class KubeletConnector : IDisposable
                     return new KubeletAddress(nodeName, address["address"u8].AsString(), port);
             }
         }
-        throw ApiStatus.InternalError($"no preferred addresses found; known addresses: [] of node {nodeName}").ToException();
+        var known = new List<string>();
+        foreach (var address in status["addresses"u8].Elements)
+            known.Add(string.Create(CultureInfo.InvariantCulture, $"{{{address["type"u8].AsString()} {address["address"u8].AsString()}}}"));
+        throw ApiStatus.Unknown($"no preferred addresses found; known addresses: [{string.Join(' ', known)}]").ToException();
     }
 
     /// <summary>A connection of its own, for a stream that takes it over.</summary>
-    internal async Task<Stream> ConnectAsync(KubeletAddress address, CancellationToken cancel)
+    internal Task<Stream> ConnectAsync(KubeletAddress address, CancellationToken cancel) =>
+        _dialer.ConnectAsync(address.Host, address.Port, TlsOptions(isVerified: true), cancel);
+
+    public void Dispose()
     {
-        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        timeout.CancelAfter(s_connectTimeout);
-        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-        try
-        {
-            await socket.ConnectAsync(address.Host, address.Port, timeout.Token).ConfigureAwait(false);
-            var tls = new SslStream(new NetworkStream(socket, ownsSocket: true), leaveInnerStreamOpen: false);
-            try
-            {
-                await tls.AuthenticateAsClientAsync(SslOptions(address.Host), timeout.Token).ConfigureAwait(false);
-                return tls;
-            }
-            catch
-            {
-                await tls.DisposeAsync().ConfigureAwait(false);
-                throw;
-            }
-        }
-        catch (Exception error) when (error is SocketException or IOException or System.Security.Authentication.AuthenticationException
-            || error is OperationCanceledException && !cancel.IsCancellationRequested)
-        {
-            socket.Dispose();
-            throw DialFailed(address, error);
-        }
-        catch
-        {
-            socket.Dispose();
-            throw;
-        }
+        Http.Dispose();
+        if (_unverified.IsValueCreated)
+            _unverified.Value.Dispose();
     }
 
-    /// <summary>500 in upstream's words for a kubelet that does not answer.</summary>
-    internal static ApiStatusException DialFailed(KubeletAddress address, Exception error)
+    private SslClientAuthenticationOptions TlsOptions(bool isVerified)
     {
-        var why = error switch
-        {
-            SocketException { SocketErrorCode: SocketError.ConnectionRefused } => "connect: connection refused",
-            SocketException { SocketErrorCode: SocketError.HostUnreachable } => "connect: no route to host",
-            OperationCanceledException => "i/o timeout",
-            HttpRequestException { InnerException: { } inner } => inner.Message,
-            _ => error.Message,
-        };
-        return ApiStatus.InternalError($"error dialing backend: dial tcp {address.Host}:{address.Port}: {why}").ToException();
-    }
-
-    public void Dispose() => Http.Dispose();
-
-    private SslClientAuthenticationOptions SslOptions(string? host)
-    {
-        var options = new SslClientAuthenticationOptions
-        {
-            TargetHost = host,
-            CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck },
-        };
-        options.CertificateChainPolicy.CustomTrustStore.AddRange(_authorities);
+        var options = isVerified
+            ? new SslClientAuthenticationOptions
+            {
+                CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck },
+            }
+            : BackendDialer.UnverifiedTls();
+        options.CertificateChainPolicy?.CustomTrustStore.AddRange(_authorities);
         if (_certificate is not null)
             options.ClientCertificates = [_certificate];
         return options;

@@ -21,13 +21,29 @@ internal static class UpgradeTunnel
     // How long a client may take to answer the end of its session.
     private static readonly TimeSpan s_goodbye = TimeSpan.FromSeconds(2);
 
-    internal static async ValueTask RunAsync(HttpApiCall call, Stream backend, string hostHeader, string pathAndQuery)
+    // How long a refusal may take to be told.
+    private static readonly TimeSpan s_refusal = TimeSpan.FromSeconds(10);
+
+    /// <summary>
+    /// Asks the backend for the same upgrade, and joins both sides when it agrees. When it refuses, its answer is the client's, and neither connection
+    /// is left open.
+    /// </summary>
+    internal static async ValueTask RunAsync(HttpApiCall call, Func<CancellationToken, Task<Stream>> connect, string pathAndQuery)
     {
+        if (call.Features.Get<IHttpUpgradeFeature>() is not { IsUpgradableRequest: true } upgrade)
+            throw ApiStatus.BadRequest("Upgrade request required: over HTTP/1.1, and without a body").ToException();
+        Stream backend;
+        try
+        {
+            backend = await connect(call.Aborted).ConfigureAwait(false);
+        }
+        catch (BackendException error)
+        {
+            throw ApiStatus.Unknown($"error dialing backend: {error.Message}").ToException();
+        }
         await using (backend.ConfigureAwait(false))
         {
-            await backend.WriteAsync(RequestHead(call, hostHeader, pathAndQuery), call.Aborted).ConfigureAwait(false);
-            await backend.FlushAsync(call.Aborted).ConfigureAwait(false);
-            var head = await ReadHeadAsync(backend, call.Aborted).ConfigureAwait(false);
+            var head = await AskAsync(call, backend, pathAndQuery).ConfigureAwait(false);
             if (head.StatusCode != 101)
             {
                 await RefuseAsync(call, backend, head).ConfigureAwait(false);
@@ -40,14 +56,30 @@ internal static class UpgradeTunnel
                     response.Headers.Append(name, value);
             }
             call.NoteUpgraded();
-            var client = await call.Features.GetRequiredFeature<IHttpUpgradeFeature>().UpgradeAsync().ConfigureAwait(false);
+            var client = await upgrade.UpgradeAsync().ConfigureAwait(false);
             await using (client.ConfigureAwait(false))
                 await PumpBothAsync(client, backend, head.Rest, call.Stopping).ConfigureAwait(false);
         }
     }
 
-    /// <summary>True if the client asked for an upgrade that this connection can make.</summary>
-    internal static bool IsUpgrade(HttpApiCall call) => call.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true };
+    /// <summary>True if the client asks for an upgrade; whether his connection can make it is another question.</summary>
+    internal static bool IsUpgrade(HttpApiCall call) => call.RequestHeaders.Connection.ToString().Contains("upgrade", StringComparison.OrdinalIgnoreCase);
+
+    private static async Task<Head> AskAsync(HttpApiCall call, Stream backend, string pathAndQuery)
+    {
+        // A backend that takes the request and says nothing holds a connection, no more.
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(call.Aborted, call.Stopping);
+        try
+        {
+            await backend.WriteAsync(RequestHead(call, pathAndQuery), patience.Token).ConfigureAwait(false);
+            await backend.FlushAsync(patience.Token).ConfigureAwait(false);
+            return await ReadHeadAsync(backend, patience.Token).ConfigureAwait(false);
+        }
+        catch (IOException error)
+        {
+            throw ApiStatus.Unknown($"error sending request: {error.Message}").ToException();
+        }
+    }
 
     private static async Task PumpBothAsync(Stream client, Stream backend, byte[] first, CancellationToken stopping)
     {
@@ -103,26 +135,20 @@ internal static class UpgradeTunnel
         DestinationBroken,
     }
 
-    private static byte[] RequestHead(HttpApiCall call, string hostHeader, string pathAndQuery)
+    private static byte[] RequestHead(HttpApiCall call, string pathAndQuery)
     {
         var head = new StringBuilder();
-        head.Append(CultureInfo.InvariantCulture, $"{call.Method} {pathAndQuery} HTTP/1.1\r\nHost: {hostHeader}\r\n");
+        head.Append(CultureInfo.InvariantCulture, $"{call.Method} {pathAndQuery} HTTP/1.1\r\n");
         foreach (var header in call.RequestHeaders)
         {
-            if (!IsPassedOn(header.Key))
+            if (header.Key.StartsWith(':') || ProxyHeaders.IsIdentity(header.Key) || header.Key.Equals("X-Forwarded-For", StringComparison.OrdinalIgnoreCase))
                 continue;
             foreach (var value in header.Value)
                 head.Append(CultureInfo.InvariantCulture, $"{header.Key}: {value}\r\n");
         }
-        head.Append("\r\n");
+        head.Append(CultureInfo.InvariantCulture, $"X-Forwarded-For: {ProxyHeaders.ForwardedFor(call)}\r\n\r\n");
         return Encoding.Latin1.GetBytes(head.ToString());
     }
-
-    // Who the client is, is between him and us.
-    private static bool IsPassedOn(string name) =>
-        !name.Equals("Host", StringComparison.OrdinalIgnoreCase) && !name.Equals("Authorization", StringComparison.OrdinalIgnoreCase)
-        && !name.StartsWith("Impersonate-", StringComparison.OrdinalIgnoreCase) && !name.StartsWith(':')
-        && !name.StartsWith("X-Remote-", StringComparison.OrdinalIgnoreCase);
 
     private sealed record Head(int StatusCode, List<(string Name, string Value)> Headers, byte[] Rest);
 
@@ -138,7 +164,7 @@ internal static class UpgradeTunnel
             if (end >= 0)
                 return ParseHead(Encoding.Latin1.GetString(buffer, 0, end), buffer[(end + 4)..length]);
             if (read == 0 || length == buffer.Length)
-                throw ApiStatus.InternalError("the backend closed the connection before it answered the upgrade").ToException();
+                throw ApiStatus.Unknown(length == buffer.Length ? "the backend's answer to the upgrade has too long a head" : "unexpected EOF").ToException();
         }
     }
 
@@ -147,7 +173,7 @@ internal static class UpgradeTunnel
         var lines = text.Split("\r\n");
         var words = lines[0].Split(' ', 3);
         if (words.Length < 2 || !int.TryParse(words[1], NumberStyles.None, CultureInfo.InvariantCulture, out var code))
-            throw ApiStatus.InternalError("the backend's answer to the upgrade is not HTTP").ToException();
+            throw ApiStatus.Unknown($"malformed HTTP response {GoText.Quote(lines[0])}").ToException();
         var headers = new List<(string, string)>();
         foreach (var line in lines.AsSpan(1))
         {
@@ -158,27 +184,61 @@ internal static class UpgradeTunnel
         return new Head(code, headers, rest);
     }
 
-    // The backend said no: its words go to the client with its code.
+    // The backend said no: its words go to the client with its code. An answer that is neither yes nor no is nobody's.
     private static async Task RefuseAsync(HttpApiCall call, Stream backend, Head head)
     {
-        var length = 0L;
-        var contentType = "text/plain; charset=utf-8";
+        if (head.StatusCode < 400)
+            throw ApiStatus.Unknown(string.Create(CultureInfo.InvariantCulture, $"invalid upgrade response: status code {head.StatusCode}")).ToException();
+        long? length = null;
+        call.Start(head.StatusCode, "", -1);
+        var headers = call.Features.GetRequiredFeature<IHttpResponseFeature>().Headers;
         foreach (var (name, value) in head.Headers)
         {
             if (name.Equals("Content-Length", StringComparison.OrdinalIgnoreCase))
-                _ = long.TryParse(value, CultureInfo.InvariantCulture, out length);
-            else if (name.Equals("Content-Type", StringComparison.OrdinalIgnoreCase))
-                contentType = value;
+                length = long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
+            else if (!IsOfConnection(name))
+                headers.Append(name, value);
         }
-        var body = new PooledBuffer((int)Math.Clamp(length, 1, MaxHeadBytes));
+        headers.Connection = "close";
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(call.Aborted);
+        patience.CancelAfter(s_refusal);
+        var isChunked = head.Headers.Exists(static header => header.Name.Equals("Transfer-Encoding", StringComparison.OrdinalIgnoreCase));
+        using var body = new PooledBuffer(4096);
         body.Write(head.Rest);
-        while (body.Length < length && body.Length < MaxHeadBytes)
+        try
         {
-            var read = await backend.ReadAsync(body.GetMemory(1024), call.Aborted).ConfigureAwait(false);
-            if (read == 0)
-                break;
-            body.Advance(read);
+            // Without a length the body ends with the connection, and a chunked one with its last chunk, which is small.
+            while (length is { } whole ? body.Length < whole && body.Length < MaxHeadBytes : body.Length < MaxHeadBytes && !(isChunked && body.Span.EndsWith("0\r\n\r\n"u8)))
+            {
+                var read = await backend.ReadAsync(body.GetMemory(1024), patience.Token).ConfigureAwait(false);
+                if (read == 0)
+                    break;
+                body.Advance(read);
+            }
         }
-        await ResponseWriter.WriteBufferAsync(call, head.StatusCode, contentType, body).ConfigureAwait(false);
+        catch (Exception error) when (error is IOException || error is OperationCanceledException && !call.Aborted.IsCancellationRequested)
+        {
+            // What came is what there is.
+        }
+        call.Output.Write(isChunked ? Unchunk(body.Span) : body.Span);
+        await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+    }
+
+    private static bool IsOfConnection(string name) =>
+        name.Equals("Connection", StringComparison.OrdinalIgnoreCase) || name.Equals("Transfer-Encoding", StringComparison.OrdinalIgnoreCase)
+        || name.Equals("Upgrade", StringComparison.OrdinalIgnoreCase) || name.Equals("Date", StringComparison.OrdinalIgnoreCase);
+
+    // RFC 9112 §7.1: size in hexadecimal, CRLF, data, CRLF, ... 0.
+    private static byte[] Unchunk(ReadOnlySpan<byte> chunked)
+    {
+        var body = new ArrayBufferWriter<byte>();
+        while (chunked.IndexOf("\r\n"u8) is > 0 and var line
+            && int.TryParse(chunked[..line], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var size) && size > 0)
+        {
+            chunked = chunked[(line + 2)..];
+            body.Write(chunked[..Math.Min(size, chunked.Length)]);
+            chunked = chunked[Math.Min(size + 2, chunked.Length)..];
+        }
+        return body.WrittenSpan.ToArray();
     }
 }

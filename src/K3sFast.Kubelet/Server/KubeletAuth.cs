@@ -40,20 +40,23 @@ internal sealed class KubeletAuth(KubeletOptions options, ApiClient client, Time
     /// <summary>True if the user may do this to the node.</summary>
     public async Task<bool> AuthorizeAsync(KubeletUser user, string method, string path, CancellationToken cancellationToken)
     {
-        var verb = method switch
-        {
-            "POST" => "create",
-            "PUT" => "update",
-            "PATCH" => "patch",
-            "DELETE" => "delete",
-            _ => "get",
-        };
         foreach (var subresource in Subresources(path))
         {
-            if (await IsAllowedAsync(user, verb, subresource, cancellationToken).ConfigureAwait(false)) return true;
+            if (await IsAllowedAsync(user, Verb(method), subresource, cancellationToken).ConfigureAwait(false)) return true;
         }
         return false;
     }
+
+    /// <summary>The verb that a method stands for; a method that stands for none is only for who may do everything.</summary>
+    internal static string Verb(string method) => method switch
+    {
+        "POST" => "create",
+        "GET" => "get",
+        "PUT" => "update",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "",
+    };
 
     // The narrow permission first, then the one for everything.
     internal static string[] Subresources(string path)
@@ -62,6 +65,8 @@ internal sealed class KubeletAuth(KubeletOptions options, ApiClient client, Time
         if (IsBelow(path, "/metrics")) return ["metrics"];
         if (IsBelow(path, "/logs")) return ["log"];
         if (IsBelow(path, "/checkpoint")) return ["checkpoint"];
+        if (IsBelow(path, "/statusz")) return ["statusz"];
+        if (IsBelow(path, "/flagz")) return ["configz"];
         if (IsBelow(path, "/pods") || IsBelow(path, "/runningpods")) return ["pods", "proxy"];
         if (IsBelow(path, "/healthz")) return ["healthz", "proxy"];
         if (IsBelow(path, "/configz")) return ["configz", "proxy"];

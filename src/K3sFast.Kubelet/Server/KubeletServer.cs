@@ -123,8 +123,8 @@ internal sealed class KubeletServer : IHttpApplication<KubeletRequest>
         }
         if (!await _auth.AuthorizeAsync(user, request.Method, request.Path, request.Aborted).ConfigureAwait(false))
         {
-            var subresource = KubeletAuth.Subresources(request.Path)[^1];
-            await request.AnswerAsync(403, $"Forbidden (user={user.Name}, verb={request.Method.ToLowerInvariant()}, resource=nodes, subresource(s)=[{subresource}])").ConfigureAwait(false);
+            var subresources = string.Join(' ', KubeletAuth.Subresources(request.Path));
+            await request.AnswerAsync(403, $"Forbidden (user={user.Name}, verb={KubeletAuth.Verb(request.Method)}, resource=nodes, subresource(s)=[{subresources}])\n").ConfigureAwait(false);
             return;
         }
         await RouteAsync(request).ConfigureAwait(false);

@@ -25,6 +25,9 @@ public sealed class TestServer : IAsyncLifetime
 
     internal ApiServer Server { get; private set; } = null!;
 
+    /// <summary>Addresses of pods and nodes that tests answer for.</summary>
+    internal BackendRoutes Backends { get; } = new();
+
     internal TestCertificates Certificates => _certificates;
 
     internal ApiServerOptions Options { get; private set; } = null!;
@@ -46,6 +49,7 @@ public sealed class TestServer : IAsyncLifetime
             ClientAuthorities = [_certificates.Authority],
             KubeletClientCertificate = _certificates.Client("system:apiserver", "system:masters"),
             ServiceAccountKeys = [RSA.Create(2048)],
+            DialBackend = Backends.DialAsync,
         };
         Options = Adjust(Options);
         Server = new ApiServer(Options, _store, NullLoggerFactory.Instance);
