@@ -8,9 +8,8 @@ internal static class ControllerList
     /// <summary>Named in the log at each start.</summary>
     internal static IReadOnlyList<string> Missing { get; } =
     [
-        "disruption-controller", "endpointslicemirroring-controller", "persistent-volume-binder", "pv-protection-controller",
-        "pvc-protection-controller", "attachdetach-controller", "resourcequota-controller", "horizontal-pod-autoscaler", "certificate-controller",
-        "ephemeral-volume-controller", "expand-controller", "service-cidrs-controller",
+        "endpointslicemirroring-controller", "persistent-volume-binder", "attachdetach-controller", "horizontal-pod-autoscaler", "certificate-controller",
+        "ephemeral-volume-controller", "expand-controller",
     ];
 
     internal static List<Controller> Create(ControllerContext context)
@@ -37,6 +36,11 @@ internal static class ControllerList
             new JobController(context),
             new TtlAfterFinishedController(context),
             new CronJobController(context),
+            new ResourceQuotaController(context, discovery),
+            new DisruptionController(context, discovery),
+            new ClaimProtectionController(context),
+            new VolumeProtectionController(context),
+            new ServiceCidrController(context),
         ];
         all.RemoveAll(controller => context.Options.Disabled.Contains(controller.Name));
         return all;
