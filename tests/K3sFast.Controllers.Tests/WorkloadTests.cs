@@ -50,7 +50,7 @@ public sealed class WorkloadTests
         await cluster.PatchAsync(Resources.Deployments, "web", """{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"bad"}]}}}}""");
         // 25 % of 4: one more and one less.
         await cluster.UntilAsync(async () => (await cluster.ListAsync(Resources.Pods)).Count(static pod => pod.Spec.Containers[0].Image == "bad") == 2, "two new pods");
-        Assert.Equal(3, (await cluster.ListAsync(Resources.Pods)).Count(static pod => pod.Spec.Containers[0].Image == "image:1"));
+        await cluster.UntilAsync(async () => (await cluster.ListAsync(Resources.Pods)).Count(static pod => pod.Spec.Containers[0].Image == "image:1") == 3, "three old pods");
     }
 
     [Fact]
