@@ -31,4 +31,7 @@ internal static partial class Log
 
     [LoggerMessage(4009, LogLevel.Warning, "pods cannot reach the API: {Address} cannot be an endpoint of the kubernetes Service; set --advertise-address or --node-ip")]
     internal static partial void NoAdvertiseAddress(ILogger logger, string address);
+
+    [LoggerMessage(4030, LogLevel.Warning, "--service-cidr is {Wanted} but ServiceCIDR kubernetes has {Present}: make another ServiceCIDR object for the new range, or delete it when no Service needs it")]
+    internal static partial void ServiceCidrDiffers(ILogger logger, string wanted, string present);
 }

@@ -24,6 +24,49 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
         await EnsurePriorityClassAsync("system-cluster-critical", 2000000000,
             "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.", cancel).ConfigureAwait(false);
         await EnsureTrustAsync(cancel).ConfigureAwait(false);
+        await EnsureServiceCidrAsync(cancel).ConfigureAwait(false);
+    }
+
+    // The range that the server was told; a second family may be added to it later, anything else needs another ServiceCIDR object.
+    private async Task EnsureServiceCidrAsync(CancellationToken cancel)
+    {
+        var ranges = catalog.Storage("networking.k8s.io", "servicecidrs");
+        string[] wanted = options.SecondaryServiceCidr is { } second ? [options.ServiceCidr.ToString(), second.ToString()] : [options.ServiceCidr.ToString()];
+        await EnsureAsync(ranges, "", "kubernetes", obj => ServiceFields.SetList(obj.GetOrAddObject("spec"u8), "cidrs"u8, wanted), obj =>
+        {
+            var present = ServiceFields.Texts(obj["spec"u8]["cidrs"u8]);
+            if (wanted.Length == 2 && present is [var first] && first == wanted[0])
+                ServiceFields.SetList(obj["spec"u8], "cidrs"u8, wanted);
+            else if (!present.SequenceEqual(wanted))
+                Log.ServiceCidrDiffers(logger, string.Join(',', wanted), string.Join(',', present));
+        }, cancel).ConfigureAwait(false);
+        await MarkReadyAsync(ranges, cancel).ConfigureAwait(false);
+    }
+
+    private async Task MarkReadyAsync(ResourceStorage ranges, CancellationToken cancel)
+    {
+        using (var stored = ranges.Get("", "kubernetes"))
+        {
+            if (stored is null)
+                return;
+            using var document = ranges.Decode(stored);
+            foreach (var condition in document.Root["status"u8]["conditions"u8].Elements)
+            {
+                if (condition["type"u8].Equals("Ready"u8))
+                    return;
+            }
+        }
+        using var answer = await writes.UpdateAsync(ranges, "status", new WriteContext(UserInfo.ApiServer, "", "kubernetes", false, cancel), old =>
+        {
+            var changed = old.Clone();
+            var ready = changed.Root.GetOrAddObject("status"u8).GetOrAddArray("conditions"u8).AppendObject();
+            ready.Set("type"u8, "Ready"u8);
+            ready.Set("status"u8, "True"u8);
+            ready.Set("lastTransitionTime"u8, ObjectText.Time(options.Clock.GetUtcNow()));
+            ready.Set("reason"u8, ""u8);
+            ready.Set("message"u8, "Kubernetes default Service CIDR is ready"u8);
+            return changed;
+        }, isPatch: true).ConfigureAwait(false);
     }
 
     /// <summary>The kubernetes Service and its endpoints, once requests are served at <paramref name="port"/>; then keeps everything there.</summary>

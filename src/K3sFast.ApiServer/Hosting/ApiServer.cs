@@ -1,3 +1,4 @@
+using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using K3sFast.ApiMachinery;
 using K3sFast.Client;
@@ -18,7 +19,7 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly Cacher _cacher;
     private readonly ResourceCatalog _catalog;
-    private readonly ServiceAllocator _services;
+    private readonly ServiceRepair _services;
     private readonly WriteFlow _writes;
     private readonly RbacController _rbac;
     private readonly SystemObjects _system;
@@ -45,10 +46,13 @@ public sealed class ApiServer : IAsyncDisposable
 
         var policy = new RbacPolicy();
         _authorizer = new Authorizer(policy, new NodeAuthorizer(_catalog.Storage("", "pods"), _catalog.Storage("", "persistentvolumeclaims")));
-        _services = new ServiceAllocator(options.ServiceCidr, options.NodePortRange);
+        IPNetwork[] ranges = options.SecondaryServiceCidr is { } second ? [options.ServiceCidr, second] : [options.ServiceCidr];
+        var addresses = new ServiceAddresses(_catalog, ranges, () => _writes!);
+        var ports = new NodePorts(options.NodePortRange.First, options.NodePortRange.Last);
         var admission = new AdmissionParts(_catalog, policy, _authorizer, options, () => _writes!, _podSecurityMetrics);
         _writes = new WriteFlow(AdmissionPlugins.Create(admission, _logger), options.Clock);
-        _writes.AddHook(_catalog.Storage("", "services"), _services);
+        _writes.AddHook(_catalog.Storage("", "services"), new ServiceAllocator(addresses, ports, _catalog.Storage("", "endpoints"), () => _writes!));
+        _services = new ServiceRepair(_catalog.Storage("", "services"), addresses, ports, options.Clock, _logger);
         _rbac = new RbacController(_catalog, policy, _writes, _logger);
         _system = new SystemObjects(_catalog, _writes, options, _logger);
         AddHealthChecks(store);
@@ -82,9 +86,9 @@ public sealed class ApiServer : IAsyncDisposable
     {
         await _cacher.StartAsync(cancellationToken).ConfigureAwait(false);
         _storageReady.Done();
-        _services.Load(_catalog.Storage("", "services"), _logger);
         _addressesLoaded.Done();
         await _system.StartAsync(cancellationToken).ConfigureAwait(false);
+        await _services.StartAsync(cancellationToken).ConfigureAwait(false);
         _namespacesReady.Done();
         _prioritiesReady.Done();
         _trustPublished.Done();
@@ -95,6 +99,7 @@ public sealed class ApiServer : IAsyncDisposable
         await _system.PublishAsync(_host.Port, cancellationToken).ConfigureAwait(false);
         _serviceReady.Done();
         _loops.Add(_system.FollowAsync(_host.Port, _stopping.Token));
+        _loops.Add(_services.FollowAsync(_stopping.Token));
         Volatile.Write(ref _isReady, true);
         Log.Listening(_logger, $"{_options.BindAddress}:{_host.Port}");
     }

@@ -46,6 +46,9 @@ public sealed record ApiServerOptions
     /// <summary>The range of Service addresses.</summary>
     public IPNetwork ServiceCidr { get; init; } = new(new IPAddress([10, 43, 0, 0]), 16);
 
+    /// <summary>The range of the other address family, for dual-stack Services.</summary>
+    public IPNetwork? SecondaryServiceCidr { get; init; }
+
     /// <summary>First and last node port.</summary>
     public (int First, int Last) NodePortRange { get; init; } = (30000, 32767);
 

@@ -45,19 +45,19 @@ internal readonly struct WriteAnswer : IDisposable
 /// <summary>Work that belongs to one kind and must commit or roll back with the write, such as taking a Service's addresses.</summary>
 internal interface IWriteHook
 {
-    /// <summary>Fills in what the client may leave out because the stored object has it; before strategy and validation (on create <paramref name="old"/> is undefined).</summary>
-    void Complete(ApiNode obj, ApiNode old);
-
-    /// <summary>Prepares the write; null when there is nothing to undo. <paramref name="old"/> is undefined on create, <paramref name="obj"/> on delete.</summary>
-    IWriteReservation? Prepare(ApiNode obj, ApiNode old, bool isDryRun);
+    /// <summary>
+    /// Takes what the object needs and fills it in, before strategy and validation; null when there is nothing to undo. <paramref name="old"/> is undefined
+    /// on create, <paramref name="obj"/> on delete.
+    /// </summary>
+    ValueTask<IWriteReservation?> BeginAsync(ApiNode obj, ApiNode old, bool isDryRun, CancellationToken cancel);
 }
 
 /// <summary>What a hook has taken. Exactly one of the two is called.</summary>
 internal interface IWriteReservation
 {
-    void Commit();
+    ValueTask CommitAsync();
 
-    void Rollback();
+    ValueTask RollbackAsync();
 }
 
 /// <summary>
@@ -101,22 +101,20 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         };
         await admission.MutateAsync(admitted, context.Cancel).ConfigureAwait(false);
         var hook = _hooks.GetValueOrDefault(storage);
-        hook?.Complete(obj, default);
-
         var baseName = metadata["generateName"u8].AsString();
         var isGenerated = baseName.Length > 0 && metadata["name"u8].Utf8.IsEmpty;
         if (isGenerated)
             metadata.Set("name"u8, ObjectText.GenerateName(baseName));
         metadata.Set("uid"u8, ObjectText.NewUid());
         metadata.Set("creationTimestamp"u8, ObjectText.Time(clock.GetUtcNow()));
-        RestStrategy.PrepareForCreate(obj, storage.Info);
-        Refuse(Validation.ValidateCreate(obj, storage.Info), storage.Info, ObjectText.NameOf(obj));
-        admitted.Name = ObjectText.NameOf(obj);
-        await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
-
-        var reservation = hook?.Prepare(obj, default, context.IsDryRun);
+        var reservation = hook is null ? null : await hook.BeginAsync(obj, default, context.IsDryRun, context.Cancel).ConfigureAwait(false);
+        var isKept = false;
         try
         {
+            RestStrategy.PrepareForCreate(obj, storage.Info);
+            Refuse(Validation.ValidateCreate(obj, storage.Info), storage.Info, ObjectText.NameOf(obj));
+            admitted.Name = ObjectText.NameOf(obj);
+            await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
             for (var tries = 1; ; tries++)
             {
                 var name = ObjectText.NameOf(obj);
@@ -126,13 +124,12 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                     using var existing = storage.Get(context.Namespace, name);
                     if (existing is not null)
                         throw ApiStatus.AlreadyExists(storage.Info.Group, storage.Info.Resource, name).ToException();
-                    reservation?.Rollback();
                     return new WriteAnswer(storage.WithVersion(obj, 0), isCreated: true);
                 }
                 var stored = await storage.TryCreateAsync(context.Namespace, name, body.Written, context.Cancel).ConfigureAwait(false);
                 if (stored is not null)
                 {
-                    reservation?.Commit();
+                    isKept = true;
                     return new WriteAnswer(stored, isCreated: true);
                 }
                 if (!isGenerated)
@@ -142,10 +139,9 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                 metadata.Set("name"u8, ObjectText.GenerateName(baseName));
             }
         }
-        catch
+        finally
         {
-            reservation?.Rollback();
-            throw;
+            await FinishAsync(reservation, isKept).ConfigureAwait(false);
         }
     }
 
@@ -189,18 +185,16 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         };
         await admission.MutateAsync(admitted, context.Cancel).ConfigureAwait(false);
         var hook = subresource.Length == 0 ? _hooks.GetValueOrDefault(storage) : null;
-        hook?.Complete(obj, old);
-        // A binding is the scheduler's word on spec and status at once; no strategy stands between.
-        if (subresource != "binding")
-            RestStrategy.PrepareForUpdate(obj, old, storage.Info, subresource);
-        FieldManager.KeepTimes(old, obj, storage.Info.Type);
-        Refuse(Validation.ValidateUpdate(obj, old, storage.Info, subresource), storage.Info, context.Name);
-        await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
-
-        var reservation = hook?.Prepare(obj, old, context.IsDryRun);
+        var reservation = hook is null ? null : await hook.BeginAsync(obj, old, context.IsDryRun, context.Cancel).ConfigureAwait(false);
         var isKept = false;
         try
         {
+            // A binding is the scheduler's word on spec and status at once; no strategy stands between.
+            if (subresource != "binding")
+                RestStrategy.PrepareForUpdate(obj, old, storage.Info, subresource);
+            FieldManager.KeepTimes(old, obj, storage.Info.Type);
+            Refuse(Validation.ValidateUpdate(obj, old, storage.Info, subresource), storage.Info, context.Name);
+            await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
             if (ObjectText.IsDeleting(obj) && IsReadyToGo(storage.Info, obj))
             {
                 var gone = await DeleteNowAsync(storage, current, context).ConfigureAwait(false);
@@ -221,8 +215,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         }
         finally
         {
-            if (isKept) reservation?.Commit();
-            else reservation?.Rollback();
+            await FinishAsync(reservation, isKept).ConfigureAwait(false);
         }
     }
 
@@ -235,7 +228,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         if (_hooks.TryGetValue(storage, out var hook))
         {
             using var old = storage.Decode(current);
-            reservation = hook.Prepare(default, old.Root, isDryRun: false);
+            reservation = await hook.BeginAsync(default, old.Root, isDryRun: false, context.Cancel).ConfigureAwait(false);
         }
         var isGone = false;
         try
@@ -246,10 +239,12 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         }
         finally
         {
-            if (isGone) reservation?.Commit();
-            else reservation?.Rollback();
+            await FinishAsync(reservation, isGone).ConfigureAwait(false);
         }
     }
+
+    private static ValueTask FinishAsync(IWriteReservation? reservation, bool isKept) =>
+        reservation is null ? ValueTask.CompletedTask : isKept ? reservation.CommitAsync() : reservation.RollbackAsync();
 
     /// <summary>Admission for a delete.</summary>
     internal async ValueTask AdmitDeleteAsync(ResourceStorage storage, ApiNode old, WriteContext context)

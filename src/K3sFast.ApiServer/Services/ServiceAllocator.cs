@@ -1,31 +1,15 @@
 using System.Net;
 using K3sFast.ApiMachinery;
-using Microsoft.Extensions.Logging;
 
 namespace K3sFast.ApiServer;
 
 /// <summary>
-/// Gives Services their cluster addresses and node ports and fills in what follows from them (clusterIPs, ipFamilies, ipFamilyPolicy). What is
-/// taken is known by reading all Services at start; a reservation is undone when its write fails, and released when the Service goes.
+/// Gives Services their cluster addresses and node ports, before they are validated and stored; undone when the write fails. What a Service no longer
+/// needs is given back when its write is done, and its Endpoints go with it.
 /// </summary>
-/// <remarks>Any thread. One server allocates; a second one would need the store to arbitrate.</remarks>
-internal sealed class ServiceAllocator : IWriteHook
+/// <remarks>Any thread.</remarks>
+internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts ports, ResourceStorage endpoints, Func<WriteFlow> writes) : IWriteHook
 {
-    private readonly Lock _gate = new();
-
-    // Guarded by _gate
-    private readonly AddressRange _addresses;
-    private readonly HashSet<long> _ports = [];
-    private readonly Random _random = new();
-
-    private readonly (int First, int Last) _portRange;
-
-    internal ServiceAllocator(IPNetwork serviceCidr, (int First, int Last) portRange)
-    {
-        _addresses = new AddressRange(serviceCidr);
-        _portRange = portRange;
-    }
-
     /// <summary>The kubernetes Service's address: the first of the range.</summary>
     internal static IPAddress FirstAddress(IPNetwork serviceCidr)
     {
@@ -34,318 +18,238 @@ internal sealed class ServiceAllocator : IWriteHook
         return new IPAddress(bytes);
     }
 
-    /// <summary>Takes what stored Services hold. Called once, before the first write.</summary>
-    internal void Load(ResourceStorage services, ILogger logger)
+    public async ValueTask<IWriteReservation?> BeginAsync(ApiNode obj, ApiNode old, bool isDryRun, CancellationToken cancel)
     {
-        foreach (var stored in services.All(null))
+        var reservation = new Reservation(this, isDryRun);
+        if (!obj.IsDefined)
         {
-            using var document = services.Decode(stored);
-            var spec = document.Root["spec"u8];
-            lock (_gate)
-            {
-                foreach (var address in Addresses(spec))
-                {
-                    if (!_addresses.TryTake(address))
-                        Log.AddressConflict(logger, stored.Key, address.ToString());
-                }
-                foreach (var port in NodePorts(spec))
-                    _ports.Add(port);
-            }
+            ReleaseAll(old, reservation);
+            return reservation;
         }
-    }
-
-    public void Complete(ApiNode obj, ApiNode old)
-    {
-        ApiNode spec = obj["spec"u8], oldSpec = old["spec"u8];
-        // The single and the plural form of the address say the same.
-        if (spec["type"u8].Equals("ExternalName"u8) || oldSpec["type"u8].Equals("ExternalName"u8) || !spec.IsDefined)
-            return;
-        if (spec["clusterIP"u8].Utf8.IsEmpty && spec["clusterIPs"u8].Count == 0 && !oldSpec["clusterIP"u8].Utf8.IsEmpty)
-            SetAddress(spec, oldSpec["clusterIP"u8].AsString());
-        else if (!spec["clusterIP"u8].Utf8.IsEmpty && spec["clusterIPs"u8].Count == 0)
-            SetAddress(spec, spec["clusterIP"u8].AsString());
-        if (spec["ipFamilies"u8].Count == 0 && oldSpec["ipFamilies"u8].Count > 0)
-            spec.Set("ipFamilies"u8, oldSpec["ipFamilies"u8]);
-        if (spec["ipFamilyPolicy"u8].Utf8.IsEmpty && !oldSpec["ipFamilyPolicy"u8].Utf8.IsEmpty)
-            spec.Set("ipFamilyPolicy"u8, oldSpec["ipFamilyPolicy"u8]);
-        if (spec["healthCheckNodePort"u8].AsInt64() == 0 && oldSpec["healthCheckNodePort"u8].AsInt64() > 0 && spec["externalTrafficPolicy"u8].Equals("Local"u8))
-            spec.Set("healthCheckNodePort"u8, oldSpec["healthCheckNodePort"u8]);
-    }
-
-    public IWriteReservation? Prepare(ApiNode obj, ApiNode old, bool isDryRun)
-    {
-        var reservation = new Reservation(this);
         try
         {
-            lock (_gate)
-            {
-                if (obj.IsDefined)
-                    PrepareLocked(obj, old, reservation);
-                ReleaseUnusedLocked(obj, old, reservation);
-            }
+            var spec = obj.GetOrAddObject("spec"u8);
+            var oldSpec = old["spec"u8];
+            if (oldSpec.IsDefined)
+                ServiceFields.KeepAllocated(spec, oldSpec);
+            ServiceFields.Normalize(spec, oldSpec);
+            ServiceFields.SetFamilies(obj, oldSpec, addresses.Families);
+            await SetAddressesAsync(obj, oldSpec, reservation, cancel).ConfigureAwait(false);
+            var name = ObjectText.NameOf(obj);
+            if (oldSpec.IsDefined)
+                UpdatePorts(spec, oldSpec, name, reservation);
+            else if (ServiceFields.HasNodePorts(spec))
+                TakePorts(spec, name, reservation);
+            SetHealthCheckPort(spec, oldSpec, reservation);
             return reservation;
         }
         catch
         {
-            reservation.Rollback();
+            await reservation.RollbackAsync().ConfigureAwait(false);
             throw;
         }
     }
 
-    private void PrepareLocked(ApiNode obj, ApiNode old, Reservation reservation)
+    private async ValueTask SetAddressesAsync(ApiNode service, ApiNode old, Reservation reservation, CancellationToken cancel)
     {
-        var spec = obj.GetOrAddObject("spec"u8);
-        var name = ObjectText.NameOf(obj);
-        var type = spec["type"u8].AsString();
-        if (type == "ExternalName")
+        var spec = service["spec"u8];
+        var hadAddresses = old.IsDefined && !ServiceFields.IsExternalName(old);
+        if (ServiceFields.IsExternalName(spec))
         {
-            spec.Remove("clusterIP"u8);
-            spec.Remove("clusterIPs"u8);
-            spec.Remove("ipFamilies"u8);
-            spec.Remove("ipFamilyPolicy"u8);
+            if (hadAddresses)
+                reservation.Unused.AddRange(Addresses(old));
             return;
         }
-        PrepareAddressLocked(spec, old["spec"u8], name, reservation);
-        PreparePortsLocked(spec, old["spec"u8], name, type, reservation);
+        if (!hadAddresses)
+        {
+            if (!ServiceFields.IsHeadless(spec))
+                await TakeAddressesAsync(service, 0, reservation, cancel).ConfigureAwait(false);
+            return;
+        }
+        if (ServiceFields.IsHeadless(old))
+            return;
+        // One address more or one less; the first one never changes.
+        if (old["ipFamilies"u8].Count == 1 && spec["ipFamilies"u8].Count == 2)
+            await TakeAddressesAsync(service, 1, reservation, cancel).ConfigureAwait(false);
+        else if (old["ipFamilies"u8].Count == 2 && spec["ipFamilies"u8].Count == 1)
+            reservation.Unused.AddRange(Addresses(old).Skip(1));
     }
 
-    private void PrepareAddressLocked(ApiNode spec, ApiNode oldSpec, string name, Reservation reservation)
+    private async ValueTask TakeAddressesAsync(ApiNode service, int first, Reservation reservation, CancellationToken cancel)
     {
-        if (spec["ipFamilyPolicy"u8].Utf8.IsEmpty)
-            spec.Set("ipFamilyPolicy"u8, oldSpec["ipFamilyPolicy"u8] is { Utf8.IsEmpty: false } kept ? kept.AsString() : "SingleStack");
-        else if (spec["ipFamilyPolicy"u8].Equals("RequireDualStack"u8))
-            throw Invalid(name, "spec.ipFamilyPolicy", "RequireDualStack", "this cluster is not configured for dual-stack services");
-        foreach (var family in spec["ipFamilies"u8].Elements)
+        var spec = service["spec"u8];
+        string ns = ObjectText.NamespaceOf(service), name = ObjectText.NameOf(service);
+        var families = ServiceFields.Texts(spec["ipFamilies"u8]);
+        var all = ServiceFields.Texts(spec["clusterIPs"u8]);
+        for (var i = first; i < families.Count; i++)
         {
-            if (!family.Equals(System.Text.Encoding.UTF8.GetBytes(_addresses.Family)))
-                throw Invalid(name, "spec.ipFamilies[0]", family.AsString(), "not configured on this cluster");
-        }
-        if (spec["ipFamilies"u8].Count == 0)
-            spec.GetOrAddArray("ipFamilies"u8).AppendString(System.Text.Encoding.UTF8.GetBytes(_addresses.Family));
-
-        var wanted = spec["clusterIP"u8].AsString();
-        if (wanted.Length == 0 && spec["clusterIPs"u8].Count > 0)
-            wanted = spec["clusterIPs"u8][0].AsString();
-        var held = oldSpec["clusterIP"u8].AsString();
-        if (wanted.Length == 0 && held.Length > 0 && !oldSpec["type"u8].Equals("ExternalName"u8))
-            wanted = held;
-        if (wanted == "None")
-        {
-            SetAddress(spec, wanted);
-            return;
-        }
-        if (wanted.Length > 0 && wanted == held)
-        {
-            SetAddress(spec, wanted);
-            return;
-        }
-        IPAddress address;
-        if (wanted.Length > 0)
-        {
-            if (!IPAddress.TryParse(wanted, out address!))
-                throw Invalid(name, "spec.clusterIPs[0]", wanted, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
-            if (!_addresses.IsUsable(address))
+            if (i < all.Count)
             {
-                throw InvalidAddress(name, wanted,
-                    $"failed to allocate IP {wanted}: the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {_addresses.Network}");
-            }
-            if (!_addresses.TryTake(address))
-                throw InvalidAddress(name, wanted, $"failed to allocate IP {wanted}: provided IP is already allocated");
-        }
-        else
-        {
-            address = _addresses.TakeNext()
-                ?? throw ApiStatus.InternalError($"failed to allocate a serviceIP: range is full").ToException();
-        }
-        reservation.Taken.Add(address);
-        SetAddress(spec, address.ToString());
-    }
-
-    private void PreparePortsLocked(ApiNode spec, ApiNode oldSpec, string name, string type, Reservation reservation)
-    {
-        var needsPorts = type == "NodePort" || type == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"u8].AsBool(fallback: true);
-        var held = new HashSet<long>(NodePorts(oldSpec));
-        // One port number may serve several protocols of this service.
-        var own = new Dictionary<long, HashSet<string>>();
-        var index = 0;
-        foreach (var port in spec["ports"u8].Elements)
-        {
-            var protocol = port["protocol"u8].AsString();
-            var wanted = port["nodePort"u8].AsInt64();
-            if (type == "ClusterIP")
-            {
-                // A service that is no longer NodePort gives its ports back without being told.
-                if (wanted > 0 && held.Contains(wanted))
-                    port.Remove("nodePort"u8);
+                var wanted = IPAddress.Parse(all[i]);
+                if (await addresses.TryTakeAsync(wanted, ns, name, reservation.IsDryRun, cancel).ConfigureAwait(false) is { } why)
+                {
+                    var errors = new FieldErrorList();
+                    errors.Invalid("spec.clusterIPs", spec["clusterIPs"u8], $"failed to allocate IP {all[i]}: {why}");
+                    throw ApiStatus.Invalid("", "Service", name, errors).ToException();
+                }
+                reservation.Taken.Add(wanted);
                 continue;
             }
-            if (wanted > 0)
-            {
-                if (!held.Contains(wanted) && !own.ContainsKey(wanted))
-                    TakePortLocked(wanted, name, $"spec.ports[{index}].nodePort", reservation);
-                Remember(own, wanted, protocol);
-            }
+            var address = await addresses.TakeNextAsync(families[i], ns, name, reservation.IsDryRun, cancel).ConfigureAwait(false)
+                ?? throw ApiStatus.InternalError($"failed to allocate a serviceIP for Service {GoText.Quote(name)}: range is full").ToException();
+            reservation.Taken.Add(address);
+            all.Add(address.ToString());
+        }
+        ServiceFields.SetList(spec, "clusterIPs"u8, all);
+        if (all.Count > 0)
+            spec.Set("clusterIP"u8, all[0]);
+    }
+
+    // Entries of one port number share one node port, whatever their protocols.
+    private void TakePorts(ApiNode spec, string name, Reservation reservation)
+    {
+        var chosen = new Dictionary<long, long>();
+        var index = -1;
+        foreach (var port in spec["ports"u8].Elements)
+        {
             index++;
-        }
-        if (needsPorts)
-        {
-            foreach (var port in spec["ports"u8].Elements)
+            var given = port["nodePort"u8].AsInt64();
+            if (given == 0 && !ServiceFields.NeedsNodePorts(spec))
+                continue;
+            var number = port["port"u8].AsInt64();
+            if (!chosen.TryGetValue(number, out var known))
             {
-                if (port["nodePort"u8].AsInt64() > 0)
-                    continue;
-                var chosen = KeptPort(oldSpec, port, own) ?? TakeNextPortLocked(reservation);
-                port.Set("nodePort"u8, chosen);
-                Remember(own, chosen, port["protocol"u8].AsString());
+                var requested = RequestedPort(spec["ports"u8], number);
+                if (requested != 0)
+                    TakePort(requested, name, $"spec.ports[{index}].nodePort", reservation);
+                chosen[number] = known = requested != 0 ? requested : TakeNextPort(reservation);
+                port.Set("nodePort"u8, known);
+            }
+            else if (given == 0)
+            {
+                port.Set("nodePort"u8, known);
+            }
+            else if (given != known)
+            {
+                TakePort(given, name, $"spec.ports[{index}].nodePort", reservation);
             }
         }
-        if (type == "LoadBalancer" && spec["externalTrafficPolicy"u8].Equals("Local"u8))
-        {
-            var check = spec["healthCheckNodePort"u8].AsInt64();
-            var heldCheck = oldSpec["healthCheckNodePort"u8].AsInt64();
-            if (check == 0)
-                spec.Set("healthCheckNodePort"u8, heldCheck > 0 ? heldCheck : TakeNextPortLocked(reservation));
-            else if (check != heldCheck)
-                TakePortLocked(check, name, "spec.healthCheckNodePort", reservation);
-        }
-        else
-        {
-            spec.Remove("healthCheckNodePort"u8);
-        }
     }
 
-    private void ReleaseUnusedLocked(ApiNode obj, ApiNode old, Reservation reservation)
+    private void UpdatePorts(ApiNode spec, ApiNode old, string name, Reservation reservation)
     {
-        if (!old.IsDefined)
+        var held = NodePorts.OfPorts(old);
+        if (!ServiceFields.HasNodePorts(spec))
+        {
+            if (ServiceFields.HasNodePorts(old))
+                reservation.UnusedPorts.AddRange(held);
             return;
-        var keptAddresses = new HashSet<IPAddress>(Addresses(obj["spec"u8]));
-        foreach (var address in Addresses(old["spec"u8]))
-        {
-            if (!keptAddresses.Contains(address))
-                reservation.Unused.Add(address);
         }
-        var keptPorts = new HashSet<long>(NodePorts(obj["spec"u8]));
-        foreach (var port in NodePorts(old["spec"u8]))
+        var taken = new HashSet<long>();
+        var seen = new HashSet<(string Protocol, long Port)>();
+        var index = -1;
+        foreach (var port in spec["ports"u8].Elements)
         {
-            if (!keptPorts.Contains(port))
-                reservation.UnusedPorts.Add(port);
+            index++;
+            var number = port["nodePort"u8].AsInt64();
+            if (number == 0 && !ServiceFields.NeedsNodePorts(spec))
+                continue;
+            if (number == 0)
+                port.Set("nodePort"u8, number = TakeNextPort(reservation));
+            else if (!held.Contains(number) && taken.Add(number))
+                TakePort(number, name, $"spec.ports[{index}].nodePort", reservation);
+            var protocol = port["protocol"u8].AsString();
+            if (!seen.Add((protocol, number)))
+                throw ApiStatus.Unknown($"duplicate nodePort: {{{protocol} {number}}}").ToException();
+        }
+        reservation.UnusedPorts.AddRange(held.Except(NodePorts.OfPorts(spec)));
+    }
+
+    private void SetHealthCheckPort(ApiNode spec, ApiNode old, Reservation reservation)
+    {
+        bool isNeeded = ServiceFields.NeedsHealthCheck(spec), wasNeeded = old.IsDefined && ServiceFields.NeedsHealthCheck(old);
+        if (isNeeded && !wasNeeded)
+        {
+            var wanted = spec["healthCheckNodePort"u8].AsInt64();
+            if (wanted == 0)
+            {
+                spec.Set("healthCheckNodePort"u8, TakeNext(reservation)
+                    ?? throw ApiStatus.InternalError("failed to allocate a HealthCheck NodePort 0: range is full").ToException());
+            }
+            else if (Take(wanted, reservation) is { } why)
+            {
+                throw ApiStatus.InternalError($"failed to allocate requested HealthCheck NodePort {wanted}: {why}").ToException();
+            }
+        }
+        else if (wasNeeded && !isNeeded && old["healthCheckNodePort"u8].AsInt64() is > 0 and var held)
+        {
+            reservation.UnusedPorts.Add(held);
         }
     }
 
-    private void TakePortLocked(long port, string name, string field, Reservation reservation)
+    private void ReleaseAll(ApiNode old, Reservation reservation)
     {
-        if (port < _portRange.First || port > _portRange.Last)
-        {
-            var errors = new FieldErrorList();
-            errors.Invalid(field, port, $"provided port is not in the valid range. The range of valid ports is {_portRange.First}-{_portRange.Last}");
-            throw ApiStatus.Invalid("", "Service", name, errors).ToException();
-        }
-        if (!_ports.Add(port))
-        {
-            var errors = new FieldErrorList();
-            errors.Invalid(field, port, "provided port is already allocated");
-            throw ApiStatus.Invalid("", "Service", name, errors).ToException();
-        }
-        reservation.TakenPorts.Add(port);
+        reservation.Unused.AddRange(Addresses(old["spec"u8]));
+        reservation.UnusedPorts.AddRange(NodePorts.Of(old["spec"u8]));
+        reservation.Endpoints = (ObjectText.NamespaceOf(old), ObjectText.NameOf(old));
     }
 
-    private long TakeNextPortLocked(Reservation reservation)
+    private static long RequestedPort(ApiNode entries, long number)
     {
-        var size = _portRange.Last - _portRange.First + 1;
-        // The lower band is left for ports that users ask for, as upstream's allocator does.
-        var band = Math.Min(Math.Max(16, size / 32), 128);
-        if (band >= size)
-            band = 0;
-        if (TakePortBetweenLocked(_portRange.First + band, _portRange.Last) is { } upper)
+        foreach (var entry in entries.Elements)
         {
-            reservation.TakenPorts.Add(upper);
-            return upper;
+            if (entry["port"u8].AsInt64() == number && entry["nodePort"u8].AsInt64() is > 0 and var requested)
+                return requested;
         }
-        if (band > 0 && TakePortBetweenLocked(_portRange.First, _portRange.First + band - 1) is { } lower)
-        {
-            reservation.TakenPorts.Add(lower);
-            return lower;
-        }
-        throw ApiStatus.InternalError("failed to allocate a nodePort: range is full").ToException();
+        return 0;
     }
 
-    private long? TakePortBetweenLocked(int first, int last)
+    private void TakePort(long port, string name, string field, Reservation reservation)
     {
-        var size = last - first + 1;
-        var offset = _random.Next(size);
-        for (var i = 0; i < size; i++)
-        {
-            long port = first + (offset + i) % size;
-            if (_ports.Add(port))
-                return port;
-        }
-        return null;
+        if (Take(port, reservation) is not { } why)
+            return;
+        var errors = new FieldErrorList();
+        errors.Invalid(field, port, why);
+        throw ApiStatus.Invalid("", "Service", name, errors).ToException();
     }
 
-    // A port that comes without number keeps the one that the same port had; same port number for TCP and UDP may share.
-    private static long? KeptPort(ApiNode oldSpec, ApiNode port, Dictionary<long, HashSet<string>> own)
+    private long TakeNextPort(Reservation reservation) =>
+        TakeNext(reservation) ?? throw ApiStatus.InternalError("failed to allocate a nodePort: range is full").ToException();
+
+    // A dry run takes a free port too, and gives it back at the end.
+    private string? Take(long port, Reservation reservation)
     {
-        foreach (var old in oldSpec["ports"u8].Elements)
-        {
-            var number = old["nodePort"u8].AsInt64();
-            if (number > 0 && old["port"u8].AsInt64() == port["port"u8].AsInt64() && old["protocol"u8].DeepEquals(port["protocol"u8])
-                && !(own.TryGetValue(number, out var used) && used.Contains(port["protocol"u8].AsString())))
-                return number;
-        }
-        return null;
+        var why = ports.TryTake(port);
+        if (why is null)
+            reservation.TakenPorts.Add(port);
+        return why;
     }
 
-    private static void Remember(Dictionary<long, HashSet<string>> own, long port, string protocol)
+    private long? TakeNext(Reservation reservation)
     {
-        if (!own.TryGetValue(port, out var protocols))
-            own[port] = protocols = [];
-        protocols.Add(protocol);
-    }
-
-    private static void SetAddress(ApiNode spec, string address)
-    {
-        spec.Set("clusterIP"u8, address);
-        var all = spec.GetOrAddArray("clusterIPs"u8);
-        all.Clear();
-        all.AppendString(System.Text.Encoding.UTF8.GetBytes(address));
+        var port = ports.TakeNext();
+        if (port is { } taken)
+            reservation.TakenPorts.Add(taken);
+        return port;
     }
 
     private static List<IPAddress> Addresses(ApiNode spec)
     {
-        var addresses = new List<IPAddress>();
-        if (!spec["type"u8].Equals("ExternalName"u8) && IPAddress.TryParse(spec["clusterIP"u8].AsString(), out var address))
-            addresses.Add(address);
-        return addresses;
-    }
-
-    private static List<long> NodePorts(ApiNode spec)
-    {
-        var ports = new List<long>();
-        foreach (var port in spec["ports"u8].Elements)
+        var found = new List<IPAddress>();
+        if (ServiceFields.IsExternalName(spec))
+            return found;
+        foreach (var text in ServiceFields.Texts(spec["clusterIPs"u8]))
         {
-            if (port["nodePort"u8].AsInt64() is > 0 and var number)
-                ports.Add(number);
+            if (IPAddress.TryParse(text, out var address))
+                found.Add(address);
         }
-        if (spec["healthCheckNodePort"u8].AsInt64() is > 0 and var check)
-            ports.Add(check);
-        return ports;
+        return found;
     }
 
-    private static ApiStatusException Invalid(string name, string field, string value, string detail)
+    private sealed class Reservation(ServiceAllocator owner, bool isDryRun) : IWriteReservation
     {
-        var errors = new FieldErrorList();
-        errors.Invalid(field, value, detail);
-        return ApiStatus.Invalid("", "Service", name, errors).ToException();
-    }
+        internal bool IsDryRun => isDryRun;
 
-    private static ApiStatusException InvalidAddress(string name, string address, string detail)
-    {
-        var errors = new FieldErrorList();
-        errors.AddRaw(FieldErrorType.Invalid, "spec.clusterIPs", $"[{GoText.Quote(address)}]", detail);
-        return ApiStatus.Invalid("", "Service", name, errors).ToException();
-    }
-
-    private sealed class Reservation(ServiceAllocator owner) : IWriteReservation
-    {
         internal List<IPAddress> Taken { get; } = [];
 
         internal List<long> TakenPorts { get; } = [];
@@ -354,19 +258,38 @@ internal sealed class ServiceAllocator : IWriteHook
 
         internal List<long> UnusedPorts { get; } = [];
 
-        public void Commit() => Release(Unused, UnusedPorts);
+        internal (string Namespace, string Name)? Endpoints { get; set; }
 
-        public void Rollback() => Release(Taken, TakenPorts);
-
-        private void Release(List<IPAddress> addresses, List<long> ports)
+        public async ValueTask CommitAsync()
         {
-            lock (owner._gate)
-            {
-                foreach (var address in addresses)
-                    owner._addresses.Release(address);
-                foreach (var port in ports)
-                    owner._ports.Remove(port);
-            }
+            owner.ReleasePorts(UnusedPorts);
+            foreach (var address in Unused)
+                await owner.ReleaseAsync(address).ConfigureAwait(false);
+            if (Endpoints is { } gone)
+                await owner.DeleteEndpointsAsync(gone.Namespace, gone.Name).ConfigureAwait(false);
         }
+
+        public async ValueTask RollbackAsync()
+        {
+            owner.ReleasePorts(TakenPorts);
+            if (isDryRun)
+                return;
+            foreach (var address in Taken)
+                await owner.ReleaseAsync(address).ConfigureAwait(false);
+        }
+    }
+
+    private void ReleasePorts(List<long> released) => ports.Release(released);
+
+    private ValueTask ReleaseAsync(IPAddress address) => addresses.ReleaseAsync(address);
+
+    // Endpoints are the Service's shadow: also those that nobody's selector made.
+    private async ValueTask DeleteEndpointsAsync(string ns, string name)
+    {
+        using var current = endpoints.Get(ns, name);
+        if (current is null)
+            return;
+        var context = new WriteContext(UserInfo.ApiServer, ns, name, false, CancellationToken.None);
+        using var gone = await writes().DeleteNowAsync(endpoints, current, context).ConfigureAwait(false);
     }
 }

@@ -72,6 +72,7 @@ internal sealed class ControlPlane : IAsyncDisposable
             ServiceAccountIssuer = arguments.Text("service-account-issuer") is { Length: > 0 } issuer ? issuer : null,
             ServiceAccountAudiences = arguments.Text("api-audiences") is { Length: > 0 } audiences ? audiences.Split(',') : null,
             ServiceCidr = config.ServiceCidrs[0],
+            SecondaryServiceCidr = config.ServiceCidrs.Count > 1 ? config.ServiceCidrs[1] : null,
             NodePortRange = (config.NodePortFirst, config.NodePortLast),
             EnabledAdmissionPlugins = Words(arguments.Text("enable-admission-plugins", "NodeRestriction")),
             DisabledAdmissionPlugins = Words(arguments.Text("disable-admission-plugins")),

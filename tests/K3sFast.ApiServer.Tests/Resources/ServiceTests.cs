@@ -46,7 +46,7 @@ public sealed class ServiceTests(TestServer server)
     {
         var answer = await server.SendAsync(HttpMethod.Post, "/api/v1/namespaces/default/services", """{"metadata":{"name":"far"},"spec":{"clusterIP":"10.99.0.1","ports":[{"port":80}]}}""");
         Assert.Equal(422, answer.Code);
-        Assert.Contains("the provided IP (10.99.0.1) is not in the valid range. The range of valid IPs is 10.43.0.0/16", answer.Message);
+        Assert.Equal("Service \"far\" is invalid: spec.clusterIPs: Invalid value: [\"10.99.0.1\"]: failed to allocate IP 10.99.0.1: the provided network does not match the current range", answer.Message);
     }
 
     [Fact]
