@@ -38,9 +38,6 @@ public sealed partial class FieldSet
         return _nodes[node].IsMember;
     }
 
-    /// <summary>Keeps only what the pattern names: its steps are field names, "*" stands for any element, everything below the last step stays.</summary>
-    internal void KeepMatches(IReadOnlyList<string[]> patterns) => Keep(Root, patterns, 0);
-
     private void Union(int node, FieldSet other, int otherNode)
     {
         int previous = 0, mine = _nodes[node].First, theirs = other._nodes[otherNode].First;
@@ -147,33 +144,6 @@ public sealed partial class FieldSet
             theirs = other._nodes[theirs].Next;
         }
         return true;
-    }
-
-    private void Keep(int node, IReadOnlyList<string[]> patterns, int depth)
-    {
-        int previous = 0, child = _nodes[node].First;
-        while (child != 0)
-        {
-            var next = _nodes[child].Next;
-            var below = new List<string[]>();
-            var isNamed = false;
-            var isWhole = false;
-            foreach (var pattern in patterns)
-            {
-                if (pattern[depth] != "*" && !ElementOf(child).SequenceEqual(System.Text.Encoding.UTF8.GetBytes($"f:{pattern[depth]}")))
-                    continue;
-                isNamed = true;
-                isWhole |= pattern.Length == depth + 1;
-                below.Add(pattern);
-            }
-            if (isNamed && !isWhole)
-                Keep(child, below, depth + 1);
-            if (!isNamed || (!_nodes[child].IsMember && _nodes[child].First == 0))
-                Unlink(node, previous, child);
-            else
-                previous = child;
-            child = next;
-        }
     }
 
     private void CopyChildren(int into, FieldSet other, int otherNode)

@@ -135,32 +135,25 @@ internal sealed class ListIndex
             return "associative list with keys may not have a null element";
         if (element.Kind != NodeKind.Object)
             return "associative list with keys may not have non-map elements";
-        var keys = place.Keys;
-        var type = place.Field?.Element;
         var writer = new JsonTextWriter(_text);
         writer.Raw("k:"u8);
         var separator = (byte)'{';
-        // Few keys, so the next one in order is looked for instead of sorting a copy.
-        string? last = null;
-        for (var i = 0; i < keys.Length; i++)
+        foreach (var field in place.Keys)
         {
-            var key = NextKey(keys, last);
-            last = key;
-            var field = type?.FindField(key);
-            var value = element[field is null ? Encoding.UTF8.GetBytes(key) : field.JsonNameUtf8];
-            var seen = field is null || isExact ? TypedValue.Of(value, isExact) : TypedValue.Of(element, isExact).Field(value, field);
-            if (seen.IsAbsent && field?.Default is null)
+            var value = element[field.JsonNameUtf8];
+            var seen = isExact ? TypedValue.Of(value, isExact) : TypedValue.Of(element, isExact).Field(value, field);
+            if (seen.IsAbsent && field.Default is null)
                 continue;
             writer.Raw(separator);
             separator = (byte)',';
-            writer.String(field is null ? Encoding.UTF8.GetBytes(key) : field.JsonNameUtf8);
+            writer.String(field.JsonNameUtf8);
             writer.Raw((byte)':');
             WriteKeyValue(ref writer, seen, field);
         }
         if (separator == '{')
         {
             writer.Flush();
-            return $"associative list with keys has an element that omits all key fields [{string.Join(' ', keys.ToArray().Select(static key => GoText.Quote(key)))}]"
+            return $"associative list with keys has an element that omits all key fields [{string.Join(' ', place.Keys.ToArray().Select(static key => GoText.Quote(key.JsonName)))}]"
                 + " (and doesn't have default values for any key fields)";
         }
         writer.Raw((byte)'}');
@@ -168,7 +161,7 @@ internal sealed class ListIndex
         return null;
     }
 
-    private static void WriteKeyValue(ref JsonTextWriter writer, in TypedValue value, FieldSchema? field)
+    private static void WriteKeyValue(ref JsonTextWriter writer, in TypedValue value, FieldSchema field)
     {
         switch (value.Presence)
         {
@@ -176,26 +169,15 @@ internal sealed class ListIndex
                 value.Node.WriteJson(ref writer);
                 break;
             case Presence.Absent:
-                writer.Raw(Encoding.UTF8.GetBytes(field!.Default!));
+                writer.Raw(Encoding.UTF8.GetBytes(field.Default!));
                 break;
             case Presence.Null:
                 writer.Raw("null"u8);
                 break;
             default:
-                writer.Raw(field!.Kind switch { FieldKind.String => "\"\""u8, FieldKind.Boolean => "false"u8, _ => "0"u8 });
+                writer.Raw(field.Kind switch { FieldKind.String => "\"\""u8, FieldKind.Boolean => "false"u8, _ => "0"u8 });
                 break;
         }
-    }
-
-    private static string NextKey(ReadOnlySpan<string> keys, string? last)
-    {
-        string? next = null;
-        foreach (var key in keys)
-        {
-            if ((last is null || string.CompareOrdinal(key, last) > 0) && (next is null || string.CompareOrdinal(key, next) < 0))
-                next = key;
-        }
-        return next!;
     }
 
     private static int HashOf(ReadOnlySpan<byte> path)

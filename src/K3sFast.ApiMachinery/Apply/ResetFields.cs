@@ -2,36 +2,23 @@ namespace K3sFast.ApiMachinery;
 
 /// <summary>
 /// Fields that a (sub)resource's strategy sets back whatever a client sends, so that nobody becomes their owner through it: status through the main
-/// resource, spec through status, everything but its own part through pods/resize and pods/ephemeralcontainers.
+/// resource, spec through status. (pods/resize and pods/ephemeralcontainers set nothing back in this sense upstream, though they keep all but their part.)
 /// </summary>
 public sealed class ResetFields
 {
-    private static readonly string[][] s_resizePatterns =
-    [
-        ["spec", "containers", "*", "resources"], ["spec", "containers", "*", "resizePolicy"],
-        ["spec", "initContainers", "*", "resources"], ["spec", "initContainers", "*", "resizePolicy"],
-    ];
-
     private readonly FieldSet? _excluded;
-    private readonly string[][]? _included;
 
-    private ResetFields(FieldSet? excluded, string[][]? included)
-    {
-        _excluded = excluded;
-        _included = included;
-    }
+    private ResetFields(FieldSet? excluded) => _excluded = excluded;
 
     /// <summary>Nothing is set back.</summary>
-    public static ResetFields None { get; } = new(null, null);
+    public static ResetFields None { get; } = new(null);
 
     /// <summary>The fields of a resource ("" as subresource) or one of its subresources.</summary>
     public static ResetFields For(ResourceInfo resource, string subresource)
     {
         var paths = (resource.Group, resource.Resource, subresource) switch
         {
-            ("", "pods", "ephemeralcontainers") => null,
-            ("", "pods", "resize") => null,
-            ("certificates.k8s.io", "certificatesigningrequests", "") => ["spec", "status"],
+            ("certificates.k8s.io", "certificatesigningrequests", "") => (string[])["spec", "status"],
             ("certificates.k8s.io", "certificatesigningrequests", "status") => ["spec", "status.conditions"],
             ("certificates.k8s.io", "certificatesigningrequests", "approval") => ["spec", "status.certificate"],
             ("certificates.k8s.io", "podcertificaterequests", "status") => ["spec"],
@@ -40,22 +27,16 @@ public sealed class ResetFields
             ("", "pods", "status") => ["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"],
             ("apps", "deployments", "status") => ["spec", "metadata.labels"],
             (_, _, "status") => ResetsMetadata(resource) ? ["metadata", "spec"] : ["spec"],
-            (_, _, "") => resource.FindSubresource("status") is null ? [] : (string[])["status"],
+            (_, _, "") => resource.FindSubresource("status") is null ? [] : ["status"],
             _ => [],
         };
-        if (paths is null)
-            return new(null, subresource == "resize" ? s_resizePatterns : [["spec", "ephemeralContainers"]]);
-        return paths.Length == 0 ? None : new(FieldSet.Of(paths), null);
+        return paths.Length == 0 ? None : new(FieldSet.Of(paths));
     }
 
     internal void Apply(FieldSet set)
     {
-        if (set.IsEmpty)
-            return;
         if (_excluded is not null)
             set.SubtractRecursive(_excluded);
-        else if (_included is not null)
-            set.KeepMatches(_included);
     }
 
     private static bool ResetsMetadata(ResourceInfo resource) => (resource.Group, resource.Resource) switch

@@ -17,7 +17,7 @@ public static class ScaleFields
         foreach (var entry in parents.Items)
         {
             if (entry.Fields.Contains(Replicas))
-                scales.Add(With(entry, ScaleVersion, FieldSet.Of(Replicas)));
+                scales.Add(new ManagedEntry(entry.Manager, entry.IsApply, ScaleVersion, entry.Subresource, FieldSet.Of(Replicas)) { Time = entry.Time });
         }
         scales.WriteTo(scale.GetOrAddObject("metadata"u8));
     }
@@ -45,11 +45,9 @@ public static class ScaleFields
         foreach (var entry in scales.Items)
         {
             if (entry.Fields.Contains(Replicas))
-                parents.Add(With(entry, apiVersion, FieldSet.Of(Replicas)));
+                // As upstream, whose new owners by way of a scale have no time.
+                parents.Add(new ManagedEntry(entry.Manager, entry.IsApply, apiVersion, entry.Subresource, FieldSet.Of(Replicas)));
         }
         parents.WriteTo(workload.GetOrAddObject("metadata"u8));
     }
-
-    private static ManagedEntry With(ManagedEntry entry, string apiVersion, FieldSet fields) =>
-        new(entry.Manager, entry.IsApply, apiVersion, entry.Subresource, fields) { Time = entry.Time };
 }

@@ -45,7 +45,7 @@ internal readonly struct TypedPlace
     public FieldSchema? Field { get; }
 
     /// <summary>Members of an element that tell it from others; empty for sets and for everything that is no list.</summary>
-    public ReadOnlySpan<string> Keys => Kind != PlaceKind.List || Field is null ? [] : KeysOf(Field);
+    public ReadOnlySpan<FieldSchema> Keys => Kind != PlaceKind.List || Field is null ? [] : Field.KeyFields;
 
     /// <summary>A place that no schema describes.</summary>
     public static TypedPlace Free => new(PlaceKind.Free, false, null, null);
@@ -95,7 +95,4 @@ internal readonly struct TypedPlace
 
     // Upstream falls back on the strategic merge markers where no list type is given.
     private static bool IsAtomicList(FieldSchema field) => field.ListType is null ? !field.PatchMerge : field.ListType == "atomic";
-
-    private static string[] KeysOf(FieldSchema field) =>
-        field.ListType == "map" ? field.ListMapKeys : field.ListType is null && field.PatchMergeKey is { } key ? [key] : [];
 }

@@ -71,8 +71,8 @@ internal readonly struct TypedValue
             return true;
         return (left.Presence, right.Presence) switch
         {
-            (Presence.Zero, Presence.Given) => IsZero(right.Node),
-            (Presence.Given, Presence.Zero) => IsZero(left.Node),
+            (Presence.Zero, Presence.Given) => IsZero(right, place),
+            (Presence.Given, Presence.Zero) => IsZero(left, place),
             _ => false,
         };
     }
@@ -98,11 +98,12 @@ internal readonly struct TypedValue
         }
     }
 
-    private static bool IsZero(ApiNode node) => node.Kind switch
+    private static bool IsZero(in TypedValue value, in TypedPlace place) => value.Node.Kind switch
     {
-        NodeKind.String => node.Utf8.IsEmpty || node.Equals("0"u8) || node.Equals("0s"u8),
-        NodeKind.Number => node.TryGetInt64(out var value) && value == 0,
+        NodeKind.String => value.Node.Utf8.IsEmpty || value.Node.Equals("0"u8) || value.Node.Equals("0s"u8),
+        NodeKind.Number => value.Node.TryGetInt64(out var number) && number == 0,
         NodeKind.False => true,
+        NodeKind.Object when place.Kind == PlaceKind.Message => value.IsExact ? value.Node.Count == 0 : SemanticEquality.Equal(default, value.Node, place.Type),
         _ => false,
     };
 

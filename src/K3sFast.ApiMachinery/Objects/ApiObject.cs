@@ -265,6 +265,21 @@ public sealed class ApiObject : IDisposable
         return child;
     }
 
+    /// <summary>Brings the members of an object into the order of their names' bytes.</summary>
+    internal void SortMembers(int index)
+    {
+        var members = new List<int>();
+        for (var child = _nodes[index].First; child != 0; child = _nodes[child].Next)
+            members.Add(child);
+        members.Sort((left, right) => NameOf(left).SequenceCompareTo(NameOf(right)));
+        _nodes[index].First = _nodes[index].Last = _nodes[index].Count = 0;
+        foreach (var member in members)
+        {
+            _nodes[member].IsAttached = false;
+            Link(index, member);
+        }
+    }
+
     /// <summary>A detached node of this document with the value: the node itself if it is one already, else a deep copy.</summary>
     internal int Adopt(ApiNode value)
     {

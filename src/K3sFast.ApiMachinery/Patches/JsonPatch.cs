@@ -17,11 +17,17 @@ public static class JsonPatch
 
     /// <summary>Changes the target by the operations. When it throws, the target is half changed: dispose it.</summary>
     /// <exception cref="ApiStatusException">400 for a body that is no patch, 413 for too many operations, 422 when an operation does not apply.</exception>
-    public static void Apply(ApiObject target, ReadOnlySpan<byte> patch, ICollection<string>? strictErrors = null)
+    public static void Apply(ApiObject target, ReadOnlySpan<byte> patch, ICollection<string>? strictErrors = null) =>
+        Apply(target, patch, strictErrors, []);
+
+    /// <summary>The same; notes the objects that operations went through, which upstream writes again with their members sorted.</summary>
+    internal static void Apply(ApiObject target, ReadOnlySpan<byte> patch, ICollection<string>? strictErrors, List<ApiNode> touched)
     {
-        using var document = PatchBody.Parse(patch, null, "", null);
-        if (document.Root.Kind != NodeKind.Array)
-            throw ApiStatus.BadRequest($"json: cannot unmarshal {NameOf(document.Root)} into Go value of type jsonpatch.Patch").ToException();
+        var duplicates = strictErrors is null ? null : new List<string>();
+        using var document = PatchBody.Parse(patch, duplicates, "error decoding patch: ", null);
+        CheckShape(document.Root, isStrict: strictErrors is not null);
+        foreach (var duplicate in duplicates ?? [])
+            strictErrors!.Add($"json patch {duplicate}");
         if (document.Root.Count > MaxOperations)
         {
             throw ApiStatus.RequestEntityTooLarge(string.Create(
@@ -31,17 +37,38 @@ public static class JsonPatch
         var index = 0;
         foreach (var operation in document.Root.Elements)
         {
-            if (operation.Kind != NodeKind.Object)
-                throw ApiStatus.BadRequest($"json: cannot unmarshal {NameOf(operation)} into Go value of type jsonpatch.Operation").ToException();
             if (strictErrors is not null)
                 CheckMembers(operation, index, strictErrors);
-            if (!TryApply(target, operation, ref copied))
+            if (!TryApply(target, operation, touched, ref copied))
                 throw ApiStatus.Unprocessable().ToException();
             index++;
         }
     }
 
-    private static bool TryApply(ApiObject target, ApiNode operation, ref int copied)
+    // A null in the place of the list or of an operation is an empty one. Only the strict reader looks at the members' types.
+    private static void CheckShape(ApiNode patch, bool isStrict)
+    {
+        if (patch.Kind is not (NodeKind.Array or NodeKind.Null))
+            throw Wrong(patch, isStrict ? "Go value of type []handlers.jsonPatchOp" : "Go value of type jsonpatch.Patch", isStrict);
+        foreach (var operation in patch.Elements)
+        {
+            if (operation.Kind is not (NodeKind.Object or NodeKind.Null))
+                throw Wrong(operation, isStrict ? "Go value of type handlers.jsonPatchOp" : "Go value of type jsonpatch.Operation", isStrict);
+            if (!isStrict)
+                continue;
+            foreach (var name in (ReadOnlySpan<string>)["op", "path", "from"])
+            {
+                var member = operation[Encoding.UTF8.GetBytes(name)];
+                if (!member.IsNullOrUndefined && member.Kind != NodeKind.String)
+                    throw Wrong(member, $"Go struct field jsonPatchOp.{name} of type string", isStrict);
+            }
+        }
+    }
+
+    private static ApiStatusException Wrong(ApiNode found, string place, bool isStrict) =>
+        ApiStatus.BadRequest($"{(isStrict ? "error decoding patch: " : "")}json: cannot unmarshal {PatchBody.NameOf(found)} into {place}").ToException();
+
+    private static bool TryApply(ApiObject target, ApiNode operation, List<ApiNode> touched, ref int copied)
     {
         var path = operation["path"u8];
         if (path.Kind != NodeKind.String)
@@ -49,30 +76,30 @@ public static class JsonPatch
         var kind = operation["op"u8];
         var value = operation["value"u8];
         if (kind.Equals("add"u8))
-            return TryAdd(target, path.Utf8, value);
+            return TryAdd(target, path.Utf8, value, touched);
         if (kind.Equals("remove"u8))
-            return TryRemove(target, path.Utf8);
+            return TryRemove(target, path.Utf8, touched);
         if (kind.Equals("replace"u8))
-            return TryReplace(target, path.Utf8, value);
+            return TryReplace(target, path.Utf8, value, touched);
         if (kind.Equals("test"u8))
-            return TryGet(target, path.Utf8, out var found) && (found.IsNullOrUndefined ? value.IsNullOrUndefined : found.DeepEquals(value));
+            return TryGet(target, path.Utf8, touched, out var found) && (found.IsNullOrUndefined ? value.IsNullOrUndefined : found.DeepEquals(value));
         var from = operation["from"u8];
-        if (from.Kind != NodeKind.String || !TryGet(target, from.Utf8, out var source))
+        if (from.Kind != NodeKind.String || !TryGet(target, from.Utf8, touched, out var source))
             return false;
         if (kind.Equals("copy"u8))
         {
             copied += Weigh(source);
-            return copied <= MaxCopiedBytes && TryAdd(target, path.Utf8, Detached(target, source));
+            return copied <= MaxCopiedBytes && TryAdd(target, path.Utf8, Detached(target, source), touched);
         }
         if (!kind.Equals("move"u8) || !source.IsDefined)
             return false;
         var moved = Detached(target, source);
-        return TryRemove(target, from.Utf8) && TryAdd(target, path.Utf8, moved);
+        return TryRemove(target, from.Utf8, touched) && TryAdd(target, path.Utf8, moved, touched);
     }
 
-    private static bool TryAdd(ApiObject target, ReadOnlySpan<byte> path, ApiNode value)
+    private static bool TryAdd(ApiObject target, ReadOnlySpan<byte> path, ApiNode value, List<ApiNode> touched)
     {
-        if (!TryFindContainer(target, path, out var container, out var key))
+        if (!TryFindContainer(target, path, touched, out var container, out var key))
             return false;
         if (container.Kind == NodeKind.Object)
         {
@@ -91,9 +118,9 @@ public static class JsonPatch
         return true;
     }
 
-    private static bool TryRemove(ApiObject target, ReadOnlySpan<byte> path)
+    private static bool TryRemove(ApiObject target, ReadOnlySpan<byte> path, List<ApiNode> touched)
     {
-        if (!TryFindContainer(target, path, out var container, out var key))
+        if (!TryFindContainer(target, path, touched, out var container, out var key))
             return false;
         if (container.Kind == NodeKind.Object)
             return container.Remove(key);
@@ -103,7 +130,7 @@ public static class JsonPatch
         return true;
     }
 
-    private static bool TryReplace(ApiObject target, ReadOnlySpan<byte> path, ApiNode value)
+    private static bool TryReplace(ApiObject target, ReadOnlySpan<byte> path, ApiNode value, List<ApiNode> touched)
     {
         if (path.Length == 0)
         {
@@ -112,7 +139,7 @@ public static class JsonPatch
             target.ReplaceRoot(value);
             return true;
         }
-        if (!TryFindContainer(target, path, out var container, out var key))
+        if (!TryFindContainer(target, path, touched, out var container, out var key))
             return false;
         if (container.Kind == NodeKind.Object)
         {
@@ -126,12 +153,12 @@ public static class JsonPatch
     }
 
     // An absent member of an object is found as undefined; an absent element of an array is not found.
-    private static bool TryGet(ApiObject target, ReadOnlySpan<byte> path, out ApiNode found)
+    private static bool TryGet(ApiObject target, ReadOnlySpan<byte> path, List<ApiNode> touched, out ApiNode found)
     {
         found = target.Root;
         if (path.Length == 0)
             return true;
-        if (!TryFindContainer(target, path, out var container, out var key))
+        if (!TryFindContainer(target, path, touched, out var container, out var key))
             return false;
         if (container.Kind == NodeKind.Object)
         {
@@ -144,7 +171,8 @@ public static class JsonPatch
         return true;
     }
 
-    private static bool TryFindContainer(ApiObject target, ReadOnlySpan<byte> path, out ApiNode container, out byte[] key)
+    private static bool TryFindContainer(
+        ApiObject target, ReadOnlySpan<byte> path, List<ApiNode> touched, out ApiNode container, out byte[] key)
     {
         container = target.Root;
         key = [];
@@ -155,6 +183,8 @@ public static class JsonPatch
         path = path[(first + 1)..];
         while (true)
         {
+            if (container.Kind == NodeKind.Object)
+                touched.Add(container);
             var slash = path.IndexOf((byte)'/');
             key = Unescape(slash < 0 ? path : path[..slash]);
             if (slash < 0)
@@ -209,13 +239,4 @@ public static class JsonPatch
                 strictErrors.Add($"json patch unknown field {GoText.Quote($"[{index}].{Encoding.UTF8.GetString(member.Name)}")}");
         }
     }
-
-    private static string NameOf(ApiNode node) => node.Kind switch
-    {
-        NodeKind.Object => "object",
-        NodeKind.Array => "array",
-        NodeKind.String => "string",
-        NodeKind.Number => "number",
-        _ => "bool",
-    };
 }

@@ -36,13 +36,14 @@ public static class PatchBody
         ApiObject original, PatchKind kind, ReadOnlySpan<byte> patch, TypeSchema type, ICollection<string>? strictErrors, bool isStrict = false)
     {
         using var patched = original.Clone();
+        var touched = new List<ApiNode>();
         switch (kind)
         {
             case PatchKind.Json:
-                JsonPatch.Apply(patched, patch, strictErrors);
+                JsonPatch.Apply(patched, patch, strictErrors, touched);
                 break;
             case PatchKind.Merge:
-                JsonMergePatch.Apply(patched, patch, strictErrors);
+                JsonMergePatch.Apply(patched, patch, strictErrors, touched);
                 break;
             case PatchKind.StrategicMerge:
                 StrategicMergePatch.Apply(patched, patch, type, strictErrors);
@@ -52,29 +53,57 @@ public static class PatchBody
         }
         var output = new ArrayBufferWriter<byte>(4096);
         patched.Root.WriteJson(output);
-        if (kind != PatchKind.StrategicMerge)
-            CheckKind(patched.Root, output.WrittenSpan, type);
         var result = JsonCodec.TryDecode(output.WrittenSpan, type, DecodeOptions.Default, strictErrors, out var error, out _);
-        if (result is not null && isStrict && strictErrors is { Count: > 0 })
-        {
-            result.Dispose();
-            result = null;
+        if (kind == PatchKind.StrategicMerge)
+            error = result is null ? ConversionError.Find(patched.Root, type) ?? error : null;
+        else
+            error = KindError(patched.Root, type) ?? error;
+        if (error is null && isStrict && strictErrors is { Count: > 0 })
             error = $"strict decoding error: {string.Join(", ", strictErrors)}";
+        if (error is not null)
+        {
+            result?.Dispose();
+            throw Invalid(kind == PatchKind.StrategicMerge ? ShownPatch(patch) : ShownResult(patched, touched), error);
         }
-        if (result is null)
-            throw Invalid(kind == PatchKind.StrategicMerge ? ShownPatch(patch) : Encoding.UTF8.GetString(output.WrittenSpan), error!);
-        result.Root.Set("kind"u8, type.Kind);
+        result!.Root.Set("kind"u8, type.Kind);
         result.Root.Set("apiVersion"u8, type.ApiVersion);
         return result;
     }
 
-    // Upstream decodes what JSON and merge patches make by the kind that it says it is.
-    private static void CheckKind(ApiNode patched, ReadOnlySpan<byte> json, TypeSchema type)
+    /// <summary>What a node is in Go's JSON errors.</summary>
+    internal static string NameOf(ApiNode node) => node.Kind switch
     {
-        string kind = patched["kind"u8].AsString(), version = patched["apiVersion"u8].AsString();
-        if ((kind.Length == 0 || kind == type.Kind) && (version.Length == 0 || version == type.ApiVersion))
-            return;
-        throw Invalid(Encoding.UTF8.GetString(json), $"no kind {GoText.Quote(kind)} is registered for version {GoText.Quote(version)} in scheme \"pkg/api/legacyscheme/scheme.go:30\"");
+        NodeKind.Object => "object",
+        NodeKind.Array => "array",
+        NodeKind.String => "string",
+        NodeKind.Number => "number",
+        _ => "bool",
+    };
+
+    // Upstream decodes what JSON and merge patches make by the kind that it says it is.
+    private static string? KindError(ApiNode patched, TypeSchema type)
+    {
+        string kind = patched["kind"u8].AsString(), apiVersion = patched["apiVersion"u8].AsString();
+        if ((kind.Length == 0 || kind == type.Kind) && (apiVersion.Length == 0 || apiVersion == type.ApiVersion))
+            return null;
+        var slash = apiVersion.IndexOf('/', StringComparison.Ordinal);
+        var group = slash < 0 ? "" : apiVersion[..slash];
+        if (Schema.BuiltIn.FindType(group, apiVersion[(slash + 1)..], kind) is not { } other || other.Kind != kind)
+            return $"no kind {GoText.Quote(kind)} is registered for version {GoText.Quote(apiVersion)} in scheme \"pkg/api/legacyscheme/scheme.go:30\"";
+        var package = type.Group.Length == 0 ? "core" : type.Group.Split('.')[0];
+        return $"converting ({other.Version}.{kind}) to ({package}.{type.Kind}): unknown conversion";
+    }
+
+    // Objects that the patch went through come with their members sorted, all others as they were.
+    private static string ShownResult(ApiObject patched, List<ApiNode> touched)
+    {
+        patched.SortMembers(patched.RootIndex);
+        foreach (var node in touched)
+        {
+            if (node.Kind == NodeKind.Object)
+                patched.SortMembers(node.Index);
+        }
+        return patched.Root.ToString();
     }
 
     private static ApiStatusException Invalid(string shown, string why)

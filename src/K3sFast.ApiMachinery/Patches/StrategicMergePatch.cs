@@ -22,8 +22,10 @@ public static class StrategicMergePatch
     public static void Apply(ApiObject target, ReadOnlySpan<byte> patch, TypeSchema type, ICollection<string>? strictErrors = null)
     {
         using var document = PatchBody.Parse(patch, strictErrors, "", null);
+        if (document.Root.Kind == NodeKind.Null)
+            return;
         if (document.Root.Kind != NodeKind.Object)
-            throw ApiStatus.BadRequest("json: cannot unmarshal array into Go value of type map[string]interface {}").ToException();
+            throw ApiStatus.BadRequest($"json: cannot unmarshal {PatchBody.NameOf(document.Root)} into Go value of type map[string]interface {{}}").ToException();
         MergeObject(target.Root, document.Root, type);
     }
 
@@ -212,6 +214,7 @@ public static class StrategicMergePatch
         }
         if (key is null)
             throw ApiStatus.Unknown($"cannot merge lists without merge key for {field.Element?.Name}").ToException();
+        CheckElements(original, patch);
         ApplyListDirectives(original, patch, key, out var isReplaced);
         if (isReplaced)
             return;
@@ -229,6 +232,18 @@ public static class StrategicMergePatch
         Reorder(original, patch, before, key);
     }
 
+    private static void CheckElements(ApiNode original, ApiNode patch)
+    {
+        foreach (var list in (ReadOnlySpan<ApiNode>)[original, patch])
+        {
+            foreach (var element in list.Elements)
+            {
+                if (element.Kind != NodeKind.Object)
+                    throw ApiStatus.Unknown($"list element types are not identical: [{GoText.Value(original)} {GoText.Value(patch)}]").ToException();
+            }
+        }
+    }
+
     // Takes elements with $patch out of the patch list after doing what they say.
     private static void ApplyListDirectives(ApiNode original, ApiNode patch, string key, out bool isReplaced)
     {
@@ -236,8 +251,6 @@ public static class StrategicMergePatch
         for (var i = patch.Count - 1; i >= 0; i--)
         {
             var element = patch[i];
-            if (element.Kind != NodeKind.Object)
-                throw ApiStatus.Unknown($"list element types are not identical: {GoText.Value(patch)}").ToException();
             var directive = element[Directive];
             if (!directive.IsDefined)
                 continue;

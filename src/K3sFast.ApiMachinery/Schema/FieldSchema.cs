@@ -83,6 +83,7 @@ public sealed class FieldSchema
     private readonly byte[] _memberPrefix;
     private readonly Func<TypeSchema?>? _resolveElement;
     private TypeSchema? _element;
+    private FieldSchema[]? _keyFields;
 
     /// <summary>A field of that JSON name; everything else is set by initialisers. The element type may be given late, for types that contain themselves.</summary>
     public FieldSchema(string jsonName, Func<TypeSchema?>? resolveElement = null)
@@ -165,6 +166,16 @@ public sealed class FieldSchema
     /// <summary>True when an absent field is not written; false when its zero value is. Known once the field stands in its type's layout.</summary>
     internal bool IsLeftOutWhenAbsent { get; private set; }
 
+    /// <summary>The members that tell elements of this list apart, sorted by name; empty for sets and for everything that is no list.</summary>
+    internal ReadOnlySpan<FieldSchema> KeyFields => _keyFields ??= MakeKeyFields();
+
+    // Upstream falls back on the strategic merge key where no list type is given.
+    private FieldSchema[] MakeKeyFields()
+    {
+        string[] names = ListType == "map" ? ListMapKeys : ListType is null && PatchMergeKey is { } key ? [key] : [];
+        return [.. names.Order(StringComparer.Ordinal).Select(name => Element?.FindField(name) ?? new FieldSchema(name) { OmitEmpty = true, Pointer = true })];
+    }
+
     internal void Place(int ordinal)
     {
         Ordinal = ordinal;
@@ -186,6 +197,7 @@ public sealed class FieldSchema
     internal FieldSchema InlinedThrough(FieldSchema inlining)
     {
         var copy = (FieldSchema)MemberwiseClone();
+        copy._keyFields = null;
         copy.InlinePrefix = $"{inlining.Element!.Name}.{InlinePrefix}";
         return copy;
     }

@@ -171,6 +171,16 @@ public static partial class RestStrategy
 
     private static string Now() => Clock.GetUtcNow().UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'");
 
+    /// <summary>
+    /// What upstream's conversion adds to every object of a kind before owners are looked at: a daemon set's generation of its template, which is there
+    /// even when the client leaves it out.
+    /// </summary>
+    public static void CompleteForOwners(ApiNode obj, ResourceInfo resource)
+    {
+        if (resource.Resource == "daemonsets" && resource.Group == "apps" && !obj["metadata"u8]["annotations"u8]["deprecated.daemonset.template.generation"u8].IsDefined)
+            SetTemplateGeneration(obj, 0);
+    }
+
     // The internal field behind it has no place in apps/v1 but this annotation.
     private static long TemplateGenerationOf(ApiNode daemonSet) =>
         long.TryParse(daemonSet["metadata"u8]["annotations"u8]["deprecated.daemonset.template.generation"u8].Utf8, out long value) ? value : 0;

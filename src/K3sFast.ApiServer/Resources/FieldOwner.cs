@@ -19,6 +19,7 @@ internal sealed class FieldOwner(FieldManager fields, string manager, ResourceIn
     /// <summary>Notes in a new or changed object (in the storage version) whose its fields are; the stored one is undefined for a new object.</summary>
     internal void Note(ApiNode old, ApiNode obj, ResourceInfo stored)
     {
+        RestStrategy.CompleteForOwners(obj, stored);
         if (ReferenceEquals(version, stored))
         {
             fields.Update(old, obj, manager, clock.GetUtcNow());

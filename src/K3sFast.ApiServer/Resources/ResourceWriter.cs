@@ -154,10 +154,10 @@ internal sealed partial class ResourceWriter(
     private static void CheckName(ApiNode obj, string name)
     {
         var given = ObjectText.NameOf(obj);
-        if (given.Length > 0 && given != name)
-            throw ApiStatus.BadRequest($"the name of the object ({given}) does not match the name on the URL ({name})").ToException();
         if (given.Length == 0)
-            obj.GetOrAddObject("metadata"u8).Set("name"u8, name);
+            throw ApiStatus.BadRequest($"the name of the object ({name} based on URL) was undeterminable: name must be provided").ToException();
+        if (given != name)
+            throw ApiStatus.BadRequest($"the name of the object ({given}) does not match the name on the URL ({name})").ToException();
     }
 
     private static ApiStatus DeletedStatus(ResourceInfo resource, ReadOnlySpan<byte> json, string name)

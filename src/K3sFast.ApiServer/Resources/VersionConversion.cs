@@ -46,7 +46,8 @@ internal static class VersionConversion
     // autoscaling/v1 knows one metric, average CPU utilization; others are not carried there.
     private static void ConvertAutoscaler(ApiNode obj, bool toFirst)
     {
-        var spec = obj["spec"u8];
+        // Field ownership is computed with objects that lack parts, the spec even.
+        var spec = obj.GetOrAddObject("spec"u8);
         var status = obj["status"u8];
         if (toFirst)
         {

@@ -176,7 +176,9 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         context.Owner?.Note(old, obj, storage.Info);
         var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
         metadata.Set("resourceVersion"u8, old["metadata"u8]["resourceVersion"u8].Utf8);
-        CheckUid(storage.Info, metadata, old, context.Name);
+        // What a patch makes of the uid is for validation to refuse.
+        if (!isPatch)
+            CheckUid(storage.Info, metadata, old, context.Name);
 
         var admitted = new AdmissionContext
         {

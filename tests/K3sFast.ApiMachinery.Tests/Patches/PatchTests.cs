@@ -137,7 +137,7 @@ public sealed class PatchTests
 
         Assert.Equal(422, status.Code);
         Assert.Equal(
-            " \"\" is invalid: patch: Invalid value: \"{\\\"metadata\\\":{\\\"name\\\":\\\"a\\\"},\\\"immutable\\\":\\\"yes\\\"}\": json: cannot unmarshal string into Go struct field ConfigMap.immutable of type bool",
+            " \"\" is invalid: patch: Invalid value: \"{\\\"immutable\\\":\\\"yes\\\",\\\"metadata\\\":{\\\"name\\\":\\\"a\\\"}}\": json: cannot unmarshal string into Go struct field ConfigMap.immutable of type bool",
             status.Message);
     }
 }
