@@ -134,6 +134,10 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         return new ValueTask(waiter.Task.WaitAsync(cancellationToken));
     }
 
+    /// <summary>The objects under a prefix of a cache at a revision that its ring has forgotten; null when the datastore has forgotten it too.</summary>
+    public ValueTask<Snapshot?> ListStoredAsync(WatchCache cache, long revision, byte[] keyPrefix, CancellationToken cancellationToken = default) =>
+        StoredHistory.ReadAsync(_store, cache, _options.Transformer, revision, keyPrefix, cancellationToken);
+
     /// <inheritdoc/>
     void IDatastoreVisitor.OnEntry(in DatastoreEntry entry)
     {

@@ -52,6 +52,9 @@ public sealed class ApiStatus
     /// <summary>details.retryAfterSeconds; also the Retry-After header when not 0.</summary>
     public int RetryAfterSeconds { get; init; }
 
+    /// <summary>metadata.continue: the token by which an expired list can go on.</summary>
+    public string Continue { get; init; } = "";
+
     /// <summary>The status as an exception to throw.</summary>
     public ApiStatusException ToException() => new(this);
 
@@ -184,7 +187,9 @@ public sealed class ApiStatus
     public void WriteJson(IBufferWriter<byte> output)
     {
         var writer = new JsonTextWriter(output);
-        writer.Raw("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":"u8);
+        writer.Raw("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{"u8);
+        Member(ref writer, "\"continue\":"u8, Continue);
+        writer.Raw("},\"status\":"u8);
         writer.Raw(IsSuccess ? "\"Success\""u8 : "\"Failure\""u8);
         Member(ref writer, ",\"message\":"u8, Message);
         Member(ref writer, ",\"reason\":"u8, Reason);

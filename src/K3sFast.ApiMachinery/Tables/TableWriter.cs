@@ -14,6 +14,7 @@ public sealed class TableWriter
     private readonly DateTimeOffset _now;
     private readonly TableColumn[] _columns;
     private readonly TableRowWriter _row;
+    private string _apiVersion = "meta.k8s.io/v1";
     private bool _hasRows;
 
     /// <summary>A table of one resource's objects.</summary>
@@ -29,6 +30,7 @@ public sealed class TableWriter
     /// <summary>Writes everything before the first row.</summary>
     public void Begin(in TableListMeta listMeta, bool withHeaders = true, string apiVersion = "meta.k8s.io/v1")
     {
+        _apiVersion = apiVersion;
         var json = new JsonTextWriter(_output);
         json.Raw("{\"kind\":\"Table\",\"apiVersion\":"u8);
         WriteString(ref json, apiVersion);
@@ -91,7 +93,9 @@ public sealed class TableWriter
                 cells.Json.Raw(objectJson);
                 break;
             default:
-                cells.Json.Raw("{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":"u8);
+                cells.Json.Raw("{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":"u8);
+                WriteString(ref cells.Json, _apiVersion);
+                cells.Json.Raw(",\"metadata\":"u8);
                 if (obj["metadata"u8].Kind == NodeKind.Object)
                     obj["metadata"u8].WriteJson(ref cells.Json);
                 else

@@ -170,7 +170,7 @@ public sealed class ApiServer : IAsyncDisposable
             _writes, deletes, reader, writer, new PodEviction(_catalog.Storage("policy", "poddisruptionbudgets"), _writes, clock, limit),
             new TokenRequests(_catalog, tokens, clock, limit), new ScaleHandler(_writes, clock, limit), streams, limit);
         var reviews = new ReviewHandlers(_catalog, _authorizer, policy, authentication, limit) { Subresources = subresources };
-        var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock), writer, subresources, reviews);
+        var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock, _options.MinRequestTimeout), writer, subresources, reviews);
         var discovery = new DiscoveryDocuments(_catalog, $"{_options.AdvertiseAddress}:{_options.Port}");
         var openApi = new OpenApiDocuments(_catalog.Endpoints.Select(static endpoint => endpoint.Info));
         var paths = new PathRouter(discovery, openApi, tokens, metrics, _health, _options);

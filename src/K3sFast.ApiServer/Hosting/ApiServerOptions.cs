@@ -82,6 +82,9 @@ public sealed record ApiServerOptions
     /// <summary>Longest body that is read: upstream's limit.</summary>
     public int MaxRequestBodyBytes { get; init; } = 3 * 1024 * 1024;
 
+    /// <summary>A watch without a timeout of its own ends after this time at least, and twice this time at most.</summary>
+    public TimeSpan MinRequestTimeout { get; init; } = TimeSpan.FromMinutes(30);
+
     /// <summary>How long a stopping server waits for requests in flight before it cuts them.</summary>
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(5);
 

@@ -24,7 +24,21 @@ internal sealed class HttpApiCall : ApiCall
 
     internal override string? ContentType => _request.Headers.ContentType;
 
-    internal override bool AcceptsGzip => _request.Headers.AcceptEncoding.ToString().Contains("gzip", StringComparison.OrdinalIgnoreCase);
+    internal override string? UserAgent => _request.Headers.UserAgent;
+
+    internal override bool AcceptsGzip
+    {
+        get
+        {
+            var encodings = _request.Headers.AcceptEncoding.ToString().AsSpan();
+            foreach (var range in encodings.Split(','))
+            {
+                if (encodings[range].Trim() is "gzip")
+                    return true;
+            }
+            return false;
+        }
+    }
 
     internal override bool HasStarted => _response.HasStarted;
 

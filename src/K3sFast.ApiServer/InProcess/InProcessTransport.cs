@@ -35,8 +35,9 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
         {
             var storage = endpoint.Storage!;
             var query = ListQuery.Read(call, endpoint, isWatch: false);
-            using var snapshot = await query.OpenSnapshotAsync(storage, storage.PrefixOf(call.Info.Namespace), cancellationToken).ConfigureAwait(false);
-            var page = ObjectReader.Page.Of(snapshot, storage, query);
+            var prefix = storage.PrefixOf(call.Info.Namespace);
+            using var snapshot = await query.OpenSnapshotAsync(storage, prefix, cancellationToken).ConfigureAwait(false);
+            var page = ObjectReader.Page.Of(snapshot, prefix, query);
             var items = new List<EncodedObject>();
             var objects = snapshot.From(page.StartKey);
             while (items.Count < page.Count && objects.MoveNext())
@@ -63,7 +64,7 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
         foreach (var item in initial)
             yield return new WatchFrame(WatchFrameType.Added, item);
         initial.Clear();
-        if (query.SendsInitialEvents && query.AllowsBookmarks)
+        if (query.IsStreamedList)
             yield return new WatchFrame(WatchFrameType.Bookmark, Bookmark(storage.Info, cursor.Revision));
 
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, stopping);
@@ -75,7 +76,7 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
         {
             var count = cursor.Read(events);
             if (count < 0)
-                throw Refused(ApiStatus.Expired($"too old resource version: {cursor.Revision} ({storage.CurrentRevision})").ToException());
+                throw Refused(ApiStatus.Expired($"too old resource version: {cursor.Revision} ({storage.Cache.OldestRevision})").ToException());
             for (var i = 0; i < count; i++)
                 AddFrame(events[i], query.Filter, endpoint, frames);
             foreach (var frame in frames)
@@ -98,8 +99,8 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
     // The cursor, and what there is already when the watch starts from now.
     private static WatchCursor Open(ResourceStorage storage, ListQuery query, byte[] prefix, ResourceEndpoint endpoint, List<StoredEncodedObject> initial)
     {
-        if (query.Revision > 0 && !query.SendsInitialEvents)
-            return storage.Cache.OpenCursor(query.Revision, prefix);
+        if (!query.StartsWithState)
+            return storage.Cache.OpenCursor(query.Revision > 0 ? query.Revision : storage.CurrentRevision, prefix);
         using var snapshot = storage.Cache.List(prefix);
         foreach (var item in snapshot)
         {

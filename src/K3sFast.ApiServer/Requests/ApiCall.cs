@@ -33,6 +33,8 @@ internal abstract class ApiCall
 
     internal abstract string? ContentType { get; }
 
+    internal virtual string? UserAgent => null;
+
     internal abstract bool AcceptsGzip { get; }
 
     internal abstract bool HasStarted { get; }
@@ -50,6 +52,11 @@ internal abstract class ApiCall
     internal abstract string ClientName { get; }
 
     internal IReadOnlyList<string> Warnings => _warnings ?? (IReadOnlyList<string>)[];
+
+    /// <summary>Gives back what the request limits hold for this request, before its end: a watch that has begun costs no more.</summary>
+    internal virtual void ReleaseSeat()
+    {
+    }
 
     /// <summary>Reads the whole body; more than the limit is refused with 413.</summary>
     internal abstract ValueTask<PooledBuffer> ReadBodyAsync(long limitBytes);

@@ -28,6 +28,8 @@ internal readonly record struct ResponseFormat(MediaKind Media, Projection Proje
 
     internal static readonly string[] Accepted = [Json, Yaml, Protobuf];
 
+    private static readonly string[] s_streamed = [$"{Json};stream=watch", $"{Protobuf};stream=watch"];
+
     internal string ContentType => Media switch { MediaKind.Yaml => Yaml, MediaKind.Protobuf => Protobuf, _ => Json };
 
     internal string WatchContentType => Media switch { MediaKind.Yaml => Yaml, MediaKind.Protobuf => $"{Protobuf};stream=watch", _ => Json };
@@ -36,66 +38,77 @@ internal readonly record struct ResponseFormat(MediaKind Media, Projection Proje
     internal bool IsPlainJson => Media == MediaKind.Json && Projection == Projection.None && !IsPretty;
 
     /// <summary>
-    /// Chooses from an Accept header, first acceptable clause first. Projections that the caller does not offer are passed over.
+    /// Chooses the form of an answer about objects. Nothing acceptable is refused with 406, as is a projection that does not fit
+    /// (<paramref name="isList"/>: the answer is a list).
     /// </summary>
     /// <exception cref="ApiStatusException">Nothing is acceptable: 406 with the list of what is.</exception>
     internal static ResponseFormat Negotiate(ApiCall call, bool allowsProjection, bool isList = false)
     {
-        var isPretty = call.Info.TryGetQuery("pretty"u8, out var pretty) && QueryReader.IsTrue(pretty);
         var accept = call.Accept;
-        if (string.IsNullOrEmpty(accept))
-            return new ResponseFormat(MediaKind.Json, IsPretty: isPretty);
-        foreach (var clauseRange in accept.AsSpan().Split(','))
-        {
-            if (TryClause(accept.AsSpan(clauseRange), allowsProjection, isList, isPretty, out var format))
-                return format;
-        }
-        throw ApiStatus.NotAcceptable(Accepted).ToException();
+        // Upstream's router looks first, by names alone, and knows no partial wildcards.
+        if (!string.IsNullOrEmpty(accept) && !AcceptNegotiation.NamesAny(accept, Accepted))
+            throw NotRoutable(isList).ToException();
+        return TryNegotiate(call, allowsProjection, out var format) ? format : throw ApiStatus.NotAcceptable(Accepted).ToException();
     }
 
-    private static bool TryClause(ReadOnlySpan<char> clause, bool allowsProjection, bool isList, bool isPretty, out ResponseFormat format)
+    /// <summary>Chooses the form of a watch: YAML cannot be streamed.</summary>
+    internal static ResponseFormat NegotiateStream(ApiCall call)
     {
-        format = default;
-        var semicolon = clause.IndexOf(';');
-        var type = (semicolon < 0 ? clause : clause[..semicolon]).Trim();
-        MediaKind media;
-        if (type.Equals(Json, StringComparison.OrdinalIgnoreCase) || type is "*/*" or "application/*") media = MediaKind.Json;
-        else if (type.Equals(Protobuf, StringComparison.OrdinalIgnoreCase)) media = MediaKind.Protobuf;
-        else if (type.Equals(Yaml, StringComparison.OrdinalIgnoreCase)) media = MediaKind.Yaml;
-        else return false;
+        var format = Negotiate(call, allowsProjection: true, isList: true);
+        if (format.Media == MediaKind.Yaml)
+            throw ApiStatus.NotAcceptable(s_streamed).ToException();
+        // A list of one event is no list: upstream sends the event's object as it is.
+        return format with { IsPretty = false, Projection = format.Projection == Projection.PartialObjectMetadataList ? Projection.None : format.Projection };
+    }
 
-        var projection = Projection.None;
-        string version = "v1", group = "";
-        var parameters = semicolon < 0 ? default : clause[(semicolon + 1)..];
-        foreach (var range in parameters.Split(';'))
+    /// <summary>Chooses by the header alone; false when nothing is acceptable. Allocates nothing for headers of one plain media type.</summary>
+    internal static bool TryNegotiate(ApiCall call, bool allowsProjection, out ResponseFormat format)
+    {
+        var accept = call.Accept;
+        var isPretty = IsPrettyWanted(call);
+        format = new ResponseFormat(MediaKind.Json, IsPretty: isPretty);
+        if (string.IsNullOrEmpty(accept) || accept is "*/*" or Json)
+            return true;
+        if (accept is Protobuf)
         {
-            var parameter = parameters[range].Trim();
-            if (parameter.StartsWith("as=", StringComparison.Ordinal))
-            {
-                switch (parameter[3..])
-                {
-                    case "Table": projection = Projection.Table; break;
-                    case "PartialObjectMetadata": projection = Projection.PartialObjectMetadata; break;
-                    case "PartialObjectMetadataList": projection = Projection.PartialObjectMetadataList; break;
-                    default: return false;
-                }
-            }
-            else if (parameter.StartsWith("v=", StringComparison.Ordinal)) version = parameter[2..].ToString();
-            else if (parameter.StartsWith("g=", StringComparison.Ordinal)) group = parameter[2..].ToString();
-            else if (parameter is "q=0" or "q=0.0") return false;
+            format = new ResponseFormat(MediaKind.Protobuf);
+            return true;
         }
-        if (projection != Projection.None)
+        return AcceptNegotiation.TryChoose(accept, allowsProjection, isPretty, out format);
+    }
+
+    /// <summary>Refuses one object where a list is asked for, and the other way round, in upstream's words.</summary>
+    internal void CheckShape(ResourceInfo resource, bool isList)
+    {
+        if (Projection == Projection.PartialObjectMetadata && isList)
         {
-            if (!allowsProjection || group != "meta.k8s.io" || version is not ("v1" or "v1beta1"))
-                return false;
-            // One object is no list, and a list is no single object.
-            if (projection == Projection.PartialObjectMetadataList && !isList || projection == Projection.PartialObjectMetadata && isList)
-                return false;
-            // Tables are written as JSON only; a client that insists on protobuf names JSON behind it.
-            if (media == MediaKind.Protobuf && projection == Projection.Table)
-                return false;
+            throw NotAcceptable(
+                $"you requested PartialObjectMetadata, but the requested object is a list (*{BodyDecoder.GoPackage(resource.Group)}.{resource.Kind}List)").ToException();
         }
-        format = new ResponseFormat(media, projection, version, isPretty);
-        return true;
+        if (Projection == Projection.PartialObjectMetadataList && !isList)
+        {
+            throw NotAcceptable(
+                $"you requested PartialObjectMetadataList, but the requested object is not a list (*{BodyDecoder.GoPackage(resource.Group)}.{resource.Kind})").ToException();
+        }
+    }
+
+    private static ApiStatus NotAcceptable(string message) => new() { Code = 406, Reason = "NotAcceptable", Message = message };
+
+    private static ApiStatus NotRoutable(bool isList) => new()
+    {
+        Code = 406,
+        Reason = "NotAcceptable",
+        HasDetails = true,
+        Message = $"406: Not Acceptable\n\nAvailable representations: {string.Join(", ", isList ? Accepted.Concat(s_streamed) : Accepted)}",
+    };
+
+    // Tools that people look at get indented text unless they say otherwise.
+    private static bool IsPrettyWanted(ApiCall call)
+    {
+        if (call.Info.TryGetQuery("pretty"u8, out var value) && !value.IsEmpty)
+            return value.SequenceEqual("1"u8) || value.SequenceEqual("t"u8) || value.SequenceEqual("T"u8)
+                || value.SequenceEqual("true"u8) || value.SequenceEqual("TRUE"u8) || value.SequenceEqual("True"u8);
+        return call.UserAgent is { } agent && (agent.StartsWith("curl", StringComparison.Ordinal) || agent.StartsWith("Wget", StringComparison.Ordinal)
+            || agent.StartsWith("Mozilla/5.0", StringComparison.Ordinal));
     }
 }

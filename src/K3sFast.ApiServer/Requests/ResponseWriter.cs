@@ -2,8 +2,6 @@ using System.Buffers;
 using System.Globalization;
 using System.IO.Compression;
 using System.Text;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using K3sFast.ApiMachinery;
 
 namespace K3sFast.ApiServer;
@@ -50,22 +48,18 @@ internal static class ResponseWriter
 
     internal static ValueTask WriteStatusAsync(ApiCall call, ApiStatus status)
     {
-        var format = new ResponseFormat(MediaKind.Json);
-        try
-        {
-            format = ResponseFormat.Negotiate(call, allowsProjection: true, isList: true);
-        }
-        catch (ApiStatusException)
-        {
-            // The refusal of the Accept header itself is JSON.
-        }
+        // Where nothing is acceptable the refusal is indented JSON, as upstream sends it.
+        if (!ResponseFormat.TryNegotiate(call, allowsProjection: false, out var format))
+            format = new ResponseFormat(MediaKind.Json, IsPretty: true);
         if (status.RetryAfterSeconds > 0)
             call.SetHeader("Retry-After", status.RetryAfterSeconds.ToString(CultureInfo.InvariantCulture));
         var buffer = new PooledBuffer(512);
         status.WriteJson(buffer);
-        buffer.Write("\n"u8);
         if (format.Media == MediaKind.Json && !format.IsPretty)
+        {
+            buffer.Write("\n"u8);
             return WriteBufferAsync(call, status.Code, ResponseFormat.Json, buffer);
+        }
         using (buffer)
         {
             var other = new PooledBuffer(512);
@@ -138,17 +132,9 @@ internal static class ResponseWriter
                     YamlText.Write(document.Root, output);
                 break;
             default:
-                WritePretty(json, output);
+                JsonIndent.Write(json, output);
                 break;
         }
-    }
-
-    private static void WritePretty(ReadOnlySpan<byte> json, IBufferWriter<byte> output)
-    {
-        using var document = JsonDocument.Parse(json.ToArray());
-        using (var writer = new Utf8JsonWriter(output, new JsonWriterOptions { Indented = true, IndentSize = 2, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
-            document.RootElement.WriteTo(writer);
-        output.Write("\n"u8);
     }
 
     private static async ValueTask WriteGzipAsync(ApiCall call, int statusCode, string contentType, ReadOnlyMemory<byte> body)

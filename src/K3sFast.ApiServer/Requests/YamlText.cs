@@ -36,9 +36,13 @@ internal static class YamlText
                 }
                 break;
             case NodeKind.Array when node.Count > 0:
+                var isFirstElement = true;
                 foreach (var element in node.Elements)
                 {
-                    text.Append(' ', indent).Append("- ");
+                    if (!isFirstElement || !isInline)
+                        text.Append(' ', indent);
+                    isFirstElement = false;
+                    text.Append("- ");
                     if (element.Kind is NodeKind.Object or NodeKind.Array && element.Count > 0)
                         WriteBlock(text, element, indent + 2, isInline: true);
                     else

@@ -184,7 +184,8 @@ internal static class BodyDecoder
         return ApiStatus.BadRequest($"{kind} in version {GoText.Quote(version)} cannot be handled as a {type.Kind}: {why}").ToException();
     }
 
-    private static string GoPackage(string group) => group.Length == 0 ? "core" : group.Split('.')[0];
+    /// <summary>The package of upstream's own types of a group, as its messages name it.</summary>
+    internal static string GoPackage(string group) => group is "" or "events.k8s.io" ? "core" : group.Split('.')[0];
 
     private static string GoKind(JsonTokenType token) => token switch
     {

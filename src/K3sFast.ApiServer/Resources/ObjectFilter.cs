@@ -49,8 +49,13 @@ internal sealed class ObjectFilter
                 terms.Add(made);
             }
         }
-        // The watch of one object, asked for by path.
-        if (exactName is not null)
+        // The watch of one object, asked for by path; a field selector beside it may only say the same.
+        if (exactName is not null && terms.Count > 0)
+        {
+            if (name != exactName)
+                throw ApiStatus.BadRequest("fieldSelector metadata.name doesn't match requested name").ToException();
+        }
+        else if (exactName is not null)
         {
             terms.Add(new Term(Source.Name, 0, true, Encoding.UTF8.GetBytes(exactName)));
             name = exactName;

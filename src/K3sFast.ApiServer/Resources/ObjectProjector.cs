@@ -11,6 +11,10 @@ namespace K3sFast.ApiServer;
 /// </summary>
 internal static class ObjectProjector
 {
+    /// <summary>metadata alone, whatever the object.</summary>
+    internal static TypeSchema PartialType { get; } =
+        Schema.BuiltIn.FindType("meta.k8s.io", "v1", "PartialObjectMetadata") ?? throw new InvalidOperationException("the schema has no PartialObjectMetadata");
+
     /// <summary>Stored JSON as JSON of the endpoint's version.</summary>
     internal static void WriteVersioned(ResourceEndpoint endpoint, ReadOnlySpan<byte> stored, IBufferWriter<byte> output)
     {
@@ -46,6 +50,13 @@ internal static class ObjectProjector
         }
         using var json = new PooledBuffer(stored.Length + 64);
         WriteVersioned(endpoint, stored, json);
+        Project(endpoint, json.Span, format, include, withHeaders, now, output);
+    }
+
+    /// <summary>JSON of the endpoint's own version in the wanted form.</summary>
+    internal static void Project(
+        ResourceEndpoint endpoint, ReadOnlySpan<byte> json, ResponseFormat format, IncludeObject include, bool withHeaders, DateTimeOffset now, IBufferWriter<byte> output)
+    {
         var type = endpoint.Info.Type;
         PooledBuffer? projected = null;
         try
@@ -54,15 +65,15 @@ internal static class ObjectProjector
             {
                 case Projection.Table:
                     projected = new PooledBuffer();
-                    TableConverter.WriteSingle(endpoint.Info, json.Span, include, withHeaders, $"meta.k8s.io/{format.MetaVersion}", projected, now);
+                    TableConverter.WriteSingle(endpoint.Info, json, include, withHeaders, $"meta.k8s.io/{format.MetaVersion}", projected, now);
                     break;
                 case Projection.PartialObjectMetadata or Projection.PartialObjectMetadataList:
                     projected = new PooledBuffer();
-                    WritePartial(json.Span, format.MetaVersion, projected);
-                    type = Schema.BuiltIn.FindType("meta.k8s.io", "v1", "PartialObjectMetadata") ?? type;
+                    WritePartial(json, format.MetaVersion, projected);
+                    type = PartialType;
                     break;
             }
-            var text = (projected ?? json).Span;
+            var text = projected is null ? json : projected.Span;
             if (format.Media == MediaKind.Json && !format.IsPretty)
                 output.Write(text);
             else

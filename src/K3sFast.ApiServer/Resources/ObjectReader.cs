@@ -14,15 +14,13 @@ internal sealed class ObjectReader(TimeProvider clock)
     // A list is handed to the connection in pieces of about this size.
     private const int FlushBytes = 64 * 1024;
 
-    // Compressing pays from about GzipThreshold bytes on; an object has about a kilobyte.
-    private const int GzipObjects = ResponseWriter.GzipThreshold / 1024;
-
     /// <summary>Answers one object.</summary>
     internal async ValueTask GetAsync(ApiCall call, ResourceEndpoint endpoint)
     {
         var format = ResponseFormat.Negotiate(call, allowsProjection: true);
+        format.CheckShape(endpoint.Info, isList: false);
         var storage = endpoint.Storage!;
-        if (call.Info.TryGetQuery("resourceVersion"u8, out _) && call.QueryInt64("resourceVersion"u8) is > 0 and var revision)
+        if (call.Info.TryGetQuery("resourceVersion"u8, out var version) && !version.IsEmpty && ListQuery.ParseRevision(call.QueryString("resourceVersion"u8)!) is > 0 and var revision)
             await ListQuery.WaitForAsync(storage, revision, call.Aborted).ConfigureAwait(false);
         using var stored = storage.Get(call.Info.Namespace, call.Info.Name)
             ?? throw ApiStatus.NotFound(endpoint.Info.Group, endpoint.Info.Resource, call.Info.NameText).ToException();
@@ -32,7 +30,7 @@ internal sealed class ObjectReader(TimeProvider clock)
     /// <summary>Answers a stored object with a status code.</summary>
     internal ValueTask WriteObjectAsync(ApiCall call, ResourceEndpoint endpoint, int statusCode, StoredObject stored, ResponseFormat format)
     {
-        if (!format.IsPlainJson || !endpoint.IsStorageVersion)
+        if (!format.IsPlainJson || !endpoint.IsStorageVersion || stored.Json.Length > ResponseWriter.GzipThreshold)
             return WriteJsonAsync(call, endpoint, statusCode, stored.Json, format);
         call.Start(statusCode, ResponseFormat.Json, stored.Json.Length + 1);
         call.Output.Write(stored.Json);
@@ -43,11 +41,12 @@ internal sealed class ObjectReader(TimeProvider clock)
     /// <summary>Answers canonical JSON of the storage version with a status code.</summary>
     internal ValueTask WriteJsonAsync(ApiCall call, ResourceEndpoint endpoint, int statusCode, ReadOnlySpan<byte> json, ResponseFormat format)
     {
+        format.CheckShape(endpoint.Info, isList: false);
         var buffer = new PooledBuffer(json.Length + 64);
         try
         {
-            ObjectProjector.Write(endpoint, json, format, IncludeOf(call), withHeaders: true, clock.GetUtcNow(), buffer);
-            if (format.Media == MediaKind.Json)
+            ObjectProjector.Write(endpoint, json, format, IncludeOf(call, format), withHeaders: true, clock.GetUtcNow(), buffer);
+            if (format.Media == MediaKind.Json && !format.IsPretty)
                 buffer.Write("\n"u8);
         }
         catch
@@ -62,36 +61,31 @@ internal sealed class ObjectReader(TimeProvider clock)
     internal async ValueTask ListAsync(ApiCall call, ResourceEndpoint endpoint)
     {
         var format = ResponseFormat.Negotiate(call, allowsProjection: true, isList: true);
-        var include = IncludeOf(call);
         var storage = endpoint.Storage!;
         var query = ListQuery.Read(call, endpoint, isWatch: false);
         var prefix = storage.PrefixOf(call.Info.Namespace);
         using var snapshot = await query.OpenSnapshotAsync(storage, prefix, call.Aborted).ConfigureAwait(false);
-        var page = Page.Of(snapshot, storage, query);
+        var include = IncludeOf(call, format);
+        format.CheckShape(endpoint.Info, isList: true);
+        var page = Page.Of(snapshot, prefix, query);
 
-        if (format.Media != MediaKind.Json || format.IsPretty)
+        if (format.Media == MediaKind.Protobuf)
+        {
+            await WriteProtobufAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
+        }
+        else if (format.Media == MediaKind.Yaml || format.IsPretty)
         {
             await WriteWholeAsync(call, endpoint, format, include, snapshot, query, page).ConfigureAwait(false);
-            return;
         }
-        var isCompressed = call.AcceptsGzip && snapshot.CountFrom(page.StartKey) >= GzipObjects && (query.Limit == 0 || query.Limit >= GzipObjects);
-        if (!isCompressed)
+        else if (call.AcceptsGzip)
+        {
+            await CompressAsync(call, new ListWriterFactory(endpoint, format, include, clock.GetUtcNow()), snapshot, query, page).ConfigureAwait(false);
+        }
+        else
         {
             call.Start(200, format.ContentType, -1);
             await StreamAsync(call.Output, call.Aborted, endpoint, format, include, snapshot, query, page).ConfigureAwait(false);
-            return;
         }
-        call.SetHeader("Content-Encoding", "gzip");
-        call.SetHeader("Vary", "Accept-Encoding");
-        call.Start(200, format.ContentType, -1);
-        var gzip = new GZipStream(call.Output.AsStream(leaveOpen: true), CompressionLevel.Fastest);
-        await using (gzip.ConfigureAwait(false))
-        {
-            var output = PipeWriter.Create(gzip, new StreamPipeWriterOptions(leaveOpen: true, minimumBufferSize: FlushBytes));
-            await StreamAsync(output, call.Aborted, endpoint, format, include, snapshot, query, page).ConfigureAwait(false);
-            await output.CompleteAsync().ConfigureAwait(false);
-        }
-        await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
     }
 
     private static async ValueTask FlushAsync(ApiCall call) => await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
@@ -101,15 +95,33 @@ internal sealed class ObjectReader(TimeProvider clock)
     {
         using var json = new PooledBuffer(64 * 1024);
         WriteAll(json, endpoint, format, include, snapshot, query, page);
-        var type = format.Projection switch
-        {
-            Projection.PartialObjectMetadataList => Schema.BuiltIn.FindType("meta.k8s.io", "v1", "PartialObjectMetadataList"),
-            Projection.None => endpoint.Info.ListType,
-            _ => null,
-        };
         var output = new PooledBuffer(json.Length);
-        ResponseWriter.Transcode(json.Span, type, format, output);
+        ResponseWriter.Transcode(json.Span, null, format, output);
         await ResponseWriter.WriteBufferAsync(call, 200, format.ContentType, output).ConfigureAwait(false);
+    }
+
+    private static ValueTask WriteProtobufAsync(ApiCall call, ResourceEndpoint endpoint, ResponseFormat format, Snapshot snapshot, ListQuery query, Page page)
+    {
+        var isPartial = format.Projection == Projection.PartialObjectMetadataList;
+        var type = isPartial ? ObjectProjector.PartialType : endpoint.Info.Type;
+        using var list = new ProtobufListWriter();
+        var objects = snapshot.From(page.StartKey);
+        for (var left = page.Count; left > 0 && objects.MoveNext();)
+        {
+            if (!query.Filter.Matches(objects.Current))
+                continue;
+            left--;
+            using var item = JsonCodec.Decode(objects.Current.Json, null, DecodeOptions.Free, null);
+            if (!endpoint.IsStorageVersion && !isPartial)
+                VersionConversion.Convert(item.Root, endpoint.Storage!.Info, endpoint.Info);
+            list.Append(item.Root, type);
+        }
+        var kind = isPartial ? "PartialObjectMetadataList" : endpoint.Info.ListKind;
+        var version = isPartial ? $"meta.k8s.io/{format.MetaVersion}" : endpoint.Info.ApiVersion;
+        var output = new PooledBuffer(64 * 1024);
+        list.WriteTo(
+            Encoding.UTF8.GetBytes(kind), Encoding.UTF8.GetBytes(version), new TableListMeta(page.Revision.ToString(CultureInfo.InvariantCulture), page.Continue, page.Remaining), output);
+        return ResponseWriter.WriteBufferAsync(call, 200, format.ContentType, output);
     }
 
     private void WriteAll(
@@ -145,6 +157,46 @@ internal sealed class ObjectReader(TimeProvider clock)
         await output.FlushAsync(aborted).ConfigureAwait(false);
     }
 
+    // The first bytes wait until it is known whether the whole is worth compressing.
+    private static async ValueTask CompressAsync(ApiCall call, ListWriterFactory factory, Snapshot snapshot, ListQuery query, Page page)
+    {
+        using var buffer = new PooledBuffer(ResponseWriter.GzipThreshold + FlushBytes);
+        var writer = factory.Create(buffer);
+        writer.Begin(page);
+        var objects = snapshot.From(page.StartKey);
+        var left = page.Count;
+        var hasMore = true;
+        while (hasMore && buffer.Length <= ResponseWriter.GzipThreshold)
+            hasMore = WriteSome(ref objects, writer, query.Filter, ref left);
+        if (!hasMore)
+            writer.End();
+        if (buffer.Length <= ResponseWriter.GzipThreshold)
+        {
+            call.Start(200, ResponseFormat.Json, buffer.Length);
+            call.Output.Write(buffer.Span);
+            await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+            return;
+        }
+        call.SetHeader("Content-Encoding", "gzip");
+        call.SetHeader("Vary", "Accept-Encoding");
+        call.Start(200, ResponseFormat.Json, -1);
+        var gzip = new GZipStream(call.Output.AsStream(leaveOpen: true), CompressionLevel.Fastest);
+        await using (gzip.ConfigureAwait(false))
+        {
+            while (true)
+            {
+                await gzip.WriteAsync(buffer.Written, call.Aborted).ConfigureAwait(false);
+                buffer.Clear();
+                if (!hasMore)
+                    break;
+                hasMore = WriteSome(ref objects, writer, query.Filter, ref left);
+                if (!hasMore)
+                    writer.End();
+            }
+        }
+        await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+    }
+
     // False = everything is written.
     private static bool WriteSome(ref Snapshot.Enumerator objects, ListWriter writer, ObjectFilter filter, ref long left)
     {
@@ -163,23 +215,27 @@ internal sealed class ObjectReader(TimeProvider clock)
         return true;
     }
 
-    internal static IncludeObject IncludeOf(ApiCall call)
+    /// <summary>What rows of a table carry of their objects; refused in upstream's words when it is no known word.</summary>
+    internal static IncludeObject IncludeOf(ApiCall call, ResponseFormat format)
     {
+        if (format.Projection != Projection.Table)
+            return IncludeObject.Metadata;
         var text = call.QueryString("includeObject"u8);
         if (TableConverter.TryParseIncludeObject(text, out var include))
             return include;
-        throw ApiStatus.BadRequest($"unrecognized includeObject value: {GoText.Quote(text)}").ToException();
+        throw ApiStatus.BadRequest(
+            $"Unable to convert to Table as requested: includeObject: Invalid value: {GoText.Quote(text)}: must be 'Metadata', 'Object', 'None', or empty").ToException();
     }
 
     /// <summary>What of a snapshot one answer carries.</summary>
     internal readonly record struct Page(long Revision, byte[] StartKey, long Count, string? Continue, long? Remaining)
     {
-        internal static Page Of(Snapshot snapshot, ResourceStorage storage, ListQuery query)
+        internal static Page Of(Snapshot snapshot, byte[] prefix, ListQuery query)
         {
             var revision = snapshot.Revision;
-            var start = query.Continue is { } token ? Encoding.UTF8.GetBytes(storage.KeyPrefix + token.StartKey) : [];
+            var start = query.Continue?.KeyUnder(prefix) ?? [];
             // As upstream, a list "at any revision" comes whole from the cache.
-            if (query.Limit == 0 || query.Revision == 0 && query.Match == VersionMatch.Unset && query.Continue is null)
+            if (query.Limit == 0 || query.Revision == 0)
                 return new Page(revision, start, long.MaxValue, null, null);
             var objects = snapshot.From(start);
             var left = query.Limit;
@@ -193,91 +249,16 @@ internal sealed class ObjectReader(TimeProvider clock)
             }
             if (lastKey.Length == 0 || !objects.MoveNext())
                 return new Page(revision, start, query.Limit, null, null);
-            var next = new ContinueToken(revision, lastKey[storage.KeyPrefix.Length..]).Write();
+            var next = ContinueToken.After(revision, lastKey, prefix.Length);
             long? remaining = query.Filter.IsEmpty ? snapshot.CountFrom(objects.Current.KeyUtf8) : null;
             return new Page(revision, start, query.Limit, next, remaining);
         }
     }
-}
 
-/// <summary>Writes one list item by item, as JSON of the kind's list, a table or a PartialObjectMetadataList.</summary>
-internal sealed class ListWriter(ResourceEndpoint endpoint, ResponseFormat format, IncludeObject include, IBufferWriter<byte> output, DateTimeOffset now)
-{
-    private readonly TableWriter? _table = format.Projection == Projection.Table ? new TableWriter(endpoint.Info, include, output, now) : null;
-    private readonly byte[] _versionedPrefix = Encoding.UTF8.GetBytes($"{{\"kind\":\"{endpoint.Info.Kind}\",\"apiVersion\":\"{endpoint.Info.ApiVersion}\",");
-    private bool _hasItems;
-
-    internal void Begin(in ObjectReader.Page page)
+    /// <summary>A list writer whose output is not known yet.</summary>
+    private readonly record struct ListWriterFactory(ResourceEndpoint Endpoint, ResponseFormat Format, IncludeObject Include, DateTimeOffset Now)
     {
-        if (_table is not null)
-        {
-            _table.Begin(
-                new TableListMeta(page.Revision.ToString(CultureInfo.InvariantCulture), page.Continue, page.Remaining), true, $"meta.k8s.io/{format.MetaVersion}");
-            return;
-        }
-        var isPartial = format.Projection == Projection.PartialObjectMetadataList;
-        var kind = isPartial ? "PartialObjectMetadataList" : endpoint.Info.ListKind;
-        var version = isPartial ? $"meta.k8s.io/{format.MetaVersion}" : endpoint.Info.ApiVersion;
-        var token = page.Continue is null ? "" : $",\"continue\":\"{page.Continue}\"";
-        var remaining = page.Remaining is { } count ? string.Create(CultureInfo.InvariantCulture, $",\"remainingItemCount\":{count}") : "";
-        Encoding.UTF8.GetBytes(
-            string.Create(CultureInfo.InvariantCulture, $"{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{{\"resourceVersion\":\"{page.Revision}\"{token}{remaining}}},\"items\":["),
-            output);
-    }
-
-    internal void Append(StoredObject item)
-    {
-        if (_table is not null)
-        {
-            if (endpoint.IsStorageVersion)
-            {
-                _table.AppendRow(item.Json);
-                return;
-            }
-            using var row = new PooledBuffer(item.Json.Length + 64);
-            ObjectProjector.WriteVersioned(endpoint, item.Json, row);
-            _table.AppendRow(row.Span);
-            return;
-        }
-        if (_hasItems)
-            output.Write(","u8);
-        _hasItems = true;
-        if (format.Projection == Projection.PartialObjectMetadataList)
-        {
-            ObjectProjector.WritePartial(item.Json, format.MetaVersion, output);
-            return;
-        }
-        if (endpoint.IsStorageVersion)
-        {
-            WriteItem(item.Json, endpoint.Storage!.ListItemPrefix);
-            return;
-        }
-        using var versioned = new PooledBuffer(item.Json.Length + 64);
-        ObjectProjector.WriteVersioned(endpoint, item.Json, versioned);
-        WriteItem(versioned.Span, _versionedPrefix);
-    }
-
-    internal void End()
-    {
-        if (_table is not null)
-            _table.End();
-        else
-            output.Write("]}"u8);
-        if (format.Media == MediaKind.Json)
-            output.Write("\n"u8);
-    }
-
-    // Items of a list carry neither kind nor apiVersion: the list says both.
-    private void WriteItem(ReadOnlySpan<byte> json, ReadOnlySpan<byte> prefix)
-    {
-        if (json.StartsWith(prefix))
-        {
-            output.Write("{"u8);
-            output.Write(json[prefix.Length..]);
-        }
-        else
-        {
-            output.Write(json);
-        }
+        internal ListWriter Create(IBufferWriter<byte> output) => new(Endpoint, Format, Include, output, Now);
     }
 }
+

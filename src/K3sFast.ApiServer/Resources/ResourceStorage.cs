@@ -55,6 +55,9 @@ internal sealed class ResourceStorage
 
     internal ValueTask WaitForAsync(long revision, CancellationToken cancel) => _cacher.WaitForAsync(revision, cancel);
 
+    /// <summary>The objects under a prefix as the datastore has them at an old revision; null when it was compacted away.</summary>
+    internal ValueTask<Snapshot?> ListStoredAsync(long revision, byte[] prefix, CancellationToken cancel) => _cacher.ListStoredAsync(Cache, revision, prefix, cancel);
+
     /// <summary>The object, or null. Allocates nothing for keys of ordinary length.</summary>
     internal StoredObject? Get(ReadOnlySpan<byte> ns, ReadOnlySpan<byte> name)
     {

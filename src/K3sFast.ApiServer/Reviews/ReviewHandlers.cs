@@ -202,7 +202,7 @@ internal sealed class ReviewHandlers(ResourceCatalog catalog, Authorizer authori
         var buffer = new PooledBuffer();
         if (format.Projection == Projection.Table)
         {
-            TableConverter.WriteTable(endpoint.Info, items.Select(static i => (ReadOnlyMemory<byte>)i), default, ObjectReader.IncludeOf(call), buffer, DateTimeOffset.UtcNow);
+            TableConverter.WriteTable(endpoint.Info, items.Select(static i => (ReadOnlyMemory<byte>)i), default, ObjectReader.IncludeOf(call, format), buffer, DateTimeOffset.UtcNow);
         }
         else if (call.Info.Verb == Verb.Get)
         {

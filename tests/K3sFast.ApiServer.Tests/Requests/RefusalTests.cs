@@ -38,7 +38,7 @@ public sealed class RefusalTests(TestServer server)
         { "GET", ConfigMaps + "?labelSelector=a=b=c", null, 400, "BadRequest", "" },
         { "GET", ConfigMaps + "?fieldSelector=spec.foo=b", null, 400, "BadRequest", "" },
         { "GET", ConfigMaps + "?limit=x", null, 400, "BadRequest", "" },
-        { "GET", ConfigMaps + "?continue=x", null, 400, "BadRequest", "continue key is not valid" },
+        { "GET", ConfigMaps + "?continue=x", null, 400, "BadRequest", "invalid continue token: continue key is not valid: illegal base64 data at input byte 0" },
         { "GET", ConfigMaps + "?resourceVersion=x", null, 400, "BadRequest", "" },
         { "GET", ConfigMaps + "?resourceVersion=999999999", null, 504, "Timeout", "Timeout: Too large resource version: 999999999, current: " },
         { "GET", ConfigMaps + "?resourceVersionMatch=Exact", null, 422, "Invalid", "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided" },
@@ -82,7 +82,9 @@ public sealed class RefusalTests(TestServer server)
     {
         var answer = await server.GetAsync(ConfigMaps, accept: "text/html");
         Assert.Equal(406, answer.Code);
-        Assert.Equal("only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf", answer.Message);
+        Assert.Equal(
+            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf, "
+            + "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch", answer.Message);
     }
 
     [Fact]
