@@ -32,10 +32,11 @@ public sealed class OpenApiDocuments
             if (resource.Group.Length > 0)
                 _version3[$"apis/{resource.Group}"] = null;
         }
+        Names = [.. _version3.Keys];
     }
 
     /// <summary>The names of version 3's documents as the index has them, for example apis/apps/v1; in order.</summary>
-    public IReadOnlyCollection<string> Names => _version3.Keys;
+    public IReadOnlyCollection<string> Names { get; }
 
     /// <summary>The index of version 3: where each document is, with its hash.</summary>
     public PackedDocument Index
