@@ -10,7 +10,7 @@ public sealed class StoredHistoryTests
         long then = await host.CreatePod("b");
         await host.CreatePod("c", ns: "other");
         await host.DeletePod("a", first);
-        for (int i = 0; i < 400; i++) await host.CreatePod($"late-{i}");
+        for (int i = 0; i < 120; i++) await host.CreatePod($"late-{i}");
         Assert.False(host.Pods.TryListAt(then, "/registry/pods/default/"u8, out _));
         using var old = await host.Cacher.ListStoredAsync(host.Pods, then, "/registry/pods/default/"u8.ToArray(), TestContext.Current.CancellationToken);
         Assert.NotNull(old);
