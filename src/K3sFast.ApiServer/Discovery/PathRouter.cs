@@ -10,6 +10,9 @@ internal sealed class PathRouter(
     DiscoveryDocuments discovery, OpenApiDocuments openApi, ServiceAccountTokens tokens, RequestMetrics metrics, HealthChecks health, ApiServerOptions options)
 {
     private readonly DiscoveryHandler _discovery = new(discovery);
+    /// <summary>The state of priority and fairness; null when it is off.</summary>
+    internal FlowControlDump? FlowControl { get; init; }
+
     private readonly OpenApiHandler _openApi = new(openApi, options.Clock);
 
     internal ValueTask RouteAsync(ApiCall call)
@@ -41,6 +44,8 @@ internal sealed class PathRouter(
             case "/openid/v1/jwks":
                 return WriteDocumentAsync(call, tokens.KeySet(), "application/jwk-set+json");
         }
+        if (FlowControl?.Find(path) is { } dump)
+            return ResponseWriter.WriteTextAsync(call, 200, dump);
         if (discovery.Has(path))
             return _discovery.AnswerAsync(call, path);
         // A version that a served group does not have is a word of the API; everything else is a page that is not there.

@@ -23,6 +23,8 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly WriteFlow _writes;
     private readonly RbacController _rbac;
     private readonly SystemObjects _system;
+    private readonly FlowController? _flows;
+    private readonly StartHook[] _flowsReady;
     private readonly Authorizer _authorizer;
     private readonly KubeletConnector _kubelets;
     private readonly BackendProxy _proxy;
@@ -54,12 +56,18 @@ public sealed class ApiServer : IAsyncDisposable
         _writes.AddHook(_catalog.Storage("", "services"), new ServiceAllocator(addresses, ports, _catalog.Storage("", "endpoints"), () => _writes!));
         _services = new ServiceRepair(_catalog.Storage("", "services"), addresses, ports, options.Clock, _logger);
         _rbac = new RbacController(_catalog, policy, _writes, _logger);
+        _flows = options.EnablePriorityAndFairness
+            ? new FlowController(_catalog, _writes, options.MaxRequestsInFlight + options.MaxMutatingRequestsInFlight, options.Clock, _logger)
+            : null;
         _system = new SystemObjects(_catalog, _writes, options, _logger);
         AddHealthChecks(store);
         _namespacesReady = _health.AddStartHook("start-system-namespaces-controller");
         _trustPublished = _health.AddStartHook("start-cluster-authentication-info-controller");
         _storageReady = _health.AddStartHook("storage-readiness");
         _addressesLoaded = _health.AddStartHook("start-service-ip-repair-controllers");
+        _flowsReady = options.EnablePriorityAndFairness
+            ? [_health.AddStartHook("priority-and-fairness-config-consumer"), _health.AddStartHook("priority-and-fairness-filter"), _health.AddStartHook("priority-and-fairness-config-producer")]
+            : [];
         _rolesReady = _health.AddStartHook("rbac/bootstrap-roles");
         _prioritiesReady = _health.AddStartHook("scheduling/bootstrap-system-priority-classes");
         _serviceReady = _health.AddStartHook("bootstrap-controller");
@@ -93,6 +101,7 @@ public sealed class ApiServer : IAsyncDisposable
         _prioritiesReady.Done();
         _trustPublished.Done();
         await _rbac.StartAsync(cancellationToken).ConfigureAwait(false);
+        await StartFlowControlAsync(cancellationToken).ConfigureAwait(false);
         _rolesReady.Done();
         _loops.AddRange(_rbac.Follow(_stopping.Token));
         await _host.StartAsync(new ApiServerApp(_pipeline, _stopping.Token), cancellationToken).ConfigureAwait(false);
@@ -134,6 +143,20 @@ public sealed class ApiServer : IAsyncDisposable
         _stopping.Dispose();
     }
 
+    private async Task StartFlowControlAsync(CancellationToken cancel)
+    {
+        // The objects are kept by upstream's servers with fairness only, so by ours.
+        if (_flows is null)
+            return;
+        var bootstrap = new FlowControlBootstrap(_catalog, _writes, new DeleteFlow(_writes, _options.Clock), _options.Clock, _logger);
+        await bootstrap.EnsureAsync(cancel).ConfigureAwait(false);
+        await _flows.SyncAsync(cancel).ConfigureAwait(false);
+        _loops.AddRange(_flows.Follow(_stopping.Token));
+        _loops.Add(bootstrap.FollowAsync(_stopping.Token));
+        foreach (var hook in _flowsReady)
+            hook.Done();
+    }
+
     // Values that k3s wrote are protobuf; ours are JSON.
     private static void ReadForeignValue(string key, ReadOnlySpan<byte> value, System.Buffers.IBufferWriter<byte> json)
     {
@@ -173,8 +196,12 @@ public sealed class ApiServer : IAsyncDisposable
         var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock, _options.MinRequestTimeout), writer, subresources, reviews);
         var discovery = new DiscoveryDocuments(_catalog, $"{_options.AdvertiseAddress}:{_options.Port}");
         var openApi = new OpenApiDocuments(_catalog.Endpoints.Select(static endpoint => endpoint.Info));
-        var paths = new PathRouter(discovery, openApi, tokens, metrics, _health, _options);
+        var paths = new PathRouter(discovery, openApi, tokens, metrics, _health, _options) { FlowControl = _flows is null ? null : new FlowControlDump(_flows) };
         var authenticator = new Authenticator(new ClientCertificates(_options.ClientAuthorities, clock), authentication);
-        return new RequestPipeline(authenticator, _authorizer, new Impersonation(_authorizer), resources, paths, metrics, _logger);
+        RequestLimiter limiter = _flows is null
+            ? new InFlightLimiter(_options.MaxRequestsInFlight, _options.MaxMutatingRequestsInFlight)
+            : new FairLimiter(_flows, _catalog, clock, _options.RequestTimeout);
+        return new RequestPipeline(
+            authenticator, _authorizer, new Impersonation(_authorizer), limiter, resources, paths, metrics, new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), _logger);
     }
 }

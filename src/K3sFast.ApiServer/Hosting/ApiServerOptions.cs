@@ -82,6 +82,24 @@ public sealed record ApiServerOptions
     /// <summary>Longest body that is read: upstream's limit.</summary>
     public int MaxRequestBodyBytes { get; init; } = 3 * 1024 * 1024;
 
+    /// <summary>Reading requests that are served at once; together with the next, the seats of priority and fairness. 0 = no limit, without fairness.</summary>
+    public int MaxRequestsInFlight { get; init; } = 400;
+
+    /// <summary>Writing requests that are served at once.</summary>
+    public int MaxMutatingRequestsInFlight { get; init; } = 200;
+
+    /// <summary>Requests wait in fair queues by FlowSchema and PriorityLevelConfiguration objects; else the two limits alone hold.</summary>
+    public bool EnablePriorityAndFairness { get; init; } = true;
+
+    /// <summary>How long a request may take that is not long-running.</summary>
+    public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromMinutes(1);
+
+    /// <summary>The part of requests after which an HTTP/2 connection is asked to close.</summary>
+    public double GoAwayChance { get; init; }
+
+    /// <summary>Streams on one HTTP/2 connection; watches are streams.</summary>
+    public int Http2MaxStreamsPerConnection { get; init; } = 250;
+
     /// <summary>A watch without a timeout of its own ends after this time at least, and twice this time at most.</summary>
     public TimeSpan MinRequestTimeout { get; init; } = TimeSpan.FromMinutes(30);
 

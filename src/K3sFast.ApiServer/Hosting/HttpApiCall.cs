@@ -15,6 +15,10 @@ internal sealed class HttpApiCall : ApiCall
     private IHttpResponseFeature _response = null!;
     private PipeWriter? _output;
     private CancellationToken _stopping;
+    private CancellationTokenSource? _deadline;
+    private bool _hasDeadline;
+    private SeatHold _seat;
+    private Action? _slot;
 
     internal IFeatureCollection Features { get; private set; } = null!;
 
@@ -42,7 +46,19 @@ internal sealed class HttpApiCall : ApiCall
 
     internal override bool HasStarted => _response.HasStarted;
 
-    internal override CancellationToken Aborted => Features.GetRequiredFeature<IHttpRequestLifetimeFeature>().RequestAborted;
+    /// <summary>For requests with a deadline: it has passed. A client that goes away ends their reads and writes by itself.</summary>
+    internal override CancellationToken Aborted => _hasDeadline ? _deadline!.Token : Gone;
+
+    /// <summary>Ends when the client goes away.</summary>
+    internal CancellationToken Gone => Features.GetRequiredFeature<IHttpRequestLifetimeFeature>().RequestAborted;
+
+    internal override bool IsGone => Gone.IsCancellationRequested;
+
+    /// <summary>The deadline has passed.</summary>
+    internal bool IsTimedOut => _hasDeadline && _deadline!.IsCancellationRequested;
+
+    /// <summary>How long the request may take; zero = as long as its client wants.</summary>
+    internal TimeSpan Timeout { get; private set; }
 
     internal override PipeWriter Output => _output ??= Features.GetRequiredFeature<IHttpResponseBodyFeature>().Writer;
 
@@ -74,6 +90,43 @@ internal sealed class HttpApiCall : ApiCall
             target = slash < 0 ? "/" : target[(scheme + 3 + slash)..];
         }
         IsUnderstood = TryBegin(_request.Method, target);
+    }
+
+    /// <summary>From now on the request has this long. The source is kept for the connection's next request.</summary>
+    internal void StartDeadline(TimeSpan timeout)
+    {
+        _deadline ??= new CancellationTokenSource();
+        _deadline.CancelAfter(timeout);
+        _hasDeadline = true;
+        Timeout = timeout;
+    }
+
+    internal void EndDeadline()
+    {
+        Timeout = TimeSpan.Zero;
+        if (!_hasDeadline)
+            return;
+        _hasDeadline = false;
+        if (_deadline!.TryReset())
+            return;
+        _deadline.Dispose();
+        _deadline = null;
+    }
+
+    /// <summary>Keeps what the request holds of its priority level.</summary>
+    internal void Hold(in SeatHold seat) => _seat = seat;
+
+    /// <summary>Keeps what gives a counted place back.</summary>
+    internal void HoldSlot(Action giveBack) => _slot = giveBack;
+
+    internal override void ReleaseSeat()
+    {
+        var seat = _seat;
+        _seat = default;
+        seat.Level?.Leave(seat);
+        var slot = _slot;
+        _slot = null;
+        slot?.Invoke();
     }
 
     /// <summary>The answer is 101 and what follows is not HTTP.</summary>

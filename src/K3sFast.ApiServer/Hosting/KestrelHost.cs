@@ -20,11 +20,11 @@ namespace K3sFast.ApiServer;
 /// </summary>
 internal sealed class KestrelHost : IAsyncDisposable
 {
-    // Upstream's limit on concurrent streams; watches are streams.
-    private const int MaxStreamsPerConnection = 250;
+    // Upstream's http.Server reads this many bytes of request line and headers: MaxHeaderBytes and the slack that Go adds.
+    private const int MaxHeaderBytes = (1024 * 1024) + 4096;
 
-    // Upstream gives headers 1 MiB; nothing real comes near this.
-    private const int MaxHeaderBytes = 64 * 1024;
+    // Upstream counts bytes of headers, not headers; each has at least a name, a colon and a line end.
+    private const int MaxHeaders = MaxHeaderBytes / 4;
 
     private readonly WebApplication _application;
     private readonly IServer _server;
@@ -74,9 +74,18 @@ internal sealed class KestrelHost : IAsyncDisposable
         // The body limit is ours, per request, with upstream's words.
         kestrel.Limits.MaxRequestBodySize = null;
         kestrel.Limits.MaxRequestHeadersTotalSize = MaxHeaderBytes;
-        kestrel.Limits.MaxRequestLineSize = RequestInfo.MaxTargetBytes + 256;
+        kestrel.Limits.MaxRequestHeaderCount = MaxHeaders;
+        kestrel.Limits.MaxRequestLineSize = MaxHeaderBytes;
+        // Kestrel wants room for a whole request line and head; bodies are held back by it just the same.
+        kestrel.Limits.MaxRequestBufferSize = MaxHeaderBytes;
+        kestrel.Limits.Http2.MaxRequestHeaderFieldSize = MaxHeaderBytes;
+        // Slow bodies are bounded by the request's deadline, slow readers by their own patience.
+        kestrel.Limits.MinRequestBodyDataRate = null;
         kestrel.Limits.MinResponseDataRate = null;
-        kestrel.Limits.Http2.MaxStreamsPerConnection = MaxStreamsPerConnection;
+        // Upstream's http.Server.
+        kestrel.Limits.KeepAliveTimeout = TimeSpan.FromSeconds(90);
+        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(32);
+        kestrel.Limits.Http2.MaxStreamsPerConnection = _options.Http2MaxStreamsPerConnection;
         // A client that vanished without a word is noticed by unanswered pings.
         kestrel.Limits.Http2.KeepAlivePingDelay = TimeSpan.FromSeconds(30);
         kestrel.Limits.Http2.KeepAlivePingTimeout = TimeSpan.FromSeconds(15);

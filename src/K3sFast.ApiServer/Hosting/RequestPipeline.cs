@@ -9,7 +9,8 @@ namespace K3sFast.ApiServer;
 
 /// <summary>Every request's way: who asks, may he, who answers; and what becomes of everything that is thrown on the way.</summary>
 internal sealed class RequestPipeline(
-    Authenticator authenticator, Authorizer authorizer, Impersonation impersonation, ResourceRouter resources, PathRouter paths, RequestMetrics metrics, ILogger logger)
+    Authenticator authenticator, Authorizer authorizer, Impersonation impersonation, RequestLimiter limiter, ResourceRouter resources, PathRouter paths,
+    RequestMetrics metrics, RequestLimits limits, ILogger logger)
 {
     /// <summary>A request over HTTP.</summary>
     internal async Task HandleAsync(HttpApiCall call)
@@ -24,9 +25,18 @@ internal sealed class RequestPipeline(
                     throw (call.RawTarget.Length > RequestInfo.MaxTargetBytes
                         ? new ApiStatus { Code = 414, Reason = "", Message = "the request target is too long" }
                         : ApiStatus.BadRequest("the request target is not understandable: broken percent escapes")).ToException();
+                limits.Apply(call);
                 call.User = authenticator.Authenticate(call) ?? throw ApiStatus.Unauthorized().ToException();
                 impersonation.Apply(call);
-                await AnswerAsync(call).ConfigureAwait(false);
+                if (await limiter.EnterAsync(call).ConfigureAwait(false))
+                    await AnswerAsync(call).ConfigureAwait(false);
+            }
+            catch (Exception error) when (call.IsTimedOut && error is OperationCanceledException)
+            {
+                if (call.HasStarted)
+                    call.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>().Abort();
+                else
+                    await RequestLimits.AnswerTimeoutAsync(call).ConfigureAwait(false);
             }
             catch (Exception error) when (StatusOf(error, call) is { } status)
             {
@@ -36,12 +46,14 @@ internal sealed class RequestPipeline(
                     await ResponseWriter.WriteStatusAsync(call, status).ConfigureAwait(false);
             }
         }
-        catch (Exception error) when (error is OperationCanceledException or IOException or Microsoft.AspNetCore.Connections.ConnectionResetException || call.Aborted.IsCancellationRequested)
+        catch (Exception error) when (error is OperationCanceledException or IOException or Microsoft.AspNetCore.Connections.ConnectionResetException || call.IsGone)
         {
             // The client has gone; there is nobody to tell.
         }
         finally
         {
+            call.ReleaseSeat();
+            call.EndDeadline();
             metrics.Count(call, started);
         }
     }
@@ -74,13 +86,13 @@ internal sealed class RequestPipeline(
         {
             case ApiStatusException refused:
                 return refused.Status;
-            case OperationCanceledException when call.Aborted.IsCancellationRequested:
+            case OperationCanceledException when call.IsGone:
                 return null;
             case BadHttpRequestException { StatusCode: 413 }:
                 return ApiStatus.RequestEntityTooLarge("the body is longer than the server reads");
             case BadHttpRequestException bad:
                 return ApiStatus.BadRequest(bad.Message);
-            case IOException or Microsoft.AspNetCore.Connections.ConnectionResetException when call.Aborted.IsCancellationRequested:
+            case IOException or Microsoft.AspNetCore.Connections.ConnectionResetException when call.IsGone:
                 return null;
             case DatastoreException store:
                 Log.RequestFailed(logger, error, call.Method, Target(call));

@@ -11,6 +11,8 @@ namespace K3sFast.ApiServer;
 /// <remarks>One thread at a time.</remarks>
 internal abstract class ApiCall
 {
+    private const int MaxKeptTargetBytes = 8 * 1024;
+
     private byte[] _target = [];
     private List<string>? _warnings;
 
@@ -39,8 +41,11 @@ internal abstract class ApiCall
 
     internal abstract bool HasStarted { get; }
 
-    /// <summary>Ends when the client goes away or the server stops.</summary>
+    /// <summary>Ends when the answer is no longer wanted: the client went away, or the request's time is over.</summary>
     internal abstract CancellationToken Aborted { get; }
+
+    /// <summary>The client has gone away.</summary>
+    internal virtual bool IsGone => Aborted.IsCancellationRequested;
 
     /// <summary>Ends when the server begins to stop: long answers finish early then.</summary>
     internal virtual CancellationToken Stopping => CancellationToken.None;
@@ -95,7 +100,8 @@ internal abstract class ApiCall
         var length = Encoding.UTF8.GetByteCount(target);
         if (length > RequestInfo.MaxTargetBytes)
             return false;
-        if (_target.Length < length)
+        // A long target's buffer is not kept for the short ones that follow.
+        if (_target.Length < length || _target.Length > MaxKeptTargetBytes && length <= MaxKeptTargetBytes)
             _target = new byte[Math.Max(256, length)];
         Encoding.UTF8.GetBytes(target, _target);
         if (!RequestInfo.TryParse(_target, length, method, out var info))

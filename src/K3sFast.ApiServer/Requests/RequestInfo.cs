@@ -3,7 +3,7 @@ using System.Text;
 namespace K3sFast.ApiServer;
 
 /// <summary>A part of the request target's decoded bytes.</summary>
-internal readonly record struct Slice(ushort Start, ushort Length)
+internal readonly record struct Slice(int Start, int Length)
 {
     internal bool IsEmpty => Length == 0;
 
@@ -17,8 +17,8 @@ internal readonly record struct Slice(ushort Start, ushort Length)
 /// <remarks>A view of the bytes that <see cref="TryParse"/> was given; valid as long as they are. Parsing allocates nothing.</remarks>
 internal readonly struct RequestInfo
 {
-    /// <summary>Longer targets are refused with 414; bounds the buffer that each connection keeps.</summary>
-    internal const int MaxTargetBytes = 32 * 1024;
+    /// <summary>Longer targets are refused with 414. Upstream's bound: a target is a header to Go, and all headers together have 1 MiB.</summary>
+    internal const int MaxTargetBytes = 1024 * 1024;
 
     // The path's bytes are percent-decoded in place; the query behind it stays escaped.
     private readonly byte[] _text;
@@ -97,13 +97,13 @@ internal readonly struct RequestInfo
         var target = text.AsSpan(0, length);
         var questionMark = target.IndexOf((byte)'?');
         var pathLength = questionMark < 0 ? length : questionMark;
-        var query = questionMark < 0 ? default : new Slice((ushort)(questionMark + 1), (ushort)(length - questionMark - 1));
+        var query = questionMark < 0 ? default : new Slice(questionMark + 1, length - questionMark - 1);
         if (target[..pathLength].Contains((byte)'%') && !PercentEncoding.TryDecodeInPlace(target[..pathLength], out pathLength))
         {
             info = default;
             return false;
         }
-        info = Parse(text, new Slice(0, (ushort)pathLength), query, method);
+        info = Parse(text, new Slice(0, pathLength), query, method);
         return true;
     }
 
@@ -142,7 +142,7 @@ internal readonly struct RequestInfo
         var subresource = parts.Count > next + 2 && !isWatchPath && verb != Verb.Proxy ? parts[next + 2] : default;
         // The old watch paths have no subresource: whatever follows the name is rest.
         var behind = isWatchPath ? next + 1 : next + 2;
-        var rest = parts.Count > behind ? new Slice((ushort)parts[behind].End, (ushort)(path.End - parts[behind].End)) : default;
+        var rest = parts.Count > behind ? new Slice(parts[behind].End, path.End - parts[behind].End) : default;
 
         if (name.IsEmpty && verb == Verb.Get)
             verb = NarrowRead(text, query, ref name);
@@ -162,7 +162,7 @@ internal readonly struct RequestInfo
         {
             var valueOffset = query.Start + (int)System.Runtime.CompilerServices.Unsafe.ByteOffset(
                 ref System.Runtime.InteropServices.MemoryMarshal.GetReference(bytes), ref System.Runtime.InteropServices.MemoryMarshal.GetReference(selector));
-            name = new Slice((ushort)(valueOffset + start), (ushort)length);
+            name = new Slice(valueOffset + start, length);
         }
         return isWatch ? Verb.Watch : Verb.List;
     }
@@ -252,7 +252,7 @@ internal readonly struct RequestInfo
             {
                 var slash = text.AsSpan(start, end - start).IndexOf((byte)'/');
                 var stop = slash < 0 ? end : start + slash;
-                _parts[Count++] = new Slice((ushort)start, (ushort)(stop - start));
+                _parts[Count++] = new Slice(start, stop - start);
                 if (slash < 0)
                     break;
                 start = stop + 1;

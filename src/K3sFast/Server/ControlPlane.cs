@@ -57,7 +57,7 @@ internal sealed class ControlPlane : IAsyncDisposable
     private static ApiServerOptions Options(ServerConfig config, ClusterPki pki)
     {
         var arguments = config.ApiServerArgs;
-        return new()
+        var options = new ApiServerOptions
         {
             BindAddress = config.BindAddress,
             Port = config.HttpsPort,
@@ -84,6 +84,7 @@ internal sealed class ControlPlane : IAsyncDisposable
             GitCommit = ProductVersion.Commit,
             BuildDate = ProductVersion.Date,
         };
+        return RequestLimitArguments.Apply(options, arguments);
     }
 
     private static string[] Words(string list) => list.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
