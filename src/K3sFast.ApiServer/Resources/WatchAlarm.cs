@@ -18,6 +18,7 @@ internal sealed class WatchAlarm : IDisposable
     private readonly long _startedAt;
     private readonly Lock _gate = new();
     private int _isBookmarkDue;
+    private bool _isLastScheduled;
     private bool _isDisposed;
 
     internal WatchAlarm(WatchCursor cursor, TimeProvider clock, TimeSpan timeout, bool withBookmarks)
@@ -60,7 +61,7 @@ internal sealed class WatchAlarm : IDisposable
         lock (_gate)
         {
             WakeLocked();
-            if (!_isDisposed)
+            if (!_isDisposed && !_isLastScheduled)
                 ScheduleLocked();
         }
     }
@@ -68,8 +69,9 @@ internal sealed class WatchAlarm : IDisposable
     private void ScheduleLocked()
     {
         var last = _timeout - s_lastBookmarkLead - _clock.GetElapsedTime(_startedAt);
+        _isLastScheduled = last < s_bookmarkPeriod;
         if (last > TimeSpan.Zero)
-            _bookmark!.Change(last < s_bookmarkPeriod ? last : s_bookmarkPeriod, Timeout.InfiniteTimeSpan);
+            _bookmark!.Change(_isLastScheduled ? last : s_bookmarkPeriod, Timeout.InfiniteTimeSpan);
     }
 
     private void WakeLocked()
