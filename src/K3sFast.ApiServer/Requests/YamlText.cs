@@ -4,92 +4,125 @@ using K3sFast.ApiMachinery;
 
 namespace K3sFast.ApiServer;
 
-/// <summary>Trees as block-style YAML, keys sorted, as upstream's YAML serializer prints them. Cold path: kubectl asks for JSON and prints by itself.</summary>
+/// <summary>Trees as block-style YAML, keys sorted, lists not indented, long texts folded: as upstream's serializer prints them. Cold: kubectl asks for JSON.</summary>
 internal static class YamlText
 {
-    private static readonly SearchValues<char> s_needsQuotes = SearchValues.Create(":{}[],&*#?|-<>=!%@`\"'\\\n\r\t \0");
-
     internal static void Write(ApiNode root, IBufferWriter<byte> output)
     {
         var text = new StringBuilder();
-        WriteBlock(text, root, 0, isInline: false);
+        WriteNode(text, root, 0, isInline: true);
         Encoding.UTF8.GetBytes(text.ToString(), output);
     }
 
-    private static void WriteBlock(StringBuilder text, ApiNode node, int indent, bool isInline)
+    // isInline: the first line stands behind a dash already.
+    private static void WriteNode(StringBuilder text, ApiNode node, int indent, bool isInline)
+    {
+        if (node.Kind == NodeKind.Object && node.Count > 0)
+            WriteMap(text, node, indent, isInline);
+        else if (node.Kind == NodeKind.Array && node.Count > 0)
+            WriteList(text, node, indent, isInline);
+        else
+            WriteLeaf(text, node, indent);
+    }
+
+    private static void WriteMap(StringBuilder text, ApiNode map, int indent, bool isInline)
+    {
+        var names = new List<string>();
+        foreach (var member in map.Members)
+            names.Add(Encoding.UTF8.GetString(member.Name));
+        names.Sort(YamlKeyOrder.Instance);
+        foreach (var name in names)
+        {
+            if (!isInline)
+                text.Append(' ', indent);
+            isInline = false;
+            YamlScalarText.Write(text, name, indent, isKey: true);
+            text.Append(':');
+            var value = map[Encoding.UTF8.GetBytes(name)];
+            if (value.Kind == NodeKind.Object && value.Count > 0)
+            {
+                text.Append('\n');
+                WriteMap(text, value, indent + 2, isInline: false);
+            }
+            else if (value.Kind == NodeKind.Array && value.Count > 0)
+            {
+                text.Append('\n');
+                WriteList(text, value, indent, isInline: false);
+            }
+            else
+            {
+                text.Append(' ');
+                WriteLeaf(text, value, indent + 2);
+            }
+        }
+    }
+
+    private static void WriteList(StringBuilder text, ApiNode list, int indent, bool isInline)
+    {
+        foreach (var element in list.Elements)
+        {
+            if (!isInline)
+                text.Append(' ', indent);
+            isInline = false;
+            text.Append("- ");
+            WriteNode(text, element, indent + 2, isInline: true);
+        }
+    }
+
+    private static void WriteLeaf(StringBuilder text, ApiNode node, int indent)
     {
         switch (node.Kind)
         {
-            case NodeKind.Object when node.Count > 0:
-                var names = new List<string>();
-                foreach (var member in node.Members)
-                    names.Add(Encoding.UTF8.GetString(member.Name));
-                names.Sort(StringComparer.Ordinal);
-                var isFirst = true;
-                foreach (var name in names)
-                {
-                    if (!isFirst || !isInline)
-                        text.Append(' ', indent);
-                    isFirst = false;
-                    text.Append(Scalar(name)).Append(':');
-                    WriteValue(text, node[Encoding.UTF8.GetBytes(name)], indent);
-                }
-                break;
-            case NodeKind.Array when node.Count > 0:
-                var isFirstElement = true;
-                foreach (var element in node.Elements)
-                {
-                    if (!isFirstElement || !isInline)
-                        text.Append(' ', indent);
-                    isFirstElement = false;
-                    text.Append("- ");
-                    if (element.Kind is NodeKind.Object or NodeKind.Array && element.Count > 0)
-                        WriteBlock(text, element, indent + 2, isInline: true);
-                    else
-                        text.Append(Leaf(element)).Append('\n');
-                }
-                break;
-            default:
-                text.Append(Leaf(node)).Append('\n');
-                break;
+            case NodeKind.String: YamlScalarText.Write(text, node.AsString(), indent, isKey: false); break;
+            case NodeKind.Number: text.Append(node.AsString()); break;
+            case NodeKind.True: text.Append("true"); break;
+            case NodeKind.False: text.Append("false"); break;
+            case NodeKind.Object: text.Append("{}"); break;
+            case NodeKind.Array: text.Append("[]"); break;
+            default: text.Append("null"); break;
         }
-    }
-
-    private static void WriteValue(StringBuilder text, ApiNode value, int indent)
-    {
-        if (value.Kind == NodeKind.Object && value.Count > 0)
-        {
+        if (text[^1] != '\n' || node.Kind != NodeKind.String)
             text.Append('\n');
-            WriteBlock(text, value, indent + 2, isInline: false);
-        }
-        else if (value.Kind == NodeKind.Array && value.Count > 0)
-        {
-            text.Append('\n');
-            WriteBlock(text, value, indent, isInline: false);
-        }
-        else
-        {
-            text.Append(' ').Append(Leaf(value)).Append('\n');
-        }
     }
 
-    private static string Leaf(ApiNode node) => node.Kind switch
+    /// <summary>Keys in the order of upstream's encoder: letters behind everything else, numbers inside by their value.</summary>
+    private sealed class YamlKeyOrder : IComparer<string>
     {
-        NodeKind.String => Scalar(node.AsString()),
-        NodeKind.Number => node.AsString(),
-        NodeKind.True => "true",
-        NodeKind.False => "false",
-        NodeKind.Object => "{}",
-        NodeKind.Array => "[]",
-        _ => "null",
-    };
+        internal static readonly YamlKeyOrder Instance = new();
 
-    private static string Scalar(string value)
-    {
-        if (value.Length > 0 && !value.AsSpan().ContainsAny(s_needsQuotes) && char.IsAsciiLetter(value[0]) && !IsWord(value))
-            return value;
-        return GoText.Quote(value);
+        public int Compare(string? left, string? right)
+        {
+            string a = left ?? "", b = right ?? "";
+            for (var i = 0; i < a.Length && i < b.Length; i++)
+            {
+                if (a[i] == b[i])
+                    continue;
+                bool isLetter = char.IsLetter(a[i]), isOtherLetter = char.IsLetter(b[i]);
+                if (isLetter && isOtherLetter)
+                    return a[i].CompareTo(b[i]);
+                if (isLetter || isOtherLetter)
+                    return isLetter ? 1 : -1;
+                return CompareNumbers(a, b, i);
+            }
+            return a.Length.CompareTo(b.Length);
+        }
+
+        private static int CompareNumbers(string a, string b, int at)
+        {
+            if (char.IsDigit(a[at]) && char.IsDigit(b[at]))
+            {
+                long x = 0, y = 0;
+                int i = at, j = at;
+                for (; i < a.Length && char.IsDigit(a[i]); i++)
+                    x = (x * 10) + (a[i] - '0');
+                for (; j < b.Length && char.IsDigit(b[j]); j++)
+                    y = (y * 10) + (b[j] - '0');
+                if (x != y)
+                    return x.CompareTo(y);
+                if (i != j)
+                    return i.CompareTo(j);
+            }
+            return a[at].CompareTo(b[at]);
+        }
     }
-
-    private static bool IsWord(string value) => value.ToLowerInvariant() is "true" or "false" or "yes" or "no" or "on" or "off" or "null" or "y" or "n" or "nan" or "inf";
 }
