@@ -112,6 +112,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         try
         {
             RestStrategy.PrepareForCreate(obj, storage.Info);
+            CertificateRequester.Fill(obj, storage.Info, context.User);
             Refuse(Validation.ValidateCreate(obj, storage.Info), storage.Info, ObjectText.NameOf(obj));
             admitted.Name = ObjectText.NameOf(obj);
             await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);

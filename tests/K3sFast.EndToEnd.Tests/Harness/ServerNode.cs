@@ -40,6 +40,8 @@ internal sealed partial class ServerNode : IAsyncDisposable
 
     internal string Address { get; }
 
+    internal string NetworkNamespace => _namespace;
+
     internal string Folder { get; }
 
     internal string DataDir => Path.Combine(Folder, "data");

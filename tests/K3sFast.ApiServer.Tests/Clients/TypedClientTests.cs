@@ -1,0 +1,226 @@
+extern alias TypedClient;
+using System.Net;
+using System.Security.Cryptography.X509Certificates;
+using TypedClient::k8s;
+using TypedClient::k8s.Autorest;
+using TypedClient::k8s.Models;
+
+namespace K3sFast.ApiServer.Tests;
+
+/// <summary>The KubernetesClient package over HTTPS: its generated operations for every group, its watches, its errors.</summary>
+public sealed class TypedClientTests(TestServer server)
+{
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task Kind_ByGeneratedOperations_IsCreatedReadReplacedPatchedListedAndDeleted(string group, string kind, string members)
+    {
+        using var client = Connect();
+        var operations = TypedOperations.Of(client, group);
+        var create = TypedOperations.Find($"Create{kind}", group);
+        var scope = create is null ? "Namespaced" : "";
+        create ??= TypedOperations.Find($"CreateNamespaced{kind}", group) ?? throw new InvalidOperationException($"{group} makes no {kind}");
+        var ns = scope.Length > 0 ? await server.NamespaceAsync() : "";
+        var name = NameOf(kind, group);
+        var type = create.GetParameters()[0].ParameterType;
+        var json = $$"""{"metadata":{"name":"{{name}}"}, {{members.Replace("NAMESPACE", ns, StringComparison.Ordinal).Replace("NAME", name.Split('.')[0], StringComparison.Ordinal)}} }""";
+        var body = typeof(KubernetesJson).GetMethods().First(static method => method.Name == "Deserialize" && method.GetParameters()[0].ParameterType == typeof(string))
+            .MakeGenericMethod(type).Invoke(null, [json, null])!;
+        object?[] At(params object?[] arguments) => scope.Length > 0 ? [.. arguments, ns] : arguments;
+        async Task<IKubernetesObject<V1ObjectMeta>> Do(string verb, params object?[] arguments) =>
+            (IKubernetesObject<V1ObjectMeta>)await TypedOperations.CallAsync(operations, TypedOperations.Find($"{verb}{scope}{kind}", group)!, At(arguments));
+
+        var made = await Do("Create", body);
+        Assert.Equal((kind, name), (made.Kind, made.Metadata.Name));
+        Assert.NotNull(made.Metadata.Uid);
+        Assert.NotNull(made.Metadata.CreationTimestamp);
+        var read = await Do("Read", name);
+        Assert.Equal(made.Metadata.Uid, read.Metadata.Uid);
+        read.Metadata.Labels = new Dictionary<string, string> { ["made"] = "typed" };
+        var replaced = await Do("Replace", read, name);
+        Assert.NotEqual(made.Metadata.ResourceVersion, replaced.Metadata.ResourceVersion);
+        var patched = await Do("Patch", new V1Patch("""{"metadata":{"annotations":{"a":"b"}}}""", V1Patch.PatchType.MergePatch), name);
+        Assert.Equal(("typed", "b"), (patched.Metadata.Labels["made"], patched.Metadata.Annotations["a"]));
+
+        var list = TypedOperations.Find(scope.Length > 0 ? $"List{kind}ForAllNamespaces" : $"List{kind}", group)!;
+        var all = await TypedOperations.CallAsync(operations, list);
+        var items = (System.Collections.IEnumerable)all.GetType().GetProperty("Items")!.GetValue(all)!;
+        Assert.Contains(items.Cast<IKubernetesObject<V1ObjectMeta>>(), item => item.Metadata.Uid == made.Metadata.Uid);
+
+        object?[] target = scope.Length > 0 ? [name, ns] : [name];
+        await TypedOperations.CallAsync(operations, TypedOperations.Find($"Delete{scope}{kind}", group)!, target);
+        // Namespaces, claims and volumes go once their controllers let them.
+        var gone = await Assert.ThrowsAnyAsync<Exception>(async () => Assert.NotNull((await Do("Read", name)).Metadata.DeletionTimestamp is null ? null : throw new InvalidOperationException("deleting")));
+        Assert.True(gone is InvalidOperationException { Message: "deleting" } || gone is HttpOperationException { Response.StatusCode: HttpStatusCode.NotFound }, gone.ToString());
+    }
+
+    [Fact]
+    public async Task EveryGeneratedList_AnswersExactlyWhereDiscoverySaysSo()
+    {
+        using var client = Connect();
+        var served = await ServedAsync();
+        var lists = 0;
+        foreach (var group in TypedOperations.Groups)
+        {
+            foreach (var method in group.PropertyType.GetMethods().Where(static method => method.Name.StartsWith("List", StringComparison.Ordinal)
+                && !method.IsGenericMethod && method.Name.EndsWith("WithHttpMessagesAsync", StringComparison.Ordinal) && !method.GetParameters()[0].Name!.Contains("namespace", StringComparison.OrdinalIgnoreCase)))
+            {
+                var type = method.ReturnType.GetGenericArguments()[0].GetGenericArguments()[0].GetProperty("Items")!.PropertyType.GetGenericArguments()[0];
+                string Constant(string name) => (string)type.GetField(name)!.GetRawConstantValue()!;
+                var resource = $"{Constant("KubeGroup")}/{Constant("KubeApiVersion")}/{Constant("KubeKind")}";
+                try
+                {
+                    var list = (IKubernetesObject<V1ListMeta>)await TypedOperations.CallAsync(group.GetValue(client)!, method);
+                    Assert.True(served.Contains(resource), $"{resource} is answered and not in discovery");
+                    Assert.Equal(Constant("KubeKind") + "List", list.Kind);
+                    lists++;
+                }
+                catch (HttpOperationException error) when (error.Response.StatusCode == HttpStatusCode.NotFound)
+                {
+                    Assert.False(served.Contains(resource), $"{resource} is in discovery and not found");
+                }
+            }
+        }
+        Assert.InRange(lists, 50, 100);
+    }
+
+    [Fact]
+    public async Task Watch_Typed_TellsEveryChangeInOrder()
+    {
+        using var client = Connect();
+        var ns = await server.NamespaceAsync();
+        var start = (await client.CoreV1.ListNamespacedConfigMapAsync(ns, cancellationToken: TestContext.Current.CancellationToken)).Metadata.ResourceVersion;
+        var map = await client.CoreV1.CreateNamespacedConfigMapAsync(new V1ConfigMap { Metadata = new V1ObjectMeta { Name = "m" } }, ns, cancellationToken: TestContext.Current.CancellationToken);
+        map.Data = new Dictionary<string, string> { ["a"] = "b" };
+        await client.CoreV1.ReplaceNamespacedConfigMapAsync(map, "m", ns, cancellationToken: TestContext.Current.CancellationToken);
+        await client.CoreV1.DeleteNamespacedConfigMapAsync("m", ns, cancellationToken: TestContext.Current.CancellationToken);
+        var seen = new List<string>();
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(TimeSpan.FromSeconds(20));
+        await foreach (var (type, changed) in client.CoreV1.WatchListNamespacedConfigMapAsync(ns, resourceVersion: start, cancellationToken: patience.Token))
+        {
+            seen.Add($"{type} {changed.Data?["a"]}");
+            if (type == WatchEventType.Deleted)
+                break;
+        }
+        Assert.Equal(["Added ", "Modified b", "Deleted b"], seen);
+    }
+
+    // What an informer does: list, watch from there, list again when it is told that it is too late; its cache ends as the server's.
+    [Fact]
+    public async Task Informer_OverManyWriters_EndsWithTheServersState()
+    {
+        using var client = Connect();
+        var ns = await server.NamespaceAsync();
+        var cache = new Dictionary<string, string>();
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(TimeSpan.FromSeconds(60));
+        var list = await client.CoreV1.ListNamespacedSecretAsync(ns, cancellationToken: patience.Token);
+        var writers = Enumerable.Range(0, 4).Select(writer => Task.Run(async () =>
+        {
+            for (var i = 0; i < 25; i++)
+            {
+                var name = $"s{writer}-{i % 5}";
+                try
+                {
+                    await client.CoreV1.CreateNamespacedSecretAsync(new V1Secret { Metadata = new V1ObjectMeta { Name = name }, StringData = new Dictionary<string, string> { ["i"] = $"{i}" } }, ns, cancellationToken: patience.Token);
+                }
+                catch (HttpOperationException error) when (error.Response.StatusCode == HttpStatusCode.Conflict)
+                {
+                    await client.CoreV1.DeleteNamespacedSecretAsync(name, ns, cancellationToken: patience.Token);
+                }
+            }
+        }, patience.Token)).ToArray();
+        var isOver = Task.WhenAll(writers).ContinueWith(async _ =>
+            await client.CoreV1.CreateNamespacedSecretAsync(new V1Secret { Metadata = new V1ObjectMeta { Name = "last" } }, ns, cancellationToken: patience.Token), TaskScheduler.Default).Unwrap();
+        var watch = client.CoreV1.WatchListNamespacedSecretAsync(ns, resourceVersion: list.Metadata.ResourceVersion, allowWatchBookmarks: true, cancellationToken: patience.Token);
+        await foreach (var (type, secret) in watch)
+        {
+            if (type == WatchEventType.Deleted)
+                cache.Remove(secret.Metadata.Name);
+            else if (type != WatchEventType.Bookmark)
+                cache[secret.Metadata.Name] = secret.Metadata.ResourceVersion;
+            if (secret.Metadata.Name == "last")
+                break;
+        }
+        await isOver;
+        var after = await client.CoreV1.ListNamespacedSecretAsync(ns, cancellationToken: patience.Token);
+        Assert.Equal(after.Items.ToDictionary(static item => item.Metadata.Name, static item => item.Metadata.ResourceVersion), cache);
+    }
+
+    [Fact]
+    public async Task Errors_AreTheTypedClientsExceptions()
+    {
+        using var client = Connect();
+        var missing = await Assert.ThrowsAsync<HttpOperationException>(() => client.CoreV1.ReadNamespacedPodAsync("none", "default", cancellationToken: TestContext.Current.CancellationToken));
+        Assert.Equal("pods \"none\" not found", KubernetesJson.Deserialize<V1Status>(missing.Response.Content).Message);
+        var invalid = await Assert.ThrowsAsync<HttpOperationException>(() => client.AppsV1.CreateNamespacedDeploymentAsync(
+            new V1Deployment { Metadata = new V1ObjectMeta { Name = "d" } }, "default", cancellationToken: TestContext.Current.CancellationToken));
+        var status = KubernetesJson.Deserialize<V1Status>(invalid.Response.Content);
+        Assert.Equal((422, "Invalid"), (status.Code, status.Reason));
+        Assert.Contains(status.Details.Causes, static cause => cause.Field == "spec.selector");
+    }
+
+    [Fact]
+    public async Task Subresources_Typed_ScaleEvictAndReview()
+    {
+        using var client = Connect();
+        var cancel = TestContext.Current.CancellationToken;
+        var ns = await server.NamespaceAsync();
+        await client.AppsV1.CreateNamespacedDeploymentAsync(KubernetesJson.Deserialize<V1Deployment>(
+            """{"metadata":{"name":"d"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}}"""), ns, cancellationToken: cancel);
+        var scale = await client.AppsV1.ReadNamespacedDeploymentScaleAsync("d", ns, cancellationToken: cancel);
+        scale.Spec.Replicas = 4;
+        await client.AppsV1.ReplaceNamespacedDeploymentScaleAsync(scale, "d", ns, cancellationToken: cancel);
+        Assert.Equal(4, (await client.AppsV1.ReadNamespacedDeploymentAsync("d", ns, cancellationToken: cancel)).Spec.Replicas);
+        await client.CoreV1.CreateNamespacedPodAsync(KubernetesJson.Deserialize<V1Pod>("""{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}}"""), ns, cancellationToken: cancel);
+        await client.CoreV1.CreateNamespacedPodEvictionAsync(new V1Eviction { Metadata = new V1ObjectMeta { Name = "p" } }, "p", ns, cancellationToken: cancel);
+        var review = await client.AuthorizationV1.CreateSelfSubjectAccessReviewAsync(
+            new V1SelfSubjectAccessReview { Spec = new V1SelfSubjectAccessReviewSpec { ResourceAttributes = new V1ResourceAttributes { Verb = "get", Resource = "pods" } } }, cancellationToken: cancel);
+        Assert.True(review.Status.Allowed);
+        var self = await client.AuthenticationV1.CreateSelfSubjectReviewAsync(new V1SelfSubjectReview(), cancellationToken: cancel);
+        Assert.Contains("system:masters", self.Status.UserInfo.Groups);
+        Assert.StartsWith("v1.36.", (await client.Version.GetCodeAsync(cancel)).GitVersion);
+    }
+
+    public static IEnumerable<TheoryDataRow<string, string, string>> Kinds => ClientSamples.All;
+
+    private Kubernetes Connect()
+    {
+        var certificate = server.Certificates.Client("typed", "system:masters");
+        return new Kubernetes(new KubernetesClientConfiguration
+        {
+            Host = $"https://127.0.0.1:{server.Server.Port}",
+            SkipTlsVerify = true,
+            ClientCertificateData = Base64(certificate.ExportCertificatePem()),
+            ClientCertificateKeyData = Base64(certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem()),
+        });
+    }
+
+    private async Task<HashSet<string>> ServedAsync()
+    {
+        var served = new HashSet<string>();
+        var groups = await server.GetAsync("/apis");
+        var versions = groups.Json["groups"]!.AsArray().SelectMany(static group => group!["versions"]!.AsArray()).Select(static version => (string)version!["groupVersion"]!).Prepend("/v1");
+        foreach (var version in versions)
+        {
+            var resources = await server.GetAsync(version == "/v1" ? "/api/v1" : $"/apis/{version}");
+            foreach (var resource in resources.Json["resources"]!.AsArray().Where(static resource => resource!["verbs"]!.AsArray().Any(static verb => (string)verb! == "list")))
+                served.Add($"{version}/{(string)resource!["kind"]!}");
+        }
+        return served;
+    }
+
+    // Some kinds are named after what they hold.
+    private static string NameOf(string kind, string group)
+    {
+        var name = $"t{Guid.NewGuid():N}"[..12];
+        return kind switch
+        {
+            "CustomResourceDefinition" => name + ".x.test",
+            "APIService" => name + ".x.test",
+            _ => group == "CoreV1" && kind == "Service" ? "s" + name : name,
+        };
+    }
+
+    private static string Base64(string pem) => Convert.ToBase64String(System.Text.Encoding.ASCII.GetBytes(pem));
+}

@@ -1,0 +1,35 @@
+extern alias TypedClient;
+using System.Reflection;
+using TypedClient::k8s;
+
+namespace K3sFast.ApiServer.Tests;
+
+/// <summary>The client's generated operations by name, with every optional argument left out.</summary>
+internal static class TypedOperations
+{
+    /// <summary>The operations of each group and version, such as CoreV1 and AppsV1.</summary>
+    internal static IEnumerable<PropertyInfo> Groups => typeof(Kubernetes).GetInterfaces().SelectMany(static face => face.GetProperties())
+        .Where(static property => property.PropertyType.Name.EndsWith("Operations", StringComparison.Ordinal) && property.Name is not "CustomObjects").DistinctBy(static property => property.Name);
+
+    internal static object Of(Kubernetes client, string name) =>
+        Groups.First(property => property.Name == name).GetValue(client) ?? throw new InvalidOperationException(name);
+
+    /// <summary>The operation of that name in a group, or null.</summary>
+    internal static MethodInfo? Find(string name, string group) => Groups.First(property => property.Name == group).PropertyType.GetMethods()
+        .FirstOrDefault(method => method.Name == name + "WithHttpMessagesAsync" && !method.IsGenericMethod);
+
+    /// <summary>Calls an operation; the answer's typed body.</summary>
+    internal static async Task<object> CallAsync(object operations, MethodInfo method, params object?[] leading)
+    {
+        var arguments = method.GetParameters().Select((parameter, i) => i < leading.Length ? leading[i] : parameter.HasDefaultValue ? parameter.DefaultValue : null).ToArray();
+        for (var i = leading.Length; i < arguments.Length; i++)
+        {
+            if (method.GetParameters()[i].ParameterType == typeof(CancellationToken))
+                arguments[i] = TestContext.Current.CancellationToken;
+        }
+        var task = (Task)method.Invoke(operations, arguments)!;
+        await task;
+        var response = task.GetType().GetProperty("Result")!.GetValue(task)!;
+        return response.GetType().GetProperty("Body")!.GetValue(response)!;
+    }
+}
