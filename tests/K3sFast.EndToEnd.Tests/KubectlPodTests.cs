@@ -97,6 +97,8 @@ public sealed class KubectlPodTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Contains("ok", await K("get", "--raw", "/api/v1/nodes/node1/proxy/healthz"));
         Assert.Contains(pod, await K("get", "--raw", "/api/v1/nodes/node1/proxy/pods"));
         Assert.Contains("\"node1\"", await K("get", "--raw", "/api/v1/nodes/node1:10250/proxy/stats/summary"));
+        Assert.Contains("\"maxPods\":", await K("get", "--raw", "/api/v1/nodes/node1/proxy/configz"));
+        Assert.Contains("<a href=", await K("get", "--raw", "/api/v1/nodes/node1/proxy/logs/"));
     }
 
     [Fact]

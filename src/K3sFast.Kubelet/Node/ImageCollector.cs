@@ -11,11 +11,11 @@ namespace K3sFast.Kubelet.Node;
 internal sealed class ImageCollector(CriClient cri, KubeletOptions options, TimeProvider time, ILogger logger)
 {
     // Upstream's imageGCHighThresholdPercent and imageGCLowThresholdPercent.
-    private const int HighPercent = 85;
-    private const int LowPercent = 80;
+    internal const int HighPercent = 85;
+    internal const int LowPercent = 80;
 
     // An image that was just pulled is about to be used; upstream's imageMinimumGCAge.
-    private static readonly TimeSpan s_minAge = TimeSpan.FromMinutes(2);
+    internal static readonly TimeSpan MinAge = TimeSpan.FromMinutes(2);
 
     // Where eviction would begin: upstream's memory.available < 100Mi, k3s' nodefs.available < 5 %.
     private const long MinMemoryBytes = 100L * 1024 * 1024;
@@ -38,7 +38,7 @@ internal sealed class ImageCollector(CriClient cri, KubeletOptions options, Time
             if (UsedPercent() < LowPercent) return;
             // Pinned images (the sandbox's) stay; what a container refers to by id, tag or digest is in use.
             var isUsed = image.Pinned || used.Contains(image.Id) || image.RepoTags.Any(used.Contains) || image.RepoDigests.Any(used.Contains);
-            if (isUsed || IsSandboxImage(image) || now - _firstSeen[image.Id] < s_minAge) continue;
+            if (isUsed || IsSandboxImage(image) || now - _firstSeen[image.Id] < MinAge) continue;
             await cri.RemoveImageAsync(image.Id, cancellationToken).ConfigureAwait(false);
             _firstSeen.Remove(image.Id);
             Log.ImageRemoved(logger, image.RepoTags.FirstOrDefault() ?? image.Id, image.Size);

@@ -18,7 +18,7 @@ internal sealed class NodeAgent(KubeletOptions options, ApiClient client, CriCli
     private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(500);
 
     // Lease duration: how long the node counts as alive without renewal. Upstream's 40 s, renewed at a quarter of it.
-    private const int LeaseSeconds = 40;
+    internal const int LeaseSeconds = 40;
 
     private V1NodeStatus? _written;
     private DateTimeOffset _writtenAt;

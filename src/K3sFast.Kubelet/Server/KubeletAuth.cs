@@ -17,9 +17,9 @@ internal sealed record KubeletUser(string Name, string Uid, IReadOnlyList<string
 internal sealed class KubeletAuth(KubeletOptions options, ApiClient client, TimeProvider time)
 {
     // Upstream's kubelet defaults: tokens 2 min, allowed 5 min, refused 30 s.
-    private static readonly TimeSpan s_tokenLife = TimeSpan.FromMinutes(2);
-    private static readonly TimeSpan s_allowedLife = TimeSpan.FromMinutes(5);
-    private static readonly TimeSpan s_refusedLife = TimeSpan.FromSeconds(30);
+    internal static readonly TimeSpan TokenLife = TimeSpan.FromMinutes(2);
+    internal static readonly TimeSpan AllowedLife = TimeSpan.FromMinutes(5);
+    internal static readonly TimeSpan RefusedLife = TimeSpan.FromSeconds(30);
 
     // Bounds both caches against a flood of made-up tokens.
     private const int MaxCached = 4096;
@@ -112,7 +112,7 @@ internal sealed class KubeletAuth(KubeletOptions options, ApiClient client, Time
         KubeletUser? user = null;
         if (answer.Status?.Authenticated == true && answer.Status.User is { } info) user = new KubeletUser(info.Username ?? "", info.Uid ?? "", [.. info.Groups ?? []]);
         if (_tokens.Count >= MaxCached) _tokens.Clear();
-        _tokens[key] = (user, now + s_tokenLife);
+        _tokens[key] = (user, now + TokenLife);
         return user;
     }
 
@@ -139,7 +139,7 @@ internal sealed class KubeletAuth(KubeletOptions options, ApiClient client, Time
         var answer = await client.PostAsync<V1SubjectAccessReview, V1SubjectAccessReview>(path, review, cancellationToken).ConfigureAwait(false);
         var isAllowed = answer.Status?.Allowed ?? false;
         if (_decisions.Count >= MaxCached) _decisions.Clear();
-        _decisions[key] = (isAllowed, now + (isAllowed ? s_allowedLife : s_refusedLife));
+        _decisions[key] = (isAllowed, now + (isAllowed ? AllowedLife : RefusedLife));
         return isAllowed;
     }
 }

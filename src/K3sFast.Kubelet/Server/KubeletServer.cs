@@ -23,6 +23,8 @@ internal sealed class KubeletServer : IHttpApplication<KubeletRequest>
     private readonly PodListHandler _lists;
     private readonly StreamHandler _streams;
     private readonly StatsHandler _stats;
+    private readonly NodeLogHandler _nodeLogs = new();
+    private readonly ConfigHandler _config;
     private readonly ILogger _logger;
 
     public KubeletServer(KubeletOptions options, ApiClient client, PodServices services, PodManager pods, Pleg pleg, ILogger logger)
@@ -33,6 +35,7 @@ internal sealed class KubeletServer : IHttpApplication<KubeletRequest>
         _lists = new PodListHandler(pods);
         _streams = new StreamHandler(pods, services);
         _stats = new StatsHandler(pods, services);
+        _config = new ConfigHandler(options);
     }
 
     /// <summary>Serves until cancelled.</summary>
@@ -146,6 +149,8 @@ internal sealed class KubeletServer : IHttpApplication<KubeletRequest>
             ["portForward", var ns, var pod] => _streams.PortForwardAsync(request, ns, pod, null),
             ["portForward", var ns, var pod, var uid] => _streams.PortForwardAsync(request, ns, pod, uid),
             ["run", var ns, var pod, var container] => _streams.RunAsync(request, ns, pod, container),
+            ["logs", ..] => _nodeLogs.HandleAsync(request),
+            ["configz"] => _config.HandleAsync(request),
             ["stats", "summary"] => _stats.SummaryAsync(request),
             ["metrics"] => _stats.MetricsAsync(request),
             ["metrics", "resource"] => _stats.ResourceMetricsAsync(request),
