@@ -7,6 +7,7 @@ using System.Text;
 using K3sFast.ApiMachinery;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 
 namespace K3sFast.ApiServer;
 
@@ -50,7 +51,12 @@ internal sealed class BackendProxy : IDisposable
         using var request = new HttpRequestMessage(new HttpMethod(call.Method), new Uri(
             $"{target.Scheme}://{StreamRouter.HostOf(target.Host, target.Port)}{escaped}{query}", new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }));
         if (call.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: true })
+        {
+            // A stream through us may say nothing for hours.
+            if (call.Features.Get<IHttpMinRequestBodyDataRateFeature>() is { } rate)
+                rate.MinDataRate = null;
             request.Content = new BodyContent(call);
+        }
         ProxyHeaders.CopyRequest(call, request);
         request.Headers.TryAddWithoutValidation("X-Forwarded-Uri", prefix + escaped);
         using var response = await SendAsync(call, target, request).ConfigureAwait(false);
