@@ -67,16 +67,27 @@ internal static class FieldRemoval
     {
         var index = new ListIndex();
         index.Build(list, isExact: true, place);
-        var at = 0;
-        for (var i = 0; i < index.Count; i++, at++)
+        // By the set's paths, so that a long list costs a lookup for each and no search.
+        var isGone = new bool[index.Count];
+        for (var child = fields.FirstChild(node); child != 0; child = fields.NextSibling(child))
         {
-            var child = fields.Child(node, index.PathOf(i));
-            if (child == 0)
+            var first = index.Find(fields.ElementOf(child));
+            for (var i = first; i >= 0 && i < index.Count; i = index.NextOf(i, first))
+            {
+                isGone[i] = fields.IsMember(child);
+                if (!isGone[i])
+                    Descend(index.ElementAt(i), fields, child, place.Element);
+            }
+        }
+        if (Array.IndexOf(isGone, true) < 0)
+            return;
+        list.Clear();
+        for (var i = 0; i < index.Count; i++)
+        {
+            if (isGone[i])
                 continue;
-            if (!fields.IsMember(child))
-                Descend(index.ElementAt(i), fields, child, place.Element);
-            else
-                list.RemoveAt(at--);
+            list.Document[index.ElementAt(i).Index].IsAttached = false;
+            list.Append(index.ElementAt(i));
         }
     }
 

@@ -302,7 +302,9 @@ public sealed partial class FieldSet : IDisposable
             if (!PathElement.IsKnown(member.Name))
                 continue;
             var child = Append(node, member.Name);
-            _nodes[child].IsMember = ReadChildren(member.Value, child);
+            // Reading may move the nodes, so the place to write to is looked up after it.
+            var isChildMember = ReadChildren(member.Value, child);
+            _nodes[child].IsMember = isChildMember;
         }
         return isMember || _nodes[node].First == 0;
     }

@@ -62,6 +62,10 @@ internal readonly struct TypedValue
         return new(default, field.IsLeftOutWhenAbsent ? Presence.Absent : IsZeroNull(field) ? Presence.Null : Presence.Zero, false);
     }
 
+    /// <summary>The very same tree on both sides, which is the same value in every sense.</summary>
+    public static bool AreIdentical(in TypedValue left, in TypedValue right) =>
+        left.Presence == Presence.Given && right.Presence == Presence.Given && left.Node.DeepEquals(right.Node);
+
     /// <summary>Same value. Typed values compare as typed objects do (zero equals absent inside of them), exact ones as they stand.</summary>
     public static bool AreEqual(in TypedValue left, in TypedValue right, in TypedPlace place)
     {

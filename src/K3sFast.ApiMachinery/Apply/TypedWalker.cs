@@ -15,6 +15,11 @@ internal abstract class TypedWalker
 
     private static readonly TypeSchema? s_entryType = Schema.BuiltIn.FindType("io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry");
 
+    /// <summary>The metadata of an object, or of a template.</summary>
+    protected static bool IsMetadata(in TypedPlace place) => ReferenceEquals(place.Type, s_metadataType);
+
+    private static readonly TypeSchema? s_metadataType = Schema.BuiltIn.FindType("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+
     protected void Restart()
     {
         Trail.Clear();

@@ -45,6 +45,16 @@ public sealed class FieldSetTests
     }
 
     [Fact]
+    public void BigSet_RoundTrip_KeepsEveryMember()
+    {
+        var fields = "{" + string.Join(',', Enumerable.Range(100, 900).Select(static i => "\"f:m" + i + "\":{\".\":{},\"f:x\":{}}")) + "}";
+        using var set = Read(fields);
+        Assert.Equal(fields, set.ToString());
+        using var copy = set.Clone();
+        Assert.True(copy.SetEquals(set));
+    }
+
+    [Fact]
     public void SubtractRecursive_OfAParent_TakesWhatIsBelow()
     {
         using var set = Read("""{"f:spec":{"f:a":{}},"f:status":{"f:b":{"f:c":{}}}}""");
