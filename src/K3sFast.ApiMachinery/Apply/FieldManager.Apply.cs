@@ -224,11 +224,20 @@ public sealed partial class FieldManager
         var json = new ArrayBufferWriter<byte>(4096);
         result.WriteJson(json);
         var typed = JsonCodec.TryDecode(json.WrittenSpan, type, DecodeOptions.Default, null, out var error, out _)
-            ?? throw ApiStatus.Unknown($"failed to convert new object ({Describe(config)}) to proper version: {error}").ToException();
+            ?? throw Unconvertible(result, config, error!);
         var metadata = typed.Root.GetOrAddObject("metadata"u8);
         entries.WriteTo(metadata);
         LastApplied.Refresh(metadata, config, manager);
         return typed;
+    }
+
+    private ApiStatusException Unconvertible(ApiNode result, ApiNode config, string error)
+    {
+        var kind = GroupVersionKind(config);
+        // Base64 alone is read by way of JSON there.
+        var why = ConversionError.Find(result, type) ?? (error.StartsWith("illegal base64", StringComparison.Ordinal) ? $"error decoding from json: {error}" : error);
+        return ApiStatus.Unknown(
+            $"failed to convert new object ({Describe(config)}) to proper version: unable to convert unstructured object to {kind}: {why}").ToException();
     }
 
     private ApiObject NewObject()

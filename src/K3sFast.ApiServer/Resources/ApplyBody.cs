@@ -45,13 +45,17 @@ internal static class ApplyBody
         if (isJson && TryDecodeJson(body, found) is { } json)
         {
             if (found.Count == 0)
+            {
+                ConfigNumbers.Normalize(json.Root);
                 return json;
+            }
             json.Dispose();
             found.Clear();
         }
         try
         {
             var config = YamlCodec.Decode(body, null, DecodeOptions.Free, found);
+            ConfigNumbers.Normalize(config.Root);
             foreach (var error in found)
                 duplicates?.Add(error[(error.IndexOf('\n', StringComparison.Ordinal) + 1)..]);
             return config;

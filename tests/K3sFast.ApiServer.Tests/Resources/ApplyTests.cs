@@ -183,6 +183,23 @@ public sealed class ApplyTests(TestServer server)
         Assert.Equal((code, message), (answer.Code, answer.Message));
     }
 
+    [Fact]
+    public async Task Apply_OfWholeNumbersWithAFraction_TakesThemAsWhole()
+    {
+        var ns = await server.NamespaceAsync();
+        const string deployment = """
+            {"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":REPLICAS,"selector":{"matchLabels":{"a":"b"}},
+             "template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i","ports":[{"containerPort":80.0}]}]}}}}
+            """;
+        var path = $"/apis/apps/v1/namespaces/{ns}/deployments/d";
+        var applied = await ApplyAsync(path, "m", deployment.Replace("REPLICAS", "2.0", StringComparison.Ordinal));
+        Assert.Equal((201, 2), (applied.Code, (int?)applied.Json["spec"]!["replicas"]));
+        Assert.Contains("""k:{\u0022containerPort\u0022:80,""", Owners(applied), StringComparison.Ordinal);
+        Assert.Equal(
+            "failed to convert new object (/d; apps/v1, Kind=Deployment) to proper version: unable to convert unstructured object to apps/v1, Kind=Deployment: cannot convert float64 to int32",
+            (await ApplyAsync(path, "m", deployment.Replace("REPLICAS", "2.5", StringComparison.Ordinal))).Message);
+    }
+
     private const string Body = """{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}""";
 
     [Fact]
