@@ -65,10 +65,14 @@ internal sealed class ObjectReader(TimeProvider clock)
         var query = ListQuery.Read(call, endpoint, isWatch: false);
         var prefix = storage.PrefixOf(call.Info.Namespace);
         using var snapshot = await query.OpenSnapshotAsync(storage, prefix, call.Aborted).ConfigureAwait(false);
+        await WriteListAsync(call, endpoint, format, snapshot, query, Page.Of(snapshot, prefix, query)).ConfigureAwait(false);
+    }
+
+    /// <summary>Answers a page of a snapshot as a list.</summary>
+    internal async ValueTask WriteListAsync(ApiCall call, ResourceEndpoint endpoint, ResponseFormat format, Snapshot snapshot, ListQuery query, Page page)
+    {
         var include = IncludeOf(call, format);
         format.CheckShape(endpoint.Info, isList: true);
-        var page = Page.Of(snapshot, prefix, query);
-
         if (format.Media == MediaKind.Protobuf)
         {
             await WriteProtobufAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
@@ -252,6 +256,19 @@ internal sealed class ObjectReader(TimeProvider clock)
             var next = ContinueToken.After(revision, lastKey, prefix.Length);
             long? remaining = query.Filter.IsEmpty ? snapshot.CountFrom(objects.Current.KeyUtf8) : null;
             return new Page(revision, start, query.Limit, next, remaining);
+        }
+
+        /// <summary>Namespace and name of each object on the page.</summary>
+        internal List<(string Namespace, string Name)> Targets(Snapshot snapshot, ObjectFilter filter)
+        {
+            var targets = new List<(string, string)>();
+            var objects = snapshot.From(StartKey);
+            while (targets.Count < Count && objects.MoveNext())
+            {
+                if (filter.Matches(objects.Current))
+                    targets.Add((objects.Current.Namespace(), objects.Current.Name()));
+            }
+            return targets;
         }
     }
 

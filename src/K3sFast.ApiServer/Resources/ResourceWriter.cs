@@ -93,24 +93,14 @@ internal sealed partial class ResourceWriter(
     internal async ValueTask DeleteCollectionAsync(ApiCall call, ResourceEndpoint endpoint)
     {
         var storage = endpoint.Storage!;
+        var format = ResponseFormat.Negotiate(call, allowsProjection: true, isList: true);
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
         var options = DeleteOptions.Read(call, body.Span);
         var query = ListQuery.Read(call, endpoint, isWatch: false);
-        var targets = new List<(string Namespace, string Name)>();
-        long revision;
-        using (var snapshot = await query.OpenSnapshotAsync(storage, storage.PrefixOf(call.Info.Namespace), call.Aborted).ConfigureAwait(false))
-        {
-            revision = snapshot.Revision;
-            foreach (var item in snapshot)
-            {
-                if (query.Filter.Matches(item))
-                    targets.Add((item.Namespace(), item.Name()));
-            }
-        }
-        using var list = new PooledBuffer();
-        var writer = new ListWriter(endpoint, new ResponseFormat(MediaKind.Json), IncludeObject.Metadata, list, DateTimeOffset.UnixEpoch);
-        writer.Begin(new ObjectReader.Page(revision, [], targets.Count, null, null));
-        foreach (var (ns, name) in targets)
+        var prefix = storage.PrefixOf(call.Info.Namespace);
+        using var snapshot = await query.OpenSnapshotAsync(storage, prefix, call.Aborted).ConfigureAwait(false);
+        var page = ObjectReader.Page.Of(snapshot, prefix, query);
+        foreach (var (ns, name) in page.Targets(snapshot, query.Filter))
         {
             try
             {
@@ -121,8 +111,8 @@ internal sealed partial class ResourceWriter(
                 // Somebody else was faster: it is gone, which is what was asked for.
             }
         }
-        writer.End();
-        await ResponseWriter.WriteJsonAsync(call, 200, list.Written, appendNewline: false).ConfigureAwait(false);
+        // What was there, as it was.
+        await reader.WriteListAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
     }
 
     internal static WriteContext ContextOf(ApiCall call, string name, bool isDryRun) =>

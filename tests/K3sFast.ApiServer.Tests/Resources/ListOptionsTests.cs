@@ -118,6 +118,22 @@ public sealed class ListOptionsTests(TestServer server)
     }
 
     [Fact]
+    public async Task DeleteCollection_ByPages_AnswersWhatWasThere()
+    {
+        var ns = await server.NamespaceAsync();
+        var path = $"/api/v1/namespaces/{ns}/configmaps";
+        foreach (var name in (string[])["a", "b", "c"])
+            await server.CreateAsync(path, $$$"""{"metadata":{"name":"{{{name}}}","labels":{"l":"x"} } }""");
+        var first = await server.SendAsync(HttpMethod.Delete, $"{path}?limit=2");
+        Assert.Equal((200, "a,b"), (first.Code, Names(first)));
+        Assert.NotNull(first.Json["metadata"]!["continue"]);
+        Assert.Equal("c", Names(await server.GetAsync(path)));
+        var rest = await server.SendAsync(HttpMethod.Delete, $"{path}?labelSelector=l", accept: "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
+        Assert.Equal(("PartialObjectMetadataList", "c"), ((string?)rest.Json["kind"], Names(rest)));
+        Assert.Empty((await server.GetAsync(path)).Json["items"]!.AsArray());
+    }
+
+    [Fact]
     public async Task Get_WithARevision_WaitsForItAndRefusesNonsense()
     {
         var now = (await server.GetAsync(Path)).Json["metadata"]!["resourceVersion"]!.ToString();
