@@ -1,3 +1,6 @@
+using System.Diagnostics;
+using K3sFast.ApiMachinery;
+
 namespace K3sFast.ApiServer;
 
 /// <summary>
@@ -6,6 +9,9 @@ namespace K3sFast.ApiServer;
 /// <remarks>Any thread. Most plugins only read the watch caches; one that must write or ask overrides the asynchronous form.</remarks>
 internal abstract class AdmissionPlugin
 {
+    /// <summary>Upstream's name; "" for what is no plugin there.</summary>
+    internal string Name { get; set; } = "";
+
     internal virtual void Mutate(AdmissionContext context)
     {
     }
@@ -27,20 +33,36 @@ internal abstract class AdmissionPlugin
     }
 }
 
-/// <summary>The plugins that are on, in order.</summary>
-internal sealed class AdmissionChain(params IReadOnlyList<AdmissionPlugin> plugins)
+/// <summary>The plugins that are on, in order, each of them timed.</summary>
+internal sealed class AdmissionChain(IReadOnlyList<AdmissionPlugin> plugins, AdmissionMetrics metrics)
 {
     private readonly AdmissionPlugin[] _plugins = [.. plugins];
+    private readonly AdmissionMetrics.PluginSeries?[] _series = [.. plugins.Select(plugin => plugin.Name.Length == 0 ? null : metrics.Plugin(plugin.Name))];
 
-    internal async ValueTask MutateAsync(AdmissionContext context, CancellationToken cancel)
-    {
-        foreach (var plugin in _plugins)
-            await plugin.MutateAsync(context, cancel).ConfigureAwait(false);
-    }
+    internal ValueTask MutateAsync(AdmissionContext context, CancellationToken cancel) => RunAsync(context, isMutating: true, cancel);
 
-    internal async ValueTask ValidateAsync(AdmissionContext context, CancellationToken cancel)
+    internal ValueTask ValidateAsync(AdmissionContext context, CancellationToken cancel) => RunAsync(context, isMutating: false, cancel);
+
+    private async ValueTask RunAsync(AdmissionContext context, bool isMutating, CancellationToken cancel)
     {
-        foreach (var plugin in _plugins)
-            await plugin.ValidateAsync(context, cancel).ConfigureAwait(false);
+        var began = Stopwatch.GetTimestamp();
+        var started = began;
+        var i = 0;
+        try
+        {
+            for (; i < _plugins.Length; i++)
+            {
+                await (isMutating ? _plugins[i].MutateAsync(context, cancel) : _plugins[i].ValidateAsync(context, cancel)).ConfigureAwait(false);
+                _series[i]?.Observe(context.Operation, isMutating, isRejected: false, started);
+                started = Stopwatch.GetTimestamp();
+            }
+            metrics.Step(context.Operation, isMutating, isRejected: false, began);
+        }
+        catch (ApiStatusException)
+        {
+            _series[i]?.Observe(context.Operation, isMutating, isRejected: true, started);
+            metrics.Step(context.Operation, isMutating, isRejected: true, began);
+            throw;
+        }
     }
 }

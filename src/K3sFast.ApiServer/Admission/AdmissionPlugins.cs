@@ -5,7 +5,7 @@ namespace K3sFast.ApiServer;
 
 /// <summary>What plugins are made of.</summary>
 internal sealed record AdmissionParts(
-    ResourceCatalog Catalog, RbacPolicy Policy, Authorizer Authorizer, ApiServerOptions Options, Func<WriteFlow> Writes, PodSecurityMetrics PodSecurityMetrics)
+    ResourceCatalog Catalog, RbacPolicy Policy, Authorizer Authorizer, ApiServerOptions Options, Func<WriteFlow> Writes, PodSecurityMetrics PodSecurityMetrics, AdmissionMetrics Metrics)
 {
     internal ResourceStorage Storage(string group, string resource) => Catalog.Storage(group, resource);
 }
@@ -84,13 +84,16 @@ internal static class AdmissionPlugins
             if (entry.Make is null)
                 missing.Add(entry.Name);
             else if (entry.Make(parts, configuration.For(entry.Name)) is { } plugin)
+            {
+                plugin.Name = entry.Name;
                 plugins.Add(plugin);
+            }
         }
         // No plugin upstream, but part of what the RBAC kinds are: it cannot be switched off.
         plugins.Add(new RbacEscalation(parts.Policy, parts.Authorizer));
         if (missing.Count > 0)
             Log.AdmissionMissing(logger, string.Join(", ", missing));
-        return new AdmissionChain(plugins);
+        return new AdmissionChain(plugins, parts.Metrics);
     }
 
     private static void Check(IReadOnlyList<string> enabled, IReadOnlyList<string> disabled)

@@ -7,7 +7,7 @@ namespace K3sFast.ApiServer;
 
 /// <summary>Requests that are about no resource: discovery, version, health, metrics, OpenAPI, and the issuer's documents.</summary>
 internal sealed class PathRouter(
-    DiscoveryDocuments discovery, OpenApiDocuments openApi, ServiceAccountTokens tokens, RequestMetrics metrics, HealthChecks health, ApiServerOptions options)
+    DiscoveryDocuments discovery, OpenApiDocuments openApi, ServiceAccountTokens tokens, ApiServerMetrics metrics, HealthChecks health, ApiServerOptions options)
 {
     private readonly DiscoveryHandler _discovery = new(discovery);
     /// <summary>The state of priority and fairness; null when it is off.</summary>
@@ -27,7 +27,9 @@ internal sealed class PathRouter(
             case "":
                 return WriteJsonAsync(call, Paths());
             case "/metrics":
-                return ResponseWriter.WriteTextAsync(call, 200, metrics.Write(), "text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
+                return WriteMetricsAsync(call, static (metrics, output) => metrics.Write(output), metrics);
+            case "/metrics/slis":
+                return WriteMetricsAsync(call, static (health, output) => health.Metrics.Write(output), health);
             case "/apis":
                 return _discovery.AnswerAsync(call, path);
         }
@@ -59,6 +61,13 @@ internal sealed class PathRouter(
         ? ApiStatus.NotFoundPath().ToException()
         : new ApiStatus { Code = 404, Reason = "NotFound", HasDetails = true, Message = "the server could not find the requested resource" }.ToException();
 
+    private static ValueTask WriteMetricsAsync<TSource>(ApiCall call, Action<TSource, PooledBuffer> write, TSource source)
+    {
+        var buffer = new PooledBuffer(64 * 1024);
+        write(source, buffer);
+        return ResponseWriter.WriteBufferAsync(call, 200, "text/plain; version=0.0.4; charset=utf-8; escaping=underscores", buffer);
+    }
+
     private static ValueTask WriteJsonAsync(ApiCall call, byte[] document) => WriteDocumentAsync(call, document, ResponseFormat.Json);
 
     private static ValueTask WriteDocumentAsync(ApiCall call, byte[] document, string contentType)
@@ -86,7 +95,7 @@ internal sealed class PathRouter(
 
     private byte[] Paths() => Build(json =>
     {
-        string[] own = ["/.well-known/openid-configuration", "/apis/", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/version"];
+        string[] own = ["/.well-known/openid-configuration", "/apis/", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/version"];
         json.WriteStartArray("paths"u8);
         foreach (var path in own.Concat(discovery.Paths).Concat(health.Paths).Order(StringComparer.Ordinal))
             json.WriteStringValue(path);

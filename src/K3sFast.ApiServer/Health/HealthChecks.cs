@@ -1,4 +1,5 @@
 using System.Text;
+using K3sFast.Client;
 
 namespace K3sFast.ApiServer;
 
@@ -17,6 +18,17 @@ internal enum HealthPages : byte
 internal sealed class HealthChecks
 {
     private readonly List<NamedCheck> _checks = [];
+    private readonly MetricFamily<Gauge> _states;
+    private readonly MetricFamily<Counter> _counts;
+
+    internal HealthChecks()
+    {
+        _states = Metrics.Gauges("kubernetes_healthcheck", "[STABLE] This metric records the result of a single healthcheck.", "name", "type");
+        _counts = Metrics.Counters("kubernetes_healthchecks_total", "[STABLE] This metric records the results of all healthcheck.", "name", "type", "status");
+    }
+
+    /// <summary>What the checks said whenever they were asked: /metrics/slis.</summary>
+    internal MetricRegistry Metrics { get; } = new();
 
     /// <summary>The paths of all pages and checks.</summary>
     internal IEnumerable<string> Paths => Enum.GetValues<HealthPages>().Where(static page => page != HealthPages.All)
@@ -44,20 +56,12 @@ internal sealed class HealthChecks
         return path.Length == NameOf(page).Length + 1 ? AnswerAllAsync(call, page) : AnswerOneAsync(call, page, single);
     }
 
-    /// <summary>The state of every check, for metrics.</summary>
-    internal async ValueTask<IReadOnlyList<(string Name, string Page, bool IsWell)>> RunAsync(CancellationToken cancel)
+    private async ValueTask<string?> RunAsync(NamedCheck check, HealthPages page, CancellationToken cancel)
     {
-        var states = new List<(string, string, bool)>();
-        foreach (var check in _checks)
-        {
-            var isWell = await check.Check(cancel).ConfigureAwait(false) is null;
-            foreach (var page in (ReadOnlySpan<HealthPages>)[HealthPages.Health, HealthPages.Live, HealthPages.Ready])
-            {
-                if (check.Pages.HasFlag(page))
-                    states.Add((check.Name, NameOf(page), isWell));
-            }
-        }
-        return states;
+        var why = await check.Check(cancel).ConfigureAwait(false);
+        _states.With(check.Name, NameOf(page)).Set(why is null ? 1 : 0);
+        _counts.With(check.Name, NameOf(page), why is null ? "success" : "error").Add();
+        return why;
     }
 
     private async ValueTask AnswerAllAsync(ApiCall call, HealthPages page)
@@ -75,7 +79,7 @@ internal sealed class HealthChecks
                 lines.Append($"[+]{check.Name} excluded: ok\n");
                 continue;
             }
-            var isWell = await check.Check(call.Aborted).ConfigureAwait(false) is null;
+            var isWell = await RunAsync(check, page, call.Aborted).ConfigureAwait(false) is null;
             hasFailed |= !isWell;
             lines.Append(isWell ? $"[+]{check.Name} ok\n" : $"[-]{check.Name} failed: reason withheld\n");
         }
@@ -93,7 +97,7 @@ internal sealed class HealthChecks
     private async ValueTask AnswerOneAsync(ApiCall call, HealthPages page, string single)
     {
         var check = _checks.Find(check => check.Name == single && check.Pages.HasFlag(page));
-        var why = check is null ? null : await check.Check(call.Aborted).ConfigureAwait(false);
+        var why = check is null ? null : await RunAsync(check, page, call.Aborted).ConfigureAwait(false);
         if (check is not null && why is null)
         {
             await ResponseWriter.WriteTextAsync(call, 200, "ok").ConfigureAwait(false);

@@ -34,6 +34,7 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly PodSecurityMetrics _podSecurityMetrics = new();
     private readonly List<Task> _loops = [];
     private readonly HealthChecks _health = new();
+    private readonly ApiServerMetrics _metrics;
     private readonly StartHook _storageReady, _namespacesReady, _prioritiesReady, _trustPublished, _rolesReady, _addressesLoaded, _serviceReady;
     private bool _isReady;
 
@@ -51,7 +52,13 @@ public sealed class ApiServer : IAsyncDisposable
         IPNetwork[] ranges = options.SecondaryServiceCidr is { } second ? [options.ServiceCidr, second] : [options.ServiceCidr];
         var addresses = new ServiceAddresses(_catalog, ranges, () => _writes!);
         var ports = new NodePorts(options.NodePortRange.First, options.NodePortRange.Last);
-        var admission = new AdmissionParts(_catalog, policy, _authorizer, options, () => _writes!, _podSecurityMetrics);
+        _metrics = new ApiServerMetrics(options) { PodSecurity = _podSecurityMetrics };
+        foreach (var storage in _catalog.Storages)
+            storage.Measured = _metrics.Storage.Store(storage.Info);
+        foreach (var endpoint in _catalog.Endpoints)
+            endpoint.Watched = _metrics.Storage.Watch(endpoint.Info);
+        _metrics.Storage.Follow(_catalog, options.StoreSizeBytes);
+        var admission = new AdmissionParts(_catalog, policy, _authorizer, options, () => _writes!, _podSecurityMetrics, _metrics.Admission);
         _writes = new WriteFlow(AdmissionPlugins.Create(admission, _logger), options.Clock);
         _writes.AddHook(_catalog.Storage("", "services"), new ServiceAllocator(addresses, ports, _catalog.Storage("", "endpoints"), () => _writes!));
         _services = new ServiceRepair(_catalog.Storage("", "services"), addresses, ports, options.Clock, _logger);
@@ -179,11 +186,6 @@ public sealed class ApiServer : IAsyncDisposable
         var clock = _options.Clock;
         var limit = _options.MaxRequestBodyBytes;
         var authentication = new TokenAuthenticator(tokens, new CachedBoundObjects(_catalog), clock);
-        var metrics = new RequestMetrics(clock)
-        {
-            PodSecurity = _podSecurityMetrics,
-            ObjectCounts = () => _catalog.Storages.Select(static s => (s.Info.GroupResource, s.Cache.Count)),
-        };
         var reader = new ObjectReader(clock);
         var deletes = new DeleteFlow(_writes, clock);
         var writer = new ResourceWriter(_writes, deletes, reader, _authorizer, clock, limit);
@@ -193,15 +195,15 @@ public sealed class ApiServer : IAsyncDisposable
             _writes, deletes, reader, writer, new PodEviction(_catalog.Storage("policy", "poddisruptionbudgets"), _writes, clock, limit),
             new TokenRequests(_catalog, tokens, clock, limit), new ScaleHandler(_writes, clock, limit), streams, limit);
         var reviews = new ReviewHandlers(_catalog, _authorizer, policy, authentication, limit) { Subresources = subresources };
-        var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock, _options.MinRequestTimeout), writer, subresources, reviews);
+        var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock, _options.MinRequestTimeout), writer, subresources, reviews, _metrics.Requests);
         var discovery = new DiscoveryDocuments(_catalog, $"{_options.AdvertiseAddress}:{_options.Port}");
         var openApi = new OpenApiDocuments(_catalog.Endpoints.Select(static endpoint => endpoint.Info));
-        var paths = new PathRouter(discovery, openApi, tokens, metrics, _health, _options) { FlowControl = _flows is null ? null : new FlowControlDump(_flows) };
+        var paths = new PathRouter(discovery, openApi, tokens, _metrics, _health, _options) { FlowControl = _flows is null ? null : new FlowControlDump(_flows) };
         var authenticator = new Authenticator(new ClientCertificates(_options.ClientAuthorities, clock), authentication);
         RequestLimiter limiter = _flows is null
             ? new InFlightLimiter(_options.MaxRequestsInFlight, _options.MaxMutatingRequestsInFlight)
             : new FairLimiter(_flows, _catalog, clock, _options.RequestTimeout);
         return new RequestPipeline(
-            authenticator, _authorizer, new Impersonation(_authorizer), limiter, resources, paths, metrics, new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), _logger);
+            authenticator, _authorizer, new Impersonation(_authorizer), limiter, resources, paths, _metrics, new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), clock, _logger);
     }
 }

@@ -79,6 +79,9 @@ public sealed record ApiServerOptions
     /// <summary>When that commit was made, RFC 3339.</summary>
     public string BuildDate { get; init; } = "1970-01-01T00:00:00Z";
 
+    /// <summary>Bytes of the datastore on disk, for /metrics; null when nobody can tell.</summary>
+    public Func<long>? StoreSizeBytes { get; init; }
+
     /// <summary>Longest body that is read: upstream's limit.</summary>
     public int MaxRequestBodyBytes { get; init; } = 3 * 1024 * 1024;
 

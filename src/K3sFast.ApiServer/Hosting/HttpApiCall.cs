@@ -13,7 +13,8 @@ internal sealed class HttpApiCall : ApiCall
 {
     private IHttpRequestFeature _request = null!;
     private IHttpResponseFeature _response = null!;
-    private PipeWriter? _output;
+    private readonly CountingPipeWriter _output = new();
+    private bool _hasOutput;
     private CancellationToken _stopping;
     private CancellationTokenSource? _deadline;
     private bool _hasDeadline;
@@ -60,7 +61,18 @@ internal sealed class HttpApiCall : ApiCall
     /// <summary>How long the request may take; zero = as long as its client wants.</summary>
     internal TimeSpan Timeout { get; private set; }
 
-    internal override PipeWriter Output => _output ??= Features.GetRequiredFeature<IHttpResponseBodyFeature>().Writer;
+    internal override PipeWriter Output
+    {
+        get
+        {
+            if (!_hasOutput)
+                _output.Begin(Features.GetRequiredFeature<IHttpResponseBodyFeature>().Writer);
+            _hasOutput = true;
+            return _output;
+        }
+    }
+
+    internal override long SentBytes => _hasOutput ? _output.Count : 0;
 
     internal string? Authorization => _request.Headers.Authorization;
 
@@ -81,7 +93,7 @@ internal sealed class HttpApiCall : ApiCall
         _stopping = stopping;
         _request = features.GetRequiredFeature<IHttpRequestFeature>();
         _response = features.GetRequiredFeature<IHttpResponseFeature>();
-        _output = null;
+        _hasOutput = false;
         // Behind a proxy the target may be absolute; only path and query count.
         var target = _request.RawTarget.AsSpan();
         if (target.Length > 0 && target[0] != '/' && target.IndexOf("://") is > 0 and var scheme)
@@ -172,8 +184,10 @@ internal sealed class HttpApiCall : ApiCall
                 foreach (var segment in read.Buffer)
                     body.Write(segment.Span);
                 reader.AdvanceTo(read.Buffer.End);
-                if (read.IsCompleted)
-                    return body;
+                if (!read.IsCompleted)
+                    continue;
+                ReceivedBytes = body.Length;
+                return body;
             }
         }
         catch

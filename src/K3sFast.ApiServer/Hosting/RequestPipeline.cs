@@ -10,13 +10,13 @@ namespace K3sFast.ApiServer;
 /// <summary>Every request's way: who asks, may he, who answers; and what becomes of everything that is thrown on the way.</summary>
 internal sealed class RequestPipeline(
     Authenticator authenticator, Authorizer authorizer, Impersonation impersonation, RequestLimiter limiter, ResourceRouter resources, PathRouter paths,
-    RequestMetrics metrics, RequestLimits limits, ILogger logger)
+    ApiServerMetrics metrics, RequestLimits limits, TimeProvider clock, ILogger logger)
 {
     /// <summary>A request over HTTP.</summary>
     internal async Task HandleAsync(HttpApiCall call)
     {
         var started = Stopwatch.GetTimestamp();
-        metrics.Begin();
+        metrics.Requests.Begin(call);
         try
         {
             try
@@ -26,7 +26,9 @@ internal sealed class RequestPipeline(
                         ? new ApiStatus { Code = 414, Reason = "", Message = "the request target is too long" }
                         : ApiStatus.BadRequest("the request target is not understandable: broken percent escapes")).ToException();
                 limits.Apply(call);
-                call.User = authenticator.Authenticate(call) ?? throw ApiStatus.Unauthorized().ToException();
+                var user = authenticator.Authenticate(call);
+                metrics.Authenticated(user, call.ClientCertificate, started, clock);
+                call.User = user ?? throw ApiStatus.Unauthorized().ToException();
                 impersonation.Apply(call);
                 if (await limiter.EnterAsync(call).ConfigureAwait(false))
                     await AnswerAsync(call).ConfigureAwait(false);
@@ -54,13 +56,15 @@ internal sealed class RequestPipeline(
         {
             call.ReleaseSeat();
             call.EndDeadline();
-            metrics.Count(call, started);
+            metrics.Requests.End(call, started);
         }
     }
 
     /// <summary>A request of a component in this process, whose identity is known.</summary>
     internal async ValueTask HandleAsync(LocalApiCall call)
     {
+        var started = Stopwatch.GetTimestamp();
+        metrics.Requests.Begin(call);
         try
         {
             if (!call.IsUnderstood)
@@ -71,12 +75,31 @@ internal sealed class RequestPipeline(
         {
             await ResponseWriter.WriteStatusAsync(call, status).ConfigureAwait(false);
         }
+        finally
+        {
+            metrics.Requests.End(call, started);
+        }
     }
 
     private ValueTask AnswerAsync(ApiCall call)
     {
-        authorizer.Demand(AuthorizationAttributes.Of(call.Info, call.User));
+        Demand(call);
         return call.Info.IsResourceRequest ? resources.RouteAsync(call) : paths.RouteAsync(call);
+    }
+
+    private void Demand(ApiCall call)
+    {
+        var started = Stopwatch.GetTimestamp();
+        var isAllowed = false;
+        try
+        {
+            authorizer.Demand(AuthorizationAttributes.Of(call.Info, call.User));
+            isAllowed = true;
+        }
+        finally
+        {
+            metrics.Authorized(isAllowed, started);
+        }
     }
 
     // Null = the client has gone.

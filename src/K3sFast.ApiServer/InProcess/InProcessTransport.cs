@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text;
@@ -21,7 +22,9 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
     public async ValueTask<ApiResponse> SendAsync(ApiRequest request, CancellationToken cancellationToken)
     {
         var call = new LocalApiCall(user, request.Method, request.PathAndQuery, request.Body, request.ContentType, cancellationToken);
+        var started = Stopwatch.GetTimestamp();
         await pipeline.HandleAsync(call).ConfigureAwait(false);
+        RestClientMetrics.Answered("in-process", request.Method, call.AnsweredStatus, started);
         return new ApiResponse(call.AnsweredStatus, call.Answer);
     }
 

@@ -31,6 +31,15 @@ internal abstract class ApiCall
     /// <summary>The status code that the answer began with; 0 when there was none.</summary>
     internal int AnsweredStatus { get; private protected set; }
 
+    /// <summary>Bytes of the body that was read.</summary>
+    internal long ReceivedBytes { get; private protected set; }
+
+    /// <summary>Bytes of the answer's body so far.</summary>
+    internal virtual long SentBytes => 0;
+
+    /// <summary>The gauge that counts this request among the long-running ones; null when it is none.</summary>
+    internal K3sFast.Client.Gauge? LongRunning { get; set; }
+
     internal abstract string? Accept { get; }
 
     internal abstract string? ContentType { get; }
@@ -97,6 +106,8 @@ internal abstract class ApiCall
         Impersonator = null;
         Served = null;
         AnsweredStatus = 0;
+        ReceivedBytes = 0;
+        LongRunning = null;
         var length = Encoding.UTF8.GetByteCount(target);
         if (length > RequestInfo.MaxTargetBytes)
             return false;

@@ -43,6 +43,8 @@ internal sealed class LocalApiCall : ApiCall
 
     internal override bool HasStarted => _hasStarted;
 
+    internal override long SentBytes => _output.Written.Length;
+
     internal override CancellationToken Aborted { get; }
 
     internal override PipeWriter Output => _output;
@@ -53,6 +55,7 @@ internal sealed class LocalApiCall : ApiCall
             throw ApiStatus.RequestEntityTooLarge(limitBytes).ToException();
         var buffer = new PooledBuffer(Math.Max(1, _body.Length));
         buffer.Write(_body.Span);
+        ReceivedBytes = _body.Length;
         return ValueTask.FromResult(buffer);
     }
 

@@ -23,7 +23,7 @@ internal sealed class FrameWriter(
         if (filter.IsEmpty)
         {
             if (shared is null)
-                output.Write(change.Frame);
+                Send(output, change.Frame);
             else
                 WriteShared(output, change.Type, change.Object, change.Object);
             return;
@@ -39,7 +39,7 @@ internal sealed class FrameWriter(
         else if (isLeaving)
             WriteLeaving(output, change.Object, change.Previous!);
         else if (seen == change.Type)
-            output.Write(change.Frame);
+            Send(output, change.Frame);
         else
             WriteAs(output, seen, change.Object);
     }
@@ -53,7 +53,7 @@ internal sealed class FrameWriter(
             return;
         }
         var frame = Encode(WatchEventType.Added, item, item);
-        output.Write(frame.Span);
+        Send(output, frame.Span);
         frame.Dispose();
     }
 
@@ -89,17 +89,24 @@ internal sealed class FrameWriter(
         WriteFrame(output, "ERROR"u8, encoded.Span);
     }
 
-    private static void WriteAs(PipeWriter output, WatchEventType seen, StoredObject item)
+    private void Send(PipeWriter output, ReadOnlySpan<byte> frame)
     {
-        output.Write(StoredObject.FrameStart(seen));
-        output.Write(item.FrameEnd);
+        output.Write(frame);
+        endpoint.Watched?.Sent(frame.Length);
     }
 
-    private static void WriteLeaving(PipeWriter output, StoredObject item, StoredObject shown)
+    private void WriteAs(PipeWriter output, WatchEventType seen, StoredObject item)
+    {
+        output.Write(StoredObject.FrameStart(seen));
+        Send(output, item.FrameEnd);
+    }
+
+    private void WriteLeaving(PipeWriter output, StoredObject item, StoredObject shown)
     {
         output.Write(StoredObject.FrameStart(WatchEventType.Deleted));
         ObjectProjector.WriteWithRevision(shown.Json, item.Revision, output);
         output.Write("}\n"u8);
+        endpoint.Watched?.Sent(shown.Json.Length);
     }
 
     private void WriteShared(PipeWriter output, WatchEventType seen, StoredObject item, StoredObject shown)
@@ -108,11 +115,11 @@ internal sealed class FrameWriter(
         var isOwn = format.Projection == Projection.Table && !_hasHeaders;
         if (!isOwn && shared!.Find(item.Revision, seen) is { } known)
         {
-            output.Write(known);
+            Send(output, known);
             return;
         }
         using var frame = Encode(seen, item, shown);
-        output.Write(frame.Span);
+        Send(output, frame.Span);
         if (!isOwn)
             shared!.Keep(item.Revision, seen, frame.Span.ToArray());
     }

@@ -12,5 +12,8 @@ internal sealed class ResourceEndpoint(ResourceInfo info, ResourceStorage? stora
     /// <summary>Objects go out as they are stored.</summary>
     internal bool IsStorageVersion { get; } = storage is not null && ReferenceEquals(storage.Info, info);
 
+    /// <summary>Counts the events that watchers of this version are sent; null counts none.</summary>
+    internal WatchSeries? Watched { get; set; }
+
     internal bool HasVerb(string verb) => Array.IndexOf(Info.Verbs, verb) >= 0;
 }

@@ -5,7 +5,8 @@ namespace K3sFast.ApiServer;
 
 /// <summary>Resource requests to their handlers, by verb and subresource. What nobody handles gets upstream's 404 or 405.</summary>
 internal sealed class ResourceRouter(
-    ResourceCatalog catalog, ObjectReader reader, ObjectWatcher watcher, ResourceWriter writer, SubresourceHandlers subresources, ReviewHandlers reviews)
+    ResourceCatalog catalog, ObjectReader reader, ObjectWatcher watcher, ResourceWriter writer, SubresourceHandlers subresources, ReviewHandlers reviews,
+    RequestMetrics metrics)
 {
     internal ValueTask RouteAsync(ApiCall call)
     {
@@ -23,6 +24,8 @@ internal sealed class ResourceRouter(
         if (info.Rest.ContainsAnyExcept((byte)'/') && !info.Subresource.SequenceEqual("proxy"u8))
             throw ApiStatus.NotFoundPath().ToException();
         call.Served = endpoint.Info;
+        if (RequestMetrics.IsLongRunning(info))
+            metrics.BeginLongRunning(call);
         // A namespaced resource has a namespace in its path wherever one object is meant, a cluster-wide one never.
         if (!endpoint.Info.Namespaced && !info.Namespace.IsEmpty && endpoint.Info.Resource != "namespaces")
             throw ApiStatus.NotFoundPath().ToException();

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using K3sFast.ApiMachinery;
@@ -46,6 +47,9 @@ internal sealed class ResourceStorage
 
     /// <summary>The served versions, and who keeps the owners of fields in each.</summary>
     internal StorageVersions Fields { get; } = new();
+
+    /// <summary>Measures writes; null measures none.</summary>
+    internal StoreSeries? Measured { get; set; }
 
     /// <summary>The newest revision that reads show.</summary>
     internal long CurrentRevision => _cacher.CurrentRevision;
@@ -141,21 +145,27 @@ internal sealed class ResourceStorage
     /// <summary>The stored object, or null when the name is taken.</summary>
     internal async ValueTask<StoredObject?> TryCreateAsync(string ns, string name, ReadOnlyMemory<byte> body, CancellationToken cancel)
     {
+        var started = Stopwatch.GetTimestamp();
         var result = await _cacher.WriteAsync(AppendRequest.Create(KeyOf(ns, name), body, LeaseSeconds), cancel).ConfigureAwait(false);
+        Measured?.Create.Done(started, result.Outcome == AppendOutcome.Full);
         return Outcome(result);
     }
 
     /// <summary>The stored object, or null when it is no longer at that revision.</summary>
     internal async ValueTask<StoredObject?> TryUpdateAsync(StoredObject current, ReadOnlyMemory<byte> body, CancellationToken cancel)
     {
+        var started = Stopwatch.GetTimestamp();
         var result = await _cacher.WriteAsync(AppendRequest.Update(current.Key, current.Revision, body, LeaseSeconds), cancel).ConfigureAwait(false);
+        Measured?.Update.Done(started, result.Outcome == AppendOutcome.Full);
         return Outcome(result);
     }
 
     /// <summary>The last state, or null when it is no longer at that revision.</summary>
     internal async ValueTask<StoredObject?> TryDeleteAsync(StoredObject current, CancellationToken cancel)
     {
+        var started = Stopwatch.GetTimestamp();
         var result = await _cacher.WriteAsync(AppendRequest.Delete(current.Key, current.Revision), cancel).ConfigureAwait(false);
+        Measured?.Delete.Done(started, result.Outcome == AppendOutcome.Full);
         return Outcome(result);
     }
 

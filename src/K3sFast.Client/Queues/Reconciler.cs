@@ -11,6 +11,7 @@ public sealed class Reconciler<TKey>(string name, WorkQueue<TKey> queue, Func<TK
     /// <summary>Runs <paramref name="workers"/> loops until cancelled.</summary>
     public Task RunAsync(int workers, CancellationToken cancellationToken)
     {
+        queue.Measure(name);
         var loops = new Task[workers];
         for (var i = 0; i < workers; i++) loops[i] = WorkAsync(cancellationToken);
         return Task.WhenAll(loops);

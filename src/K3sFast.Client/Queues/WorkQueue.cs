@@ -8,7 +8,7 @@ namespace K3sFast.Client;
 /// A key that is added while it is worked on waits until <see cref="Done"/>. An added key overtakes its own pending delay; the earliest of
 /// several delays counts. One timer serves all delayed keys and sleeps while there are none.
 /// </remarks>
-public sealed class WorkQueue<TKey> : IDisposable where TKey : notnull
+public sealed class WorkQueue<TKey> : IDisposable, IWorkQueueState where TKey : notnull
 {
     // Upstream's default controller rate limiter: 5 ms doubled at each failure, up to 1000 s.
     private static readonly TimeSpan s_baseDelay = TimeSpan.FromMilliseconds(5);
@@ -23,12 +23,15 @@ public sealed class WorkQueue<TKey> : IDisposable where TKey : notnull
     // Guarded by _gate
     private readonly Lock _gate = new();
     private readonly Queue<TKey> _ready = new();
-    private readonly HashSet<TKey> _waiting = [];
-    private readonly HashSet<TKey> _working = [];
+    // Since when, as timestamps of _time
+    private readonly Dictionary<TKey, long> _waiting = [];
+    private readonly Dictionary<TKey, long> _working = [];
     private readonly Dictionary<TKey, int> _failures = [];
     private readonly Dictionary<TKey, long> _delayed = [];
     private readonly PriorityQueue<(TKey Key, long Due), long> _due = new();
     private readonly Queue<TaskCompletionSource<TKey>> _takers = new();
+    private WorkQueueMetrics? _metrics;
+    private string _name = "";
     private bool _isClosed;
 
     /// <summary>A queue; delays after failures start at <paramref name="baseDelay"/> (5 ms) and end at <paramref name="maxDelay"/> (1000 s).</summary>
@@ -45,6 +48,39 @@ public sealed class WorkQueue<TKey> : IDisposable where TKey : notnull
         get
         {
             lock (_gate) return _waiting.Count;
+        }
+    }
+
+    /// <summary>Counts what happens here from now on under this name; the first name stays.</summary>
+    public void Measure(string name)
+    {
+        lock (_gate)
+        {
+            if (_metrics is not null)
+                return;
+            _name = name;
+            _metrics = new WorkQueueMetrics(name, this);
+            _metrics.Adds.Add(_waiting.Count + _working.Count);
+        }
+    }
+
+    string IWorkQueueState.Name => _name;
+
+    double IWorkQueueState.Depth => Count;
+
+    double IWorkQueueState.UnfinishedSeconds
+    {
+        get
+        {
+            lock (_gate) return _working.Values.Sum(since => _time.GetElapsedTime(since).TotalSeconds);
+        }
+    }
+
+    double IWorkQueueState.LongestSeconds
+    {
+        get
+        {
+            lock (_gate) return _working.Values.Select(since => _time.GetElapsedTime(since).TotalSeconds).DefaultIfEmpty().Max();
         }
     }
 
@@ -79,6 +115,7 @@ public sealed class WorkQueue<TKey> : IDisposable where TKey : notnull
         TimeSpan delay;
         lock (_gate)
         {
+            _metrics?.Retries.Add();
             var failures = _failures.GetValueOrDefault(key);
             _failures[key] = failures + 1;
             // 2^40 x 5 ms is far beyond the longest delay: the exponent is bounded so that it never overflows.
@@ -110,8 +147,7 @@ public sealed class WorkQueue<TKey> : IDisposable where TKey : notnull
             if (_isClosed) throw new OperationCanceledException("the queue is closed");
             if (_ready.TryDequeue(out var key))
             {
-                _waiting.Remove(key);
-                _working.Add(key);
+                StartLocked(key);
                 return key;
             }
             taker = new TaskCompletionSource<TKey>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -126,8 +162,8 @@ public sealed class WorkQueue<TKey> : IDisposable where TKey : notnull
     {
         lock (_gate)
         {
-            _working.Remove(key);
-            if (_waiting.Contains(key)) HandOverLocked(key);
+            if (_working.Remove(key, out var since)) _metrics?.Works.Observe(_time.GetElapsedTime(since).TotalSeconds);
+            if (_waiting.ContainsKey(key)) HandOverLocked(key);
         }
     }
 
@@ -144,8 +180,15 @@ public sealed class WorkQueue<TKey> : IDisposable where TKey : notnull
 
     private void AddLocked(TKey key)
     {
-        if (_isClosed || !_waiting.Add(key)) return;
-        if (!_working.Contains(key)) HandOverLocked(key);
+        if (_isClosed || !_waiting.TryAdd(key, _time.GetTimestamp())) return;
+        _metrics?.Adds.Add();
+        if (!_working.ContainsKey(key)) HandOverLocked(key);
+    }
+
+    private void StartLocked(TKey key)
+    {
+        if (_waiting.Remove(key, out var since)) _metrics?.Waits.Observe(_time.GetElapsedTime(since).TotalSeconds);
+        _working[key] = _time.GetTimestamp();
     }
 
     private void HandOverLocked(TKey key)
@@ -153,8 +196,7 @@ public sealed class WorkQueue<TKey> : IDisposable where TKey : notnull
         while (_takers.TryDequeue(out var taker))
         {
             if (!taker.TrySetResult(key)) continue;
-            _waiting.Remove(key);
-            _working.Add(key);
+            StartLocked(key);
             return;
         }
         _ready.Enqueue(key);

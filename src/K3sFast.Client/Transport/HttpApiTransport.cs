@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using System.IO.Pipelines;
 using System.Net;
 using System.Net.Http.Headers;
@@ -55,9 +56,11 @@ public sealed class HttpApiTransport : IApiTransport, IDisposable
     /// <inheritdoc/>
     public async ValueTask<ApiResponse> SendAsync(ApiRequest request, CancellationToken cancellationToken)
     {
+        var started = Stopwatch.GetTimestamp();
         using var message = Message(request);
         using var response = await _http.SendAsync(message, HttpCompletionOption.ResponseContentRead, cancellationToken).ConfigureAwait(false);
         var body = await response.Content.ReadAsByteArrayAsync(cancellationToken).ConfigureAwait(false);
+        RestClientMetrics.Answered(_http.BaseAddress!.Authority, request.Method, (int)response.StatusCode, started);
         return new ApiResponse((int)response.StatusCode, body);
     }
 

@@ -83,9 +83,13 @@ internal sealed class ControlPlane : IAsyncDisposable
             GitVersion = ProductVersion.Text,
             GitCommit = ProductVersion.Commit,
             BuildDate = ProductVersion.Date,
+            StoreSizeBytes = () => SizeOf(config.DatastorePath),
         };
         return RequestLimitArguments.Apply(options, arguments);
     }
 
     private static string[] Words(string list) => list.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+
+    // The database and its log.
+    private static long SizeOf(string path) => new[] { path, path + "-wal" }.Sum(static file => File.Exists(file) ? new FileInfo(file).Length : 0);
 }
