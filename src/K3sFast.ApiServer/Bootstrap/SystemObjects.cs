@@ -200,7 +200,8 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
         await EnsureAsync(catalog.Storage("discovery.k8s.io", "endpointslices"), "default", "kubernetes", WriteSlice, WriteSlice, cancel).ConfigureAwait(false);
     }
 
-    private async Task EnsureAsync(ResourceStorage storage, string ns, string name, Action<ApiNode> make, Action<ApiNode>? repair, CancellationToken cancel)
+    /// <summary>Makes an object, or repairs what is there; nothing is written when that changes nothing.</summary>
+    internal async Task EnsureAsync(ResourceStorage storage, string ns, string name, Action<ApiNode> make, Action<ApiNode>? repair, CancellationToken cancel)
     {
         var context = new WriteContext(UserInfo.ApiServer, ns, name, false, cancel, FieldOwner.ApiServer(storage, options.Clock));
         using (var stored = storage.Get(ns, name))

@@ -35,7 +35,9 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly List<Task> _loops = [];
     private readonly HealthChecks _health = new();
     private readonly ApiServerMetrics _metrics;
-    private readonly StartHook _storageReady, _namespacesReady, _prioritiesReady, _trustPublished, _rolesReady, _addressesLoaded, _serviceReady;
+    private readonly StartHook _storageReady, _namespacesReady, _prioritiesReady, _trustPublished, _rolesReady, _addressesLoaded, _serviceReady, _identityPublished, _identitiesCollected;
+    private readonly IdentityLease _identity;
+    private readonly StoreProbe _storeProbe;
     private bool _isReady;
 
     /// <summary>Puts the server together; nothing is read or listened to yet.</summary>
@@ -45,7 +47,7 @@ public sealed class ApiServer : IAsyncDisposable
         _options = options;
         _logger = loggers.CreateLogger("K3sFast.ApiServer");
         _cacher = new Cacher(store, new CacherOptions { TimeProvider = options.Clock, LoggerFactory = loggers, Transformer = ReadForeignValue });
-        _catalog = new ResourceCatalog(Schema.BuiltIn, _cacher);
+        _catalog = new ResourceCatalog(Schema.BuiltIn, _cacher, options.EventTtl);
 
         var policy = new RbacPolicy();
         _authorizer = new Authorizer(policy, new NodeAuthorizer(_catalog.Storage("", "pods"), _catalog.Storage("", "persistentvolumeclaims")));
@@ -67,7 +69,8 @@ public sealed class ApiServer : IAsyncDisposable
             ? new FlowController(_catalog, _writes, options.MaxRequestsInFlight + options.MaxMutatingRequestsInFlight, options.Clock, _logger)
             : null;
         _system = new SystemObjects(_catalog, _writes, options, _logger);
-        AddHealthChecks(store);
+        _storeProbe = new StoreProbe(store, _cacher, options.Clock);
+        AddHealthChecks();
         _namespacesReady = _health.AddStartHook("start-system-namespaces-controller");
         _trustPublished = _health.AddStartHook("start-cluster-authentication-info-controller");
         _storageReady = _health.AddStartHook("storage-readiness");
@@ -78,6 +81,9 @@ public sealed class ApiServer : IAsyncDisposable
         _rolesReady = _health.AddStartHook("rbac/bootstrap-roles");
         _prioritiesReady = _health.AddStartHook("scheduling/bootstrap-system-priority-classes");
         _serviceReady = _health.AddStartHook("bootstrap-controller");
+        _identity = new IdentityLease(_catalog, _system, options, _logger);
+        _identityPublished = _health.AddStartHook("start-kube-apiserver-identity-lease-controller");
+        _identitiesCollected = _health.AddStartHook("start-kube-apiserver-identity-lease-garbage-collector");
         _health.Add("shutdown", () => _stopping.IsCancellationRequested ? "process is shutting down" : null, HealthPages.Ready);
         var dialer = new BackendDialer(options);
         _kubelets = new KubeletConnector(_catalog.Storage("", "nodes"), options, dialer);
@@ -86,6 +92,11 @@ public sealed class ApiServer : IAsyncDisposable
         _pipeline = MakePipeline(policy, tokens);
         _host = new KestrelHost(options, loggers);
     }
+
+    internal IdentityLease Identity => _identity;
+
+    /// <summary>Where those who run the other components say how they are.</summary>
+    public ComponentHealth Components { get; } = new();
 
     /// <summary>The port that is listened on, once started.</summary>
     public int Port => _host.Port;
@@ -114,6 +125,10 @@ public sealed class ApiServer : IAsyncDisposable
         await _host.StartAsync(new ApiServerApp(_pipeline, _stopping.Token), cancellationToken).ConfigureAwait(false);
         await _system.PublishAsync(_host.Port, cancellationToken).ConfigureAwait(false);
         _serviceReady.Done();
+        await _identity.RenewAsync(cancellationToken).ConfigureAwait(false);
+        _identityPublished.Done();
+        _loops.Add(_identity.FollowAsync(_stopping.Token));
+        _identitiesCollected.Done();
         _loops.Add(_system.FollowAsync(_host.Port, _stopping.Token));
         _loops.Add(_services.FollowAsync(_stopping.Token));
         Volatile.Write(ref _isReady, true);
@@ -171,13 +186,13 @@ public sealed class ApiServer : IAsyncDisposable
         document.Root.WriteJson(json);
     }
 
-    private void AddHealthChecks(IDatastore store)
+    private void AddHealthChecks()
     {
         _health.Add("ping", static () => null);
         _health.Add("log", () => _logger.IsEnabled(LogLevel.Error) || _logger is Microsoft.Extensions.Logging.Abstractions.NullLogger ? null : "errors are not logged");
         _health.Add("loopback-serving-certificate", () => _options.ServingCertificate.NotAfter.ToUniversalTime() > _options.Clock.GetUtcNow().UtcDateTime ? null : "the serving certificate has expired",
             HealthPages.Live | HealthPages.Health);
-        _health.Add("etcd", new StoreProbe(store, _cacher, _options.Clock).CheckAsync, HealthPages.Live | HealthPages.Health);
+        _health.Add("etcd", _storeProbe.CheckAsync, HealthPages.Live | HealthPages.Health);
         _health.Add("informer-sync", () => _cacher.Failure is { } failure ? $"the watch cache has stopped: {failure.Message}" : null, HealthPages.Ready);
     }
 
@@ -194,7 +209,7 @@ public sealed class ApiServer : IAsyncDisposable
         var subresources = new SubresourceHandlers(
             _writes, deletes, reader, writer, new PodEviction(_catalog.Storage("policy", "poddisruptionbudgets"), _writes, clock, limit),
             new TokenRequests(_catalog, tokens, clock, limit), new ScaleHandler(_writes, clock, limit), streams, limit);
-        var reviews = new ReviewHandlers(_catalog, _authorizer, policy, authentication, limit) { Subresources = subresources };
+        var reviews = new ReviewHandlers(_catalog, _authorizer, policy, authentication, limit) { Subresources = subresources, ComponentStatuses = new ComponentStatuses(Components, _storeProbe, clock) };
         var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock, _options.MinRequestTimeout), writer, subresources, reviews, _metrics.Requests);
         var discovery = new DiscoveryDocuments(_catalog, $"{_options.AdvertiseAddress}:{_options.Port}");
         var openApi = new OpenApiDocuments(_catalog.Endpoints.Select(static endpoint => endpoint.Info));

@@ -82,6 +82,12 @@ public sealed record ApiServerOptions
     /// <summary>Bytes of the datastore on disk, for /metrics; null when nobody can tell.</summary>
     public Func<long>? StoreSizeBytes { get; init; }
 
+    /// <summary>How long events are kept.</summary>
+    public TimeSpan EventTtl { get; init; } = TimeSpan.FromHours(1);
+
+    /// <summary>The name of the host, by which this server is known among others.</summary>
+    public string Hostname { get; init; } = Environment.MachineName;
+
     /// <summary>Longest body that is read: upstream's limit.</summary>
     public int MaxRequestBodyBytes { get; init; } = 3 * 1024 * 1024;
 

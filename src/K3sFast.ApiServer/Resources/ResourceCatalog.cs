@@ -7,13 +7,10 @@ namespace K3sFast.ApiServer;
 /// <remarks>Immutable after construction.</remarks>
 internal sealed class ResourceCatalog
 {
-    // Upstream forgets events after an hour.
-    private const long EventSeconds = 3600;
-
     private readonly Dictionary<ResourceInfo, ResourceEndpoint> _endpoints = [];
     private readonly Dictionary<string, ResourceStorage> _storages = [];
 
-    internal ResourceCatalog(Schema schema, Cacher cacher)
+    internal ResourceCatalog(Schema schema, Cacher cacher, TimeSpan eventTtl)
     {
         Schema = schema;
         var served = schema.Resources.Where(static r => r.EnabledByDefault && r.Server is "kube-apiserver" or "").ToList();
@@ -30,7 +27,7 @@ internal sealed class ResourceCatalog
                         paths.Add(path);
                 }
             }
-            _storages.Add(group.Key, new ResourceStorage(cacher, stored, paths, group.Key == "events" ? EventSeconds : 0));
+            _storages.Add(group.Key, new ResourceStorage(cacher, stored, paths, group.Key == "events" ? (long)eventTtl.TotalSeconds : 0));
         }
         foreach (var resource in served.Where(static r => r.EtcdPrefix.Length > 0))
             _storages[resource.EtcdPrefix].Fields.Add(resource);

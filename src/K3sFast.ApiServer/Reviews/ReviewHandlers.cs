@@ -10,11 +10,14 @@ internal sealed class ReviewHandlers(ResourceCatalog catalog, Authorizer authori
     /// <summary>Set by the wiring: bindings are written by the pods' subresource.</summary>
     internal SubresourceHandlers? Subresources { get; set; }
 
+    /// <summary>Set by the wiring.</summary>
+    internal ComponentStatuses? ComponentStatuses { get; set; }
+
     internal ValueTask RouteAsync(ApiCall call, ResourceEndpoint endpoint)
     {
         var resource = endpoint.Info.Resource;
         if (resource == "componentstatuses" && call.Info.Verb is Verb.List or Verb.Get)
-            return ComponentStatusesAsync(call, endpoint);
+            return ComponentStatuses!.AnswerAsync(call, endpoint);
         if (call.Info.Verb != Verb.Create || !call.Info.Name.IsEmpty)
             throw ResourceRouter.MethodNotAllowed();
         if (resource == "bindings")
@@ -184,43 +187,5 @@ internal sealed class ReviewHandlers(ResourceCatalog catalog, Authorizer authori
         var array = target.GetOrAddArray(name);
         foreach (var value in values)
             array.AppendString(value);
-    }
-
-    // Deprecated upstream since 1.19 but still listed; ours is one process, so all parts are as healthy as it.
-    private ValueTask ComponentStatusesAsync(ApiCall call, ResourceEndpoint endpoint)
-    {
-        var format = ResponseFormat.Negotiate(call, allowsProjection: true, isList: call.Info.Verb == Verb.List);
-        var items = new List<byte[]>();
-        foreach (var name in (ReadOnlySpan<string>)["controller-manager", "etcd-0", "scheduler"])
-        {
-            if (!call.Info.Name.IsEmpty && call.Info.NameText != name)
-                continue;
-            items.Add(Encoding.UTF8.GetBytes(
-                $"{{\"kind\":\"ComponentStatus\",\"apiVersion\":\"v1\",\"metadata\":{{\"name\":\"{name}\",\"creationTimestamp\":null}},\"conditions\":[{{\"type\":\"Healthy\",\"status\":\"True\",\"message\":\"ok\"}}]}}"));
-        }
-        call.AddWarning("v1 ComponentStatus is deprecated in v1.19+");
-        var buffer = new PooledBuffer();
-        if (format.Projection == Projection.Table)
-        {
-            TableConverter.WriteTable(endpoint.Info, items.Select(static i => (ReadOnlyMemory<byte>)i), default, ObjectReader.IncludeOf(call, format), buffer, DateTimeOffset.UtcNow);
-        }
-        else if (call.Info.Verb == Verb.Get)
-        {
-            if (items.Count == 0)
-                throw ApiStatus.NotFound("", "componentstatuses", call.Info.NameText).ToException();
-            buffer.Write(items[0]);
-        }
-        else
-        {
-            buffer.Write("{\"kind\":\"ComponentStatusList\",\"apiVersion\":\"v1\",\"metadata\":{},\"items\":["u8);
-            for (var i = 0; i < items.Count; i++)
-            {
-                if (i > 0)
-                    buffer.Write(","u8);
-                buffer.Write(items[i]);
-            }
-            buffer.Write("]}"u8);
-        }
-        return ResponseWriter.WriteBufferAsync(call, 200, ResponseFormat.Json, buffer);
     }
 }

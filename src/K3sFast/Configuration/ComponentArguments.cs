@@ -39,6 +39,17 @@ internal sealed class ComponentArguments
             : throw new ConfigurationException($"invalid value \"{text}\" for {name} in --{_flag}: must be between {low} and {high}");
     }
 
+    /// <exception cref="ConfigurationException">Not a duration such as 1h30m.</exception>
+    public TimeSpan Duration(string name, TimeSpan fallback)
+    {
+        var text = Text(name);
+        if (text.Length == 0)
+            return fallback;
+        return DurationText.TryParse(text, out var duration)
+            ? duration
+            : throw new ConfigurationException($"invalid value \"{text}\" for {name} in --{_flag}: must be a duration such as 1h30m");
+    }
+
     /// <summary>One warning line per flag that was given and that nobody asked for. Call after the last <see cref="Text"/>.</summary>
     public IEnumerable<string> UnusedWarnings()
     {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Server;
@@ -12,9 +13,13 @@ internal sealed class ComponentRunner(ILogger log, CancellationToken stopping)
     private static readonly TimeSpan s_healthy = TimeSpan.FromMinutes(2);
 
     private readonly List<Task> _tasks = [];
+    private readonly ConcurrentDictionary<string, string> _failures = new();
 
     /// <summary>Starts a part; <paramref name="run"/> is called anew for each life.</summary>
     public void Start(string name, Func<CancellationToken, Task> run) => _tasks.Add(Task.Run(() => KeepAsync(name, run), CancellationToken.None));
+
+    /// <summary>Why a part is not running now; null while it runs.</summary>
+    public string? WhyNotRunning(string name) => _failures.GetValueOrDefault(name);
 
     /// <summary>Completes when all parts have ended after the stop.</summary>
     public Task WhenAllAsync() => Task.WhenAll(_tasks);
@@ -28,9 +33,11 @@ internal sealed class ComponentRunner(ILogger log, CancellationToken stopping)
             try
             {
                 log.ComponentStarting(name);
+                _failures.TryRemove(name, out _);
                 await run(stopping).ConfigureAwait(false);
                 if (!stopping.IsCancellationRequested)
                     log.ComponentEnded(name);
+                _failures[name] = "it ended by itself and is started again";
             }
             catch (OperationCanceledException) when (stopping.IsCancellationRequested)
             {
@@ -42,6 +49,7 @@ internal sealed class ComponentRunner(ILogger log, CancellationToken stopping)
                 if (stopping.IsCancellationRequested)
                     return;
                 log.ComponentFailed(name, (long)wait.TotalSeconds, e);
+                _failures[name] = e.Message;
             }
             if (Environment.TickCount64 - started > s_healthy.TotalMilliseconds)
                 wait = s_firstWait;

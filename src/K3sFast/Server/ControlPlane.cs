@@ -45,6 +45,9 @@ internal sealed class ControlPlane : IAsyncDisposable
         }
     }
 
+    /// <summary>Where the health of scheduler and controllers is told.</summary>
+    public ComponentHealth Components => _api.Components;
+
     /// <summary>A client in this process that acts as a user. RBAC applies to it as over the wire.</summary>
     public ApiClient ClientFor(string user, params string[] groups) => new(_api.InProcess(new UserInfo(user, [.. groups, UserInfo.AuthenticatedGroup])));
 
@@ -83,6 +86,7 @@ internal sealed class ControlPlane : IAsyncDisposable
             GitVersion = ProductVersion.Text,
             GitCommit = ProductVersion.Commit,
             BuildDate = ProductVersion.Date,
+            EventTtl = arguments.Duration("event-ttl", TimeSpan.FromHours(1)),
             StoreSizeBytes = () => SizeOf(config.DatastorePath),
         };
         return RequestLimitArguments.Apply(options, arguments);

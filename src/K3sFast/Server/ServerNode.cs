@@ -150,9 +150,13 @@ internal sealed class ServerNode
                 TerminatedPodThreshold = _config.ControllerArgs.Number("terminated-pod-gc-threshold", 12500, 0, int.MaxValue),
             };
             runner.Start("controllers", ct => new ControllerManager(options, ClientOfController, _loggers).RunAsync(ct));
+            plane.Components.Report("controller-manager", () => runner.WhyNotRunning("controllers"));
         }
         if (_config.HasScheduler)
+        {
             runner.Start("scheduler", ct => new Scheduler.Scheduler(new SchedulerOptions(), plane.ClientFor("system:kube-scheduler"), _loggers).RunAsync(ct));
+            plane.Components.Report("scheduler", () => runner.WhyNotRunning("scheduler"));
+        }
         WarnUnused(_config.ControllerArgs, _config.SchedulerArgs, _config.ApiServerArgs, _config.ProxyArgs);
 
         ApiClient ClientOfController(string name) => name == ControllerManager.SharedIdentity
