@@ -15,16 +15,6 @@ public sealed class EventRecorder
     // Waiting events; more than that are dropped, and said so once in the log. Bounds memory while the API is away.
     private const int MaxWaiting = 1000;
 
-    // Upstream's spam filter: a burst of 25 events per source and object, then one every 5 minutes.
-    private const int SpamBurst = 25;
-    private static readonly TimeSpan s_spamRefill = TimeSpan.FromMinutes(5);
-
-    // Equal events are counted up within this time (upstream's aggregation window).
-    private static readonly TimeSpan s_countWindow = TimeSpan.FromMinutes(10);
-
-    // Known events kept; upstream's LRU has 4096.
-    private const int MaxKnown = 4096;
-
     // Immutable after construction
     private readonly ApiClient _client;
     private readonly string _component;
@@ -35,13 +25,13 @@ public sealed class EventRecorder
         new BoundedChannelOptions(MaxWaiting) { FullMode = BoundedChannelFullMode.Wait, SingleReader = true });
 
     // Owned by the writing loop
-    private readonly Dictionary<string, Known> _known = [];
-    private readonly Dictionary<string, (double Tokens, DateTimeOffset At)> _spam = [];
+    private readonly EventCorrelator _correlator;
 
     /// <summary>A recorder for <paramref name="component"/> (such as kubelet), on <paramref name="host"/> where that matters.</summary>
     public EventRecorder(ApiClient client, string component, string? host, ILogger logger, TimeProvider? time = null)
     {
         (_client, _component, _host, _logger, _time) = (client, component, host, logger, time ?? TimeProvider.System);
+        _correlator = new EventCorrelator(_time);
     }
 
     /// <summary>An event of type Normal.</summary>
@@ -116,55 +106,22 @@ public sealed class EventRecorder
 
     private async ValueTask WriteAsync(Corev1Event value, CancellationToken cancellationToken)
     {
-        var about = value.InvolvedObject;
-        if (!TakeSpamToken($"{about.Kind}/{about.NamespaceProperty}/{about.Name}/{about.Uid}")) return;
-        var key = $"{about.Kind}/{about.NamespaceProperty}/{about.Name}/{about.Uid}/{about.FieldPath}/{value.Type}/{value.Reason}/{value.Message}";
-        var now = _time.GetUtcNow();
-        if (_known.TryGetValue(key, out var known) && now - known.At < s_countWindow)
+        var fate = _correlator.Correlate(value, out var key);
+        if (fate == EventFate.Drop) return;
+        if (fate == EventFate.Update)
         {
-            known.Count++;
-            known.At = now;
-            var patch = new Corev1Event { Count = known.Count, LastTimestamp = now.UtcDateTime };
+            var patch = new Corev1Event { Count = value.Count, LastTimestamp = value.LastTimestamp, Message = value.Message };
             try
             {
                 var body = PatchBody.StrategicMerge(ModelJson.Serialize(patch));
-                await _client.PatchAsync(Resources.Events, known.Namespace, known.Name, body, cancellationToken).ConfigureAwait(false);
+                await _client.PatchAsync(Resources.Events, value.Metadata.NamespaceProperty, value.Metadata.Name, body, cancellationToken).ConfigureAwait(false);
                 return;
             }
             catch (ApiException gone) when (gone.IsNotFound)
             {
-                // Expired meanwhile: written anew below.
+                // Expired meanwhile: written anew below, with the count that it had.
             }
         }
-        var created = await _client.CreateAsync(Resources.Events, value, cancellationToken).ConfigureAwait(false);
-        if (_known.Count >= MaxKnown) ForgetOldest(now);
-        _known[key] = new Known(created.Metadata.NamespaceProperty, created.Metadata.Name) { Count = 1, At = now };
-    }
-
-    private bool TakeSpamToken(string key)
-    {
-        var now = _time.GetUtcNow();
-        var (tokens, at) = _spam.TryGetValue(key, out var bucket) ? bucket : (SpamBurst, now);
-        tokens = Math.Min(SpamBurst, tokens + ((now - at) / s_spamRefill));
-        var isAllowed = tokens >= 1;
-        if (_spam.Count >= MaxKnown) _spam.Clear();
-        _spam[key] = (isAllowed ? tokens - 1 : tokens, now);
-        return isAllowed;
-    }
-
-    private void ForgetOldest(DateTimeOffset now)
-    {
-        foreach (var (key, known) in _known)
-        {
-            if (now - known.At >= s_countWindow) _known.Remove(key);
-        }
-        if (_known.Count >= MaxKnown) _known.Clear();
-    }
-
-    private sealed record Known(string Namespace, string Name)
-    {
-        internal int Count { get; set; }
-
-        internal DateTimeOffset At { get; set; }
+        _correlator.Wrote(key, await _client.CreateAsync(Resources.Events, value, cancellationToken).ConfigureAwait(false));
     }
 }
