@@ -20,10 +20,13 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   command -v strace >/dev/null || PACKAGES+=(strace)
   command -v curl >/dev/null || PACKAGES+=(curl)
   command -v musl-gcc >/dev/null || PACKAGES+=(musl-tools)
+  command -v prometheus >/dev/null || PACKAGES+=(prometheus)
   dpkg -s busybox-static >/dev/null 2>&1 || PACKAGES+=(busybox-static)
   if [ ${#PACKAGES[@]} -gt 0 ]; then
     step "Installing ${PACKAGES[*]}"
     (apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${PACKAGES[@]}") >"$OUT/apt.log" 2>&1 || step "apt-get failed (see $OUT/apt.log); tests that need it will say so"
+    # The tests start their own; the package's would only sit there.
+    case " ${PACKAGES[*]} " in *" prometheus "*) systemctl disable --now prometheus >/dev/null 2>&1 || true ;; esac
   fi
 fi
 

@@ -10,7 +10,7 @@ internal sealed class ResourceCatalog
     private readonly Dictionary<ResourceInfo, ResourceEndpoint> _endpoints = [];
     private readonly Dictionary<string, ResourceStorage> _storages = [];
 
-    internal ResourceCatalog(Schema schema, Cacher cacher, TimeSpan eventTtl)
+    internal ResourceCatalog(Schema schema, Cacher cacher, TimeSpan eventTtl = default)
     {
         Schema = schema;
         var served = schema.Resources.Where(static r => r.EnabledByDefault && r.Server is "kube-apiserver" or "").ToList();
