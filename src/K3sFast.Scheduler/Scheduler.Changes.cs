@@ -112,7 +112,7 @@ public sealed partial class Scheduler
         if (!_queue.Contains(uid)) return;
         if (_state.Remove(uid)) _queue.Wake(ClusterEvents.PodRemoved);
         _queue.Failed(queued, ClusterEvents.None);
-        _events.Warning(Client.Resources.Pods, queued.Info.Pod, "FailedScheduling", $"binding rejected: {message}");
+        _events.Record(Client.EventRecorder.Reference(Client.Resources.Pods, queued.Info.Pod), null, "Warning", "FailedScheduling", "Scheduling", $"binding rejected: {message}");
         WriteCondition(queued.Info, "SchedulerError", $"binding rejected: {message}", null);
     }
 

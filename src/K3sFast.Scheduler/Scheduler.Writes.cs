@@ -95,7 +95,8 @@ public sealed partial class Scheduler
                 await TryPatchAsync(victim, System.Text.Encoding.UTF8.GetBytes(condition)).ConfigureAwait(false);
                 var options = new V1DeleteOptions { ApiVersion = "v1", Kind = "DeleteOptions", Preconditions = new V1Preconditions { Uid = victim.Metadata.Uid } };
                 await _client.DeleteAsync(Resources.Pods, victim.Metadata.NamespaceProperty, victim.Metadata.Name, CancellationToken.None, options).ConfigureAwait(false);
-                _events.Normal(Resources.Pods, victim, "Preempted", $"Preempted by pod {pod.Metadata.Uid} on node {node}");
+                _events.Record(
+                    EventRecorder.Reference(Resources.Pods, victim), EventRecorder.Reference(Resources.Pods, pod), "Normal", "Preempted", "Preempting", $"Preempted by pod {pod.Metadata.Uid} on node {node}");
             }
         }
         catch (ApiException gone) when (gone.IsNotFound || gone.IsConflict)

@@ -23,7 +23,7 @@ public sealed partial class Scheduler
     private readonly Informer<V1Node> _nodes;
     private readonly Informer<V1Namespace> _namespaces;
     private readonly Informer<V1PodDisruptionBudget> _budgets;
-    private readonly EventRecorder _events;
+    private readonly SeriesRecorder _events;
     private readonly Channel<Change> _mailbox = Channel.CreateUnbounded<Change>(new UnboundedChannelOptions { SingleReader = true });
 
     // Owned by the loop
@@ -44,7 +44,7 @@ public sealed partial class Scheduler
         _nodes = _informers.Get(Resources.Nodes);
         _namespaces = _informers.Get(Resources.Namespaces);
         _budgets = _informers.Get(Resources.PodDisruptionBudgets);
-        _events = new EventRecorder(client, Component, null, _logger, time);
+        _events = new SeriesRecorder(client, Component, _logger, time);
         _queue = new SchedulingQueue(_time, options.FirstBackoff, options.LastBackoff);
         _placement = new Placement(_state, options, name => _namespaces.Get(null, name)?.Metadata.Labels);
         _preemptor = new Preemptor(_state, _placement, () => _budgets.List());
@@ -121,7 +121,7 @@ public sealed partial class Scheduler
             }
             var victims = _preemptor.Find(pod, refusal, out var preemption);
             var message = preemption.Length == 0 ? refusal.ToString() : $"{refusal} {preemption}";
-            _events.Warning(Resources.Pods, pod.Pod, "FailedScheduling", message);
+            _events.Record(EventRecorder.Reference(Resources.Pods, pod.Pod), null, "Warning", "FailedScheduling", "Scheduling", message);
             if (victims is not null) Preempt(pod, victims);
             // Without any node there is no filter to say what would help: a node would.
             var wakeUp = refusal.WakeUp == ClusterEvents.None ? ClusterEvents.All : refusal.WakeUp;
@@ -132,7 +132,7 @@ public sealed partial class Scheduler
         {
             // One pod's odd spec must not stop the others.
             Log.CycleFailed(_logger, pod.Name, bug);
-            _events.Warning(Resources.Pods, pod.Pod, "FailedScheduling", bug.Message);
+            _events.Record(EventRecorder.Reference(Resources.Pods, pod.Pod), null, "Warning", "FailedScheduling", "Scheduling", bug.Message);
             _queue.Failed(queued, ClusterEvents.None);
         }
     }
@@ -152,7 +152,7 @@ public sealed partial class Scheduler
         try
         {
             await _client.BindAsync(pod, node, CancellationToken.None).ConfigureAwait(false);
-            _events.Normal(Resources.Pods, pod, "Scheduled",
+            _events.Record(EventRecorder.Reference(Resources.Pods, pod), null, "Normal", "Scheduled", "Binding",
                 $"Successfully assigned {pod.Metadata.NamespaceProperty}/{pod.Metadata.Name} to {node}");
         }
         catch (Exception refused) when (refused is ApiException or HttpRequestException or IOException or OperationCanceledException)

@@ -18,7 +18,7 @@ public sealed class SchedulerTests : IAsyncDisposable
         Start();
         await CreateAsync(Make.Pod("p", "1"));
         await Until(async () => (await PodAsync("p"))?.Spec.NodeName == "n");
-        await Until(() => _api.Writes.Contains("POST /api/v1/namespaces/default/events"));
+        await Until(() => _api.Writes.Contains("POST /apis/events.k8s.io/v1/namespaces/default/events"));
     }
 
     [Fact]

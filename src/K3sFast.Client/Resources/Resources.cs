@@ -33,6 +33,7 @@ public static class Resources
     public static Resource<V1CronJob> CronJobs { get; } = new("batch", "v1", "cronjobs", "CronJob", true);
 
     // the rest, by group
+    public static Resource<Eventsv1Event> SeriesEvents { get; } = new("events.k8s.io", "v1", "events", "Event", true);
     public static Resource<V1Lease> Leases { get; } = new("coordination.k8s.io", "v1", "leases", "Lease", true);
     public static Resource<V1EndpointSlice> EndpointSlices { get; } = new("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true);
     public static Resource<V1PodDisruptionBudget> PodDisruptionBudgets { get; } = new("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true);
