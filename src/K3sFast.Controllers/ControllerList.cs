@@ -8,7 +8,7 @@ internal static class ControllerList
     /// <summary>Named in the log at each start.</summary>
     internal static IReadOnlyList<string> Missing { get; } =
     [
-        "endpointslicemirroring-controller", "persistent-volume-binder", "attachdetach-controller", "horizontal-pod-autoscaler", "certificate-controller",
+        "persistent-volume-binder", "attachdetach-controller", "horizontal-pod-autoscaler", "certificate-controller",
         "ephemeral-volume-controller", "expand-controller",
     ];
 
@@ -25,6 +25,7 @@ internal static class ControllerList
             new DeploymentController(context),
             new EndpointSliceController(context),
             new EndpointsController(context),
+            new EndpointSliceMirroringController(context),
             new GarbageCollector(context, discovery),
             new NodeLifecycleController(context),
             new TaintEvictionController(context),

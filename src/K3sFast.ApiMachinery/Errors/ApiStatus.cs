@@ -195,7 +195,8 @@ public sealed class ApiStatus
         Member(ref writer, ",\"reason\":"u8, Reason);
         if (HasDetails)
             WriteDetails(ref writer);
-        if (Code != 0)
+        // What tells of a deletion names no code.
+        if (Code != 0 && !(IsSuccess && HasDetails))
         {
             writer.Raw(",\"code\":"u8);
             Number(ref writer, Code);

@@ -22,7 +22,7 @@ public static partial class RestStrategy
             if (Same(spec, oldSpec, "ipFamilyPolicy"u8))
                 spec.Remove("ipFamilyPolicy"u8);
         }
-        if (NeedsNodePort(oldSpec) && !NeedsNodePort(spec) && SameNodePorts(spec["ports"u8], oldSpec["ports"u8]))
+        if (NeedsNodePortByType(oldSpec) && !NeedsNodePortByType(spec) && SameNodePorts(spec["ports"u8], oldSpec["ports"u8]))
             foreach (var port in spec["ports"u8].Elements)
                 port.Remove("nodePort"u8);
         if (NeedsHealthCheckPort(oldSpec) && !NeedsHealthCheckPort(spec) && Same(spec, oldSpec, "healthCheckNodePort"u8))
@@ -49,9 +49,6 @@ public static partial class RestStrategy
     private static bool NeedsClusterIP(ApiNode spec) => IsType(spec, "ClusterIP"u8) || NeedsNodePortByType(spec);
 
     private static bool NeedsNodePortByType(ApiNode spec) => IsType(spec, "NodePort"u8) || IsType(spec, "LoadBalancer"u8);
-
-    private static bool NeedsNodePort(ApiNode spec) =>
-        IsType(spec, "NodePort"u8) || IsType(spec, "LoadBalancer"u8) && spec["allocateLoadBalancerNodePorts"u8].AsBool(fallback: true);
 
     private static bool NeedsHealthCheckPort(ApiNode spec) => IsType(spec, "LoadBalancer"u8) && spec["externalTrafficPolicy"u8].Equals("Local"u8);
 

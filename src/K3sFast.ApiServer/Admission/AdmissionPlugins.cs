@@ -24,7 +24,7 @@ internal static class AdmissionPlugins
         new("NamespaceExists", false, static (parts, _) => new NamespaceExists(parts.Storage("", "namespaces"))),
         new("LimitPodHardAntiAffinityTopology", false, static (_, _) => new AntiAffinityTopology()),
         new("LimitRanger", true, static (parts, _) => new LimitRanger(parts.Storage("", "limitranges"))),
-        new("ServiceAccount", true, static (parts, _) => new ServiceAccountAdmission(parts.Storage("", "serviceaccounts"))),
+        new("ServiceAccount", true, static (parts, _) => new ServiceAccountAdmission(parts.Storage("", "serviceaccounts"), parts.Options.Clock)),
         new("NodeRestriction", false, static (parts, _) => new NodeRestriction(parts.Storage("", "pods"))),
         new("TaintNodesByCondition", true, static (_, _) => new TaintNodesByCondition()),
         new("AlwaysPullImages", false, static (_, _) => new AlwaysPullImages()),

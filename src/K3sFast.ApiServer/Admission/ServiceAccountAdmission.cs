@@ -2,35 +2,38 @@ using K3sFast.ApiMachinery;
 
 namespace K3sFast.ApiServer;
 
-/// <summary>Gives each new pod its service account: the name, the token volume with its mounts, and the image pull secrets.</summary>
-internal sealed class ServiceAccountAdmission(ResourceStorage accounts) : AdmissionPlugin
+/// <summary>
+/// ServiceAccount: gives each new pod its service account, the token volume with its mounts, and the image pull secrets; mirror pods have no identity,
+/// and accounts that say so lend only the secrets that they name.
+/// </summary>
+internal sealed class ServiceAccountAdmission(ResourceStorage accounts, TimeProvider clock) : AdmissionPlugin
 {
     private const string MountPath = "/var/run/secrets/kubernetes.io/serviceaccount";
     private const string VolumePrefix = "kube-api-access-";
+    private const string DefaultName = "default";
 
     // One hour and a little, so that upstream's clients can tell tokens that the server chose the life of.
     private const int TokenSeconds = 3607;
 
-    internal override void Mutate(AdmissionContext context)
+    // A namespace has its default account a moment after it is made; who cannot wait for it is made to, as upstream does.
+    private const int MaxTries = 10;
+    private static readonly TimeSpan s_retry = TimeSpan.FromMilliseconds(150);
+
+    internal override async ValueTask MutateAsync(AdmissionContext context, CancellationToken cancel)
     {
-        if (context.Operation != AdmissionOperation.Create || context.Subresource.Length > 0 || !context.Is("", "pods"))
+        if (!context.IsPod || !context.IsCreate)
             return;
-        var pod = context.Object;
-        var spec = pod.GetOrAddObject("spec"u8);
-        // Mirror pods show what a kubelet runs from a file; they have no identity.
-        if (pod["metadata"u8]["annotations"u8]["kubernetes.io/config.mirror"u8].IsDefined)
+        if (IsMirror(context.Object))
         {
-            if (!spec["serviceAccountName"u8].Utf8.IsEmpty)
-                throw context.Forbid("a mirror pod may not reference service accounts");
+            MirrorPods.Check(context, context.Object["spec"u8]);
             return;
         }
+        var spec = context.Object.GetOrAddObject("spec"u8);
         if (spec["serviceAccountName"u8].Utf8.IsEmpty)
-            spec.Set("serviceAccountName"u8, "default"u8);
+            spec.Set("serviceAccountName"u8, DefaultName);
         var name = spec["serviceAccountName"u8].AsString();
         spec.Set("serviceAccount"u8, name);
-        using var stored = accounts.Get(context.Namespace, name)
-            ?? throw context.Forbid($"error looking up service account {context.Namespace}/{name}: serviceaccount {GoText.Quote(name)} not found");
-        using var account = accounts.Decode(stored);
+        using var account = await FindAsync(context, name, cancel).ConfigureAwait(false);
         if (ShouldMount(spec, account.Root))
             MountToken(spec);
         if (spec["imagePullSecrets"u8].Count == 0)
@@ -38,7 +41,56 @@ internal sealed class ServiceAccountAdmission(ResourceStorage accounts) : Admiss
             foreach (var secret in account.Root["imagePullSecrets"u8].Elements)
                 spec.GetOrAddArray("imagePullSecrets"u8).AppendObject().Set("name"u8, secret["name"u8].Utf8);
         }
+        // What the account does not allow is said before anything that is wrong with the pod.
+        CheckSecrets(context, spec, account.Root, isEphemeral: false);
     }
+
+    internal override void Validate(AdmissionContext context)
+    {
+        var isEphemeral = context.Subresource == "ephemeralcontainers" && context.Operation == AdmissionOperation.Update && context.Is("", "pods");
+        if (!isEphemeral && (!context.IsPod || !context.IsCreate))
+            return;
+        var spec = context.Object["spec"u8];
+        if (!isEphemeral && IsMirror(context.Object))
+        {
+            MirrorPods.Check(context, spec);
+            return;
+        }
+        var name = spec["serviceAccountName"u8].AsString();
+        if (name.Length == 0)
+            throw context.Forbid($"no service account specified for pod {context.Namespace}/{context.Name}");
+        using var account = Find(context.Namespace, name) ?? throw NotFound(context, name);
+        CheckSecrets(context, spec, account.Root, isEphemeral);
+    }
+
+    private static void CheckSecrets(AdmissionContext context, ApiNode spec, ApiNode account, bool isEphemeral)
+    {
+        if (account["metadata"u8]["annotations"u8]["kubernetes.io/enforce-mountable-secrets"u8].AsString() is "true" or "True" or "TRUE" or "t" or "T" or "1")
+            MountableSecrets.Check(context, spec, account, isEphemeral);
+    }
+
+    private static bool IsMirror(ApiNode pod) => pod["metadata"u8]["annotations"u8]["kubernetes.io/config.mirror"u8].IsDefined;
+
+    private async ValueTask<ApiObject> FindAsync(AdmissionContext context, string name, CancellationToken cancel)
+    {
+        for (var tries = 1; ; tries++)
+        {
+            if (Find(context.Namespace, name) is { } account)
+                return account;
+            if (tries == MaxTries || name != DefaultName)
+                throw NotFound(context, name);
+            await Task.Delay(s_retry, clock, cancel).ConfigureAwait(false);
+        }
+    }
+
+    private ApiObject? Find(string ns, string name)
+    {
+        using var stored = accounts.Get(ns, name);
+        return stored is null ? null : accounts.Decode(stored);
+    }
+
+    private static ApiStatusException NotFound(AdmissionContext context, string name) =>
+        context.Forbid($"error looking up service account {context.Namespace}/{name}: serviceaccount {GoText.Quote(name)} not found");
 
     private static bool ShouldMount(ApiNode spec, ApiNode account)
     {

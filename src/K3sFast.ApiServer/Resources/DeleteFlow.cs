@@ -12,6 +12,9 @@ internal sealed record DeleteOptions
     /// <summary>"", Orphan, Background or Foreground.</summary>
     internal string Propagation { get; init; } = "";
 
+    /// <summary>Said by orphanDependents=false, the oldest way.</summary>
+    internal bool DeniesOrphans { get; init; }
+
     internal string? Uid { get; init; }
 
     internal string? ResourceVersion { get; init; }
@@ -46,6 +49,7 @@ internal sealed record DeleteOptions
             {
                 GracePeriodSeconds = grace,
                 Propagation = propagation,
+                DeniesOrphans = orphans == false,
                 Uid = Word(root["preconditions"u8]["uid"u8]),
                 ResourceVersion = Word(root["preconditions"u8]["resourceVersion"u8]),
                 IsDryRun = isDryRun,
@@ -84,7 +88,7 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
             using var current = storage.Get(context.Namespace, context.Name)
                 ?? throw ApiStatus.NotFound(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
             using var old = storage.Decode(current);
-            CheckPreconditions(storage.Info, old.Root, current, context.Name, options);
+            CheckPreconditions(storage.Info, old.Root, current.Revision.ToString(CultureInfo.InvariantCulture), context.Name, options);
             if (tries == 0)
                 await writes.AdmitDeleteAsync(storage, old.Root, context).ConfigureAwait(false);
 
@@ -128,23 +132,21 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
     private bool Mark(ResourceInfo resource, ApiNode obj, DeleteOptions options)
     {
         var metadata = obj.GetOrAddObject("metadata"u8);
-        var isChanged = ApplyPropagation(metadata, options.Propagation);
-        var grace = GraceOf(resource, obj, options.GracePeriodSeconds);
         var now = clock.GetUtcNow();
         if (ObjectText.IsDeleting(obj))
         {
-            // Only a shorter period changes a deletion that is under way.
-            var stored = metadata["deletionGracePeriodSeconds"u8].AsInt64();
-            if (resource is { Group: "", Resource: "pods" } && stored > 0 && grace < stored && (options.GracePeriodSeconds is not null || grace == 0)
-                && ObjectText.TryParseTime(metadata["deletionTimestamp"u8], out var until))
-            {
-                var started = until - TimeSpan.FromSeconds(stored);
-                metadata.Set("deletionTimestamp"u8, ObjectText.Time(started + TimeSpan.FromSeconds(grace)));
-                metadata.Set("deletionGracePeriodSeconds"u8, grace);
-                isChanged = true;
-            }
-            return isChanged;
+            var held = metadata["deletionGracePeriodSeconds"u8].AsInt64();
+            if (resource is not { Group: "", Resource: "pods" } || held == 0)
+                return ApplyPropagation(metadata, options.Propagation);
+            // A deletion that is under way can only be hurried.
+            if (options.GracePeriodSeconds is not { } wanted || (wanted < 0 ? 1 : wanted) >= held)
+                return false;
+            Shorten(metadata, held, wanted < 0 ? 1 : wanted, now);
+            ApplyPropagation(metadata, options.Propagation);
+            return true;
         }
+        ApplyPropagation(metadata, options.Propagation);
+        var grace = GraceOf(resource, obj, options.GracePeriodSeconds);
         metadata.Set("deletionTimestamp"u8, ObjectText.Time(now + TimeSpan.FromSeconds(grace)));
         metadata.Set("deletionGracePeriodSeconds"u8, grace);
         if (metadata["generation"u8].TryGetInt64(out var generation) && generation > 0)
@@ -152,6 +154,21 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
         if (resource is { Group: "", Resource: "namespaces" })
             obj.GetOrAddObject("status"u8).Set("phase"u8, "Terminating"u8);
         return true;
+    }
+
+    private static void Shorten(ApiNode metadata, long held, long wanted, DateTimeOffset now)
+    {
+        if (!ObjectText.TryParseTime(metadata["deletionTimestamp"u8], out var until))
+            until = now + TimeSpan.FromSeconds(held);
+        var end = until - TimeSpan.FromSeconds(held) + TimeSpan.FromSeconds(wanted);
+        if (end < now)
+        {
+            // The new period is over already. Who asked for one still gets the shortest, so that the kubelet sees it and ends the pod.
+            end = now;
+            wanted = wanted == 0 ? 0 : 1;
+        }
+        metadata.Set("deletionTimestamp"u8, ObjectText.Time(end));
+        metadata.Set("deletionGracePeriodSeconds"u8, wanted);
     }
 
     private static long GraceOf(ResourceInfo resource, ApiNode obj, long? wanted)
@@ -193,21 +210,25 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
         return true;
     }
 
-    private static void CheckPreconditions(ResourceInfo resource, ApiNode old, StoredObject current, string name, DeleteOptions options)
+    /// <summary>Refuses to delete another object, or another state of it, than the caller means.</summary>
+    internal static void CheckPreconditions(ResourceInfo resource, ApiNode old, string version, string name, DeleteOptions options)
     {
         var uid = old["metadata"u8]["uid"u8].AsString();
+        var isNamespace = resource is { Group: "", Resource: "namespaces" };
         if (options.Uid is { } wanted && wanted != uid)
         {
-            throw ApiStatus.Conflict(
-                resource.Group, resource.Resource, name,
-                $"the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated").ToException();
+            Refuse(isNamespace
+                ? $"Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+                : $"the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated");
         }
-        var version = current.Revision.ToString(CultureInfo.InvariantCulture);
         if (options.ResourceVersion is { } wantedVersion && wantedVersion != version)
         {
-            throw ApiStatus.Conflict(
-                resource.Group, resource.Resource, name,
-                $"the ResourceVersion in the precondition ({wantedVersion}) does not match the ResourceVersion in record ({version}). The object might have been modified").ToException();
+            Refuse(isNamespace
+                ? $"Precondition failed: ResourceVersion in precondition: {wantedVersion}, ResourceVersion in object meta: {version}"
+                : $"the ResourceVersion in the precondition ({wantedVersion}) does not match the ResourceVersion in record ({version}). The object might have been modified");
         }
+
+        // Namespaces apart, upstream names the kind here where all other conflicts name the resource.
+        void Refuse(string why) => throw ApiStatus.Conflict(resource.Group, isNamespace ? resource.Resource : resource.Kind, name, why).ToException();
     }
 }

@@ -1,4 +1,5 @@
 using K3sFast.ApiMachinery;
+using K3sFast.WatchCache;
 
 namespace K3sFast.ApiServer;
 
@@ -79,14 +80,15 @@ internal sealed partial class ResourceWriter(
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
         var options = DeleteOptions.Read(call, body.Span);
         var name = call.Info.NameText;
+        WarnOfOrphans(call, storage.Info, options);
         using var answer = await deletes.DeleteAsync(storage, ContextOf(call, name, options.IsDryRun), options).ConfigureAwait(false);
         if (answer.IsDeleted && !DeleteFlow.ReturnsObject(storage.Info))
         {
             await ResponseWriter.WriteStatusAsync(call, DeletedStatus(endpoint.Info, answer.Json, name)).ConfigureAwait(false);
             return;
         }
-        // Upstream answers 202 only to the long deprecated orphanDependents=false; its present clients all get 200.
-        const int statusCode = 200;
+        // Only who says it the long deprecated way is told that the object is still there.
+        var statusCode = !answer.IsDeleted && options.DeniesOrphans ? 202 : 200;
         await reader.WriteJsonAsync(call, endpoint, statusCode, answer.Json, format).ConfigureAwait(false);
     }
 
@@ -97,6 +99,7 @@ internal sealed partial class ResourceWriter(
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
         var options = DeleteOptions.Read(call, body.Span);
         var query = ListQuery.Read(call, endpoint, isWatch: false);
+        WarnOfOrphans(call, storage.Info, options);
         var prefix = storage.PrefixOf(call.Info.Namespace);
         using var snapshot = await query.OpenSnapshotAsync(storage, prefix, call.Aborted).ConfigureAwait(false);
         var page = ObjectReader.Page.Of(snapshot, prefix, query);
@@ -104,7 +107,7 @@ internal sealed partial class ResourceWriter(
         {
             try
             {
-                using var answer = await deletes.DeleteAsync(storage, new WriteContext(call.User, ns, name, options.IsDryRun, call.Aborted), options).ConfigureAwait(false);
+                using var answer = await deletes.DeleteAsync(storage, ContextOf(call, name, options.IsDryRun) with { Namespace = ns }, options).ConfigureAwait(false);
             }
             catch (ApiStatusException refused) when (refused.Status.Code == 404)
             {
@@ -113,6 +116,13 @@ internal sealed partial class ResourceWriter(
         }
         // What was there, as it was.
         await reader.WriteListAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
+    }
+
+    // Jobs leave their pods behind unless told otherwise, which hardly anybody means.
+    private static void WarnOfOrphans(ApiCall call, ResourceInfo resource, DeleteOptions options)
+    {
+        if (resource is { Group: "batch", Resource: "jobs" } && options.Propagation.Length == 0)
+            call.AddWarning("child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning");
     }
 
     internal static WriteContext ContextOf(ApiCall call, string name, bool isDryRun) =>

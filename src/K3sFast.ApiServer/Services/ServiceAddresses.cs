@@ -24,10 +24,9 @@ internal sealed class ServiceAddresses(ResourceCatalog catalog, IReadOnlyList<IP
     /// <summary>Takes that address for a Service; null, or why not in upstream's words.</summary>
     internal async ValueTask<string?> TryTakeAsync(IPAddress address, string ns, string name, bool isDryRun, CancellationToken cancel)
     {
-        if (Ranges(mustBeReady: true).FirstOrDefault(range => range.Network.Contains(address)) is not { } range)
+        // The first and the last address of a range are in no range.
+        if (Ranges(mustBeReady: true).FirstOrDefault(range => range.IsUsable(address)) is not { } range)
             return "the provided network does not match the current range";
-        if (!range.IsUsable(address))
-            return $"the provided IP ({address}) is not in the valid range. The range of valid IPs is {range.Network}";
         return isDryRun || await TryCreateAsync(address, range.Family, ns, name, cancel).ConfigureAwait(false) ? null : "provided IP is already allocated";
     }
 

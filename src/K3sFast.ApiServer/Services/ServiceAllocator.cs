@@ -32,6 +32,8 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
             var oldSpec = old["spec"u8];
             if (oldSpec.IsDefined)
                 ServiceFields.KeepAllocated(spec, oldSpec);
+            if (ServiceFields.IsExternalName(spec))
+                spec.Remove("internalTrafficPolicy"u8);
             ServiceFields.Normalize(spec, oldSpec);
             ServiceFields.SetFamilies(obj, oldSpec, addresses.Families);
             await SetAddressesAsync(obj, oldSpec, reservation, cancel).ConfigureAwait(false);

@@ -30,7 +30,7 @@ internal static class ServiceFields
             if (spec["clusterIPs"u8].Count == 0 && old["clusterIPs"u8].Count > 0)
                 spec.Set("clusterIPs"u8, old["clusterIPs"u8]);
         }
-        if (NeedsNodePorts(spec) && NeedsNodePorts(old))
+        if (HasNodePorts(spec) && HasNodePorts(old))
         {
             // A port keeps its number by its name, unless another port of the new Service has that number now.
             var used = NodePorts.OfPorts(spec).Intersect(NodePorts.OfPorts(old)).ToHashSet();

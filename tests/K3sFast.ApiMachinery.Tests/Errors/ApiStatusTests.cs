@@ -52,6 +52,6 @@ public sealed class ApiStatusTests
         Assert.Equal("delete is not supported on resources of kind \"bindings\"", ApiStatus.MethodNotSupported("", "bindings", "delete").Message);
         Assert.Equal("""{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Internal error occurred: x","reason":"InternalError","details":{"causes":[{"message":"x"}]},"code":500}""", Json(ApiStatus.InternalError("x")));
         Assert.Equal("""{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the server rejected our request due to an error in our request","reason":"Invalid","details":{},"code":422}""", Json(ApiStatus.Unprocessable()));
-        Assert.Equal("""{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","details":{"name":"a","kind":"pods","uid":"u"},"code":200}""", Json(ApiStatus.Deleted("", "pods", "a", "u")));
+        Assert.Equal("""{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","details":{"name":"a","kind":"pods","uid":"u"}}""", Json(ApiStatus.Deleted("", "pods", "a", "u")));
     }
 }

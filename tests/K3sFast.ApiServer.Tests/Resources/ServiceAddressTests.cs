@@ -48,8 +48,7 @@ public sealed class ServiceAddressTests(TestServer server)
         await CreateAsync(server, ns, "s", "\"clusterIP\":\"10.98.0.7\",");
         var edge = await server.SendAsync(HttpMethod.Post, $"/api/v1/namespaces/{ns}/services", """{"metadata":{"name":"t"},"spec":{"clusterIP":"10.98.0.255","ports":[{"port":80}]}}""");
         Assert.Equal(
-            "Service \"t\" is invalid: spec.clusterIPs: Invalid value: [\"10.98.0.255\"]: failed to allocate IP 10.98.0.255: the provided IP (10.98.0.255) is not in the valid range. "
-            + "The range of valid IPs is 10.98.0.0/24",
+            "Service \"t\" is invalid: spec.clusterIPs: Invalid value: [\"10.98.0.255\"]: failed to allocate IP 10.98.0.255: the provided network does not match the current range",
             edge.Message);
     }
 

@@ -38,6 +38,25 @@ public sealed class DisruptionTests(TestCluster cluster)
         await UntilAsync(ns, static status => (int?)status["expectedPods"] == 8 && (int?)status["desiredHealthy"] == 6);
     }
 
+    [Theory]
+    [InlineData("", 429)]
+    [InlineData("\"unhealthyPodEvictionPolicy\":\"AlwaysAllow\",", 201)]
+    public async Task Eviction_OfAPodThatIsNotReady_IsTheBudgetsChoice(string policy, int code)
+    {
+        var ns = await cluster.NamespaceAsync();
+        await cluster.CreateAsync($"/api/v1/namespaces/{ns}/pods", """{"metadata":{"name":"p","labels":{"a":"b"}},"spec":{"nodeName":"nowhere","containers":[{"name":"a","image":"i"}]}}""");
+        await cluster.MergeAsync($"/api/v1/namespaces/{ns}/pods/p/status", """{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"False"}]}}""");
+        await cluster.CreateAsync(
+            $"/apis/policy/v1/namespaces/{ns}/poddisruptionbudgets", "{\"metadata\":{\"name\":\"b\"},\"spec\":{" + policy + "\"minAvailable\":1,\"selector\":{\"matchLabels\":{\"a\":\"b\"}}}}");
+        await UntilAsync(ns, static status => (int?)status["expectedPods"] == 1);
+        var answer = await EvictAsync(ns, "p");
+        Assert.True(answer.Code == code, answer.Body.ToJsonString());
+        var pod = await cluster.GetAsync($"/api/v1/namespaces/{ns}/pods/p");
+        Assert.Equal(code == 201, pod["metadata"]!["deletionTimestamp"] is not null);
+        var target = ((JsonArray)pod["status"]!["conditions"]!).FirstOrDefault(static condition => (string?)condition!["type"] == "DisruptionTarget");
+        Assert.Equal(code == 201 ? "EvictionByEvictionAPI" : null, (string?)target?["reason"]);
+    }
+
     private async Task<JsonNode> UntilAsync(string ns, Func<JsonNode, bool> condition) => (await cluster.UntilAsync(
         $"/apis/policy/v1/namespaces/{ns}/poddisruptionbudgets/b", budget => budget["status"]?["conditions"] is not null && condition(budget["status"]!)))["status"]!;
 

@@ -1,0 +1,91 @@
+using System.Text.Json.Nodes;
+
+namespace K3sFast.ApiServer.Tests;
+
+/// <summary>Grace periods, propagation and collections of deletes.</summary>
+public sealed class DeleteTests(TestServer server)
+{
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task Grace_UnderWay_CanOnlyBeShortened()
+    {
+        var ns = await server.NamespaceAsync();
+        var path = await PodAsync(ns, "\"nodeName\":\"n\",");
+        var begun = DateTimeOffset.UtcNow;
+        Assert.Equal(30, await DeleteAsync(path, """{"gracePeriodSeconds":30}"""));
+        Assert.Equal(30, await DeleteAsync(path, """{"gracePeriodSeconds":60}"""));
+        Assert.Equal(30, await DeleteAsync(path, "{}"));
+        // A policy that comes after the deletion has begun comes too late.
+        var late = await server.SendAsync(HttpMethod.Delete, path, """{"propagationPolicy":"Foreground"}""");
+        Assert.Null(late.Json["metadata"]!["finalizers"]);
+        Assert.Equal(10, await DeleteAsync(path, """{"gracePeriodSeconds":10}"""));
+        while (DateTimeOffset.UtcNow < begun + TimeSpan.FromSeconds(2))
+            await Task.Delay(50, Stop);
+        // One second after the beginning is over: the shortest period from now on.
+        var short1 = await server.SendAsync(HttpMethod.Delete, path, """{"gracePeriodSeconds":1}""");
+        Assert.Equal(1, (int)short1.Json["metadata"]!["deletionGracePeriodSeconds"]!);
+        Assert.Equal(200, (await server.GetAsync(path)).Code);
+        await server.SendAsync(HttpMethod.Delete, path, """{"gracePeriodSeconds":0}""");
+        Assert.Equal(404, (await server.GetAsync(path)).Code);
+    }
+
+    [Fact]
+    public async Task Pod_WithoutNode_IsGoneAtOnce()
+    {
+        var ns = await server.NamespaceAsync();
+        var path = await PodAsync(ns, "");
+        await server.SendAsync(HttpMethod.Delete, path, """{"gracePeriodSeconds":30}""");
+        Assert.Equal(404, (await server.GetAsync(path)).Code);
+    }
+
+    [Fact]
+    public async Task Collection_WithALimit_DeletesAsManyAndNamesThem()
+    {
+        var ns = await server.NamespaceAsync();
+        var path = $"/api/v1/namespaces/{ns}/configmaps";
+        foreach (var name in (string[])["a", "b", "c"])
+            await server.CreateAsync(path, $$$"""{"metadata":{"name":"{{{name}}}"}}""");
+        var first = await server.SendAsync(HttpMethod.Delete, path + "?limit=2");
+        Assert.Equal(["a", "b"], Names(first.Json));
+        Assert.Equal(["c"], Names((await server.GetAsync(path)).Json));
+        var rest = await server.SendAsync(HttpMethod.Delete, path);
+        Assert.Equal(["c"], Names(rest.Json));
+        Assert.Empty(Names((await server.GetAsync(path)).Json));
+    }
+
+    [Fact]
+    public async Task Orphans_DeniedTheOldWay_AnswersAcceptedWhileTheObjectIsThere()
+    {
+        var ns = await server.NamespaceAsync();
+        var path = $"/api/v1/namespaces/{ns}/configmaps";
+        await server.CreateAsync(path, """{"metadata":{"name":"a","finalizers":["example.com/hold"]}}""");
+        Assert.Equal(202, (await server.SendAsync(HttpMethod.Delete, $"{path}/a", """{"orphanDependents":false}""")).Code);
+        Assert.Equal(200, (await server.SendAsync(HttpMethod.Delete, $"{path}/a", """{"propagationPolicy":"Background"}""")).Code);
+    }
+
+    [Fact]
+    public async Task Job_DeletedWithoutAPolicy_IsWarnedOf()
+    {
+        var ns = await server.NamespaceAsync();
+        var path = $"/apis/batch/v1/namespaces/{ns}/jobs";
+        await server.CreateAsync(path, """{"metadata":{"name":"j"},"spec":{"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"a","image":"i"}]}}}}""");
+        var answer = await server.SendAsync(HttpMethod.Delete, $"{path}/j");
+        Assert.Contains("child pods are preserved by default when jobs are deleted", Assert.Single(answer.Warnings));
+    }
+
+    private async Task<string> PodAsync(string ns, string fields)
+    {
+        await server.CreateAsync($"/api/v1/namespaces/{ns}/pods", "{\"metadata\":{\"name\":\"p\"},\"spec\":{" + fields + "\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]}}");
+        return $"/api/v1/namespaces/{ns}/pods/p";
+    }
+
+    private async Task<int> DeleteAsync(string path, string options)
+    {
+        var answer = await server.SendAsync(HttpMethod.Delete, path, options);
+        Assert.True(answer.Code == 200, answer.Text);
+        return (int)answer.Json["metadata"]!["deletionGracePeriodSeconds"]!;
+    }
+
+    private static List<string> Names(JsonNode list) => [.. ((JsonArray)list["items"]!).Select(static item => (string)item!["metadata"]!["name"]!)];
+}
