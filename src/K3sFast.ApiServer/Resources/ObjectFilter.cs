@@ -77,6 +77,8 @@ internal sealed class ObjectFilter
             // Upstream's selectable fields are Go values: an absent boolean is "false" there.
             if (term.IsBoolean && value.IsEmpty)
                 value = "false"u8;
+            if (term.Fallback >= 0 && value.IsEmpty)
+                value = item.Field(term.Fallback);
             if (value.SequenceEqual(term.Value) != term.IsEqual)
                 return false;
         }
@@ -91,17 +93,32 @@ internal sealed class ObjectFilter
         if (term.Path == "metadata.namespace")
             return new Term(Source.Namespace, 0, term.IsEqual, value);
         var path = VersionConversion.StoredPath(endpoint.Info, term.Path);
-        var paths = endpoint.Storage!.FieldPaths;
+        var index = IndexOf(endpoint.Storage!.FieldPaths, path);
+        if (index < 0)
+            return new Term(Source.Missing, 0, term.IsEqual, value);
+        return new Term(Source.Field, index, term.IsEqual, value)
+        {
+            IsBoolean = path is "spec.unschedulable" or "spec.hostNetwork",
+            // Events of events.k8s.io name their source by the reporting component only.
+            Fallback = path == "source.component" ? IndexOf(endpoint.Storage.FieldPaths, "reportingComponent") : -1,
+        };
+    }
+
+    private static int IndexOf(IReadOnlyList<string> paths, string path)
+    {
         for (var i = 0; i < paths.Count; i++)
         {
             if (paths[i] == path)
-                return new Term(Source.Field, i, term.IsEqual, value) { IsBoolean = path is "spec.unschedulable" or "spec.hostNetwork" };
+                return i;
         }
-        return new Term(Source.Missing, 0, term.IsEqual, value);
+        return -1;
     }
 
     private readonly record struct Term(Source Source, int Index, bool IsEqual, byte[] Value)
     {
         internal bool IsBoolean { get; init; }
+
+        // The field that stands in for an empty one; -1 = none.
+        internal int Fallback { get; init; } = -1;
     }
 }

@@ -199,4 +199,22 @@ public sealed class CrudTests(TestServer server)
         Assert.True(other.Code == 200, other.Text);
         Assert.Equal(("p", "m"), ((string?)other.Json["items"]![0]!["regarding"]!["name"], (string?)other.Json["items"]![0]!["note"]));
     }
+
+    [Theory]
+    [InlineData("source=tester", "core")]
+    [InlineData("source=other", "new")]
+    [InlineData("reportingComponent=other", "new")]
+    public async Task Events_BySource_AreFoundByComponentOrReporter(string selector, string expected)
+    {
+        var ns = await server.NamespaceAsync();
+        await server.CreateAsync($"/api/v1/namespaces/{ns}/events",
+            $$$"""{"metadata":{"name":"core"},"involvedObject":{"kind":"Pod","name":"p","namespace":"{{{ns}}}"},"source":{"component":"tester"},"type":"Normal"}""");
+        await server.CreateAsync($"/apis/events.k8s.io/v1/namespaces/{ns}/events",
+            $$$"""
+            {"metadata":{"name":"new"},"regarding":{"kind":"Pod","name":"p","namespace":"{{{ns}}}"},"reportingController":"other","reportingInstance":"i",
+            "action":"Do","reason":"R","type":"Normal","eventTime":"2026-01-02T03:04:05.000000Z"}
+            """);
+        var found = await server.GetAsync($"/api/v1/namespaces/{ns}/events?fieldSelector={Uri.EscapeDataString(selector)}");
+        Assert.Equal([expected], found.Json["items"]!.AsArray().Select(static e => (string)e!["metadata"]!["name"]!));
+    }
 }
