@@ -49,6 +49,9 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     /// <summary>The newest revision that every cache shows.</summary>
     public long CurrentRevision => Volatile.Read(ref _currentRevision);
 
+    /// <summary>The datastore has forgotten the states before this revision.</summary>
+    public long CompactRevision => _store.CompactRevision;
+
     /// <summary>Not null = the caches no longer follow the datastore; readiness ends and writes are refused.</summary>
     public Exception? Failure => Volatile.Read(ref _failure);
 

@@ -101,6 +101,9 @@ internal sealed class ListQuery
         if (exact > 0)
         {
             await WaitForAsync(storage, exact, cancel).ConfigureAwait(false);
+            // Compacted is gone for everybody, though the ring may still have it: pages expire when upstream's do.
+            if (storage.IsCompacted(exact))
+                throw TooOld().ToException();
             if (storage.Cache.TryListAt(exact, prefix, out var old) && old is not null)
                 return old;
             // The ring has forgotten it; the datastore may still know.

@@ -59,6 +59,9 @@ internal sealed class ResourceStorage
 
     internal ValueTask WaitForAsync(long revision, CancellationToken cancel) => _cacher.WaitForAsync(revision, cancel);
 
+    /// <summary>The datastore has forgotten the state at a revision.</summary>
+    internal bool IsCompacted(long revision) => revision < _cacher.CompactRevision;
+
     /// <summary>The objects under a prefix as the datastore has them at an old revision; null when it was compacted away.</summary>
     internal ValueTask<Snapshot?> ListStoredAsync(long revision, byte[] prefix, CancellationToken cancel) => _cacher.ListStoredAsync(Cache, revision, prefix, cancel);
 

@@ -8,11 +8,14 @@ public sealed record SqliteDatastoreOptions
     /// <summary>The database file (k3s: <c>server/db/state.db</c> under the data directory). Its directory is made with mode 0700.</summary>
     public required string Path { get; init; }
 
-    /// <summary>How often old history is compacted; zero or less = never by itself. kube-apiserver asks every 5 minutes.</summary>
+    /// <summary>
+    /// How often old history is compacted; zero or less = never by itself. What is older than one interval goes at the next, as kube-apiserver asks of
+    /// etcd every 5 minutes: a page token lives for one to two intervals.
+    /// </summary>
     public TimeSpan CompactInterval { get; init; } = TimeSpan.FromMinutes(5);
 
-    /// <summary>Compaction by itself keeps this many of the newest revisions, as kine does.</summary>
-    public long KeepRevisions { get; init; } = 1000;
+    /// <summary>Compaction by itself keeps this many of the newest revisions, however old they are.</summary>
+    public long KeepRevisions { get; init; }
 
     /// <summary>Appends in one transaction at most: bounds how long the first of them waits for the last.</summary>
     public int MaxGroupAppends { get; init; } = 512;

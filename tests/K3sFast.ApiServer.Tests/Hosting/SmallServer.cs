@@ -30,10 +30,13 @@ internal sealed class SmallServer : IAsyncDisposable
         return server;
     }
 
+    /// <summary>Forgets all history.</summary>
+    internal Task CompactAsync() => _store.CompactAsync(_store.CurrentRevision).AsTask();
+
     /// <summary>Stops, forgets all history, starts again.</summary>
     internal async Task RestartCompactedAsync()
     {
-        await _store.CompactAsync(_store.CurrentRevision);
+        await CompactAsync();
         await Server.DisposeAsync();
         await _store.DisposeAsync();
         await OpenAsync();

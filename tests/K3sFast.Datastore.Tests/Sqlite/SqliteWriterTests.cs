@@ -83,10 +83,12 @@ public sealed class SqliteWriterTests : IDisposable
         Assert.Equal(AppendKind.Delete, seen.Changes.Single().Kind);
     }
 
-    [Fact]
-    public async Task Compaction_ByItself_KeepsTheNewestRevisions()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(100)]
+    public async Task Compaction_ByItself_TakesWhatIsOlderThanAnInterval(long keep)
     {
-        await using var store = Open(keep: 100);
+        await using var store = Open(keep);
         long revision = (await store.AppendAsync(AppendRequest.Create("/c", "x"u8.ToArray()))).Revision;
         for (int i = 0; i < 500; i++) revision = (await store.AppendAsync(AppendRequest.Update("/c", revision, "x"u8.ToArray()))).Revision;
         _clock.Advance(TimeSpan.FromMinutes(5));
@@ -94,8 +96,8 @@ public sealed class SqliteWriterTests : IDisposable
         Assert.InRange(store.CompactRevision, 0, 1);
         _clock.Advance(TimeSpan.FromMinutes(5));
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
-        while (store.CompactRevision < revision - 100) await Task.Delay(5, deadline.Token);
-        Assert.Equal(revision - 100, store.CompactRevision);
+        while (store.CompactRevision < revision - keep) await Task.Delay(5, deadline.Token);
+        Assert.Equal(revision - keep, store.CompactRevision);
     }
 
     [Fact]
@@ -117,7 +119,7 @@ public sealed class SqliteWriterTests : IDisposable
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
 
-    private SqliteDatastore Open(long keep = 1000) => SqliteDatastore.Open(
+    private SqliteDatastore Open(long keep = 0) => SqliteDatastore.Open(
         new SqliteDatastoreOptions { Path = $"{_directory}/state.db", TimeProvider = _clock, KeepRevisions = keep });
 
     private static async Task<SeenChange[]> RangeAsync(SqliteDatastore store)
