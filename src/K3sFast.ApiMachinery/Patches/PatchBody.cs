@@ -57,7 +57,7 @@ public static class PatchBody
         if (kind == PatchKind.StrategicMerge)
             error = result is null ? ConversionError.Find(patched.Root, type) ?? error : null;
         else
-            error = KindError(patched.Root, type) ?? error;
+            error = KindError(patched.Root, output.WrittenSpan, type) ?? error;
         if (error is null && isStrict && strictErrors is { Count: > 0 })
             error = $"strict decoding error: {string.Join(", ", strictErrors)}";
         if (error is not null)
@@ -81,7 +81,7 @@ public static class PatchBody
     };
 
     // Upstream decodes what JSON and merge patches make by the kind that it says it is.
-    private static string? KindError(ApiNode patched, TypeSchema type)
+    private static string? KindError(ApiNode patched, ReadOnlySpan<byte> json, TypeSchema type)
     {
         string kind = patched["kind"u8].AsString(), apiVersion = patched["apiVersion"u8].AsString();
         if ((kind.Length == 0 || kind == type.Kind) && (apiVersion.Length == 0 || apiVersion == type.ApiVersion))
@@ -90,6 +90,9 @@ public static class PatchBody
         var group = slash < 0 ? "" : apiVersion[..slash];
         if (Schema.BuiltIn.FindType(group, apiVersion[(slash + 1)..], kind) is not { } other || other.Kind != kind)
             return $"no kind {GoText.Quote(kind)} is registered for version {GoText.Quote(apiVersion)} in scheme \"pkg/api/legacyscheme/scheme.go:30\"";
+        using var decoded = JsonCodec.TryDecode(json, other, DecodeOptions.Default, null, out var error, out _);
+        if (error is not null)
+            return error;
         var package = type.Group.Length == 0 ? "core" : type.Group.Split('.')[0];
         return $"converting ({other.Version}.{kind}) to ({package}.{type.Kind}): unknown conversion";
     }

@@ -390,5 +390,13 @@ public static class StrategicMergePatch
         ApiStatus.Unknown($"map: {GoText.Value(element)} does not contain declared merge key: {key}").ToException();
 
     private static ApiStatusException BadDirective(ApiNode directive, ApiNode patch) =>
-        ApiStatus.Unknown($"unknown patch type: {GoText.Value(directive)} in map: {GoText.Value(patch)}").ToException();
+        ApiStatus.Unknown($"unknown patch type: {Shown(directive)} in map: {GoText.Value(patch)}").ToException();
+
+    // As Go prints with %s what is no string.
+    private static string Shown(ApiNode directive) => directive.Kind switch
+    {
+        NodeKind.Number => $"%!s({(directive.TryGetInt64(out _) ? "int64" : "float64")}={GoText.Value(directive)})",
+        NodeKind.True or NodeKind.False => $"%!s(bool={GoText.Value(directive)})",
+        _ => GoText.Value(directive),
+    };
 }
