@@ -82,12 +82,22 @@ internal sealed class DefaultsPlan
             bool create = shape == FieldCardinality.One && !field.Pointer && plan.AppliesToAbsent;
             children.Add(new Child(field.JsonNameUtf8.ToArray(), shape, plan, create));
         }
-        var literals = DefaultsTable.For(type.FullName);
+        var literals = LiteralsOf(type);
         var code = DefaultingRules.For(type.FullName);
         var made = literals.Length == 0 && code is null && children.Count == 0 ? null : new DefaultsPlan(literals, code, children.ToArray());
         building.Remove(type.FullName);
         s_plans[type.FullName] = made;
         return made;
+    }
+
+    // The fields of an inlined type stand in the type itself, and so do their rules.
+    private static DefaultsLiteral[] LiteralsOf(TypeSchema type)
+    {
+        var literals = DefaultsTable.For(type.FullName);
+        foreach (var field in type.Declared)
+            if (field.Inline && field.Element is { } inlined && LiteralsOf(inlined) is { Length: > 0 } more)
+                literals = [.. literals, .. more];
+        return literals;
     }
 
     private sealed record Child(byte[] Name, FieldCardinality Shape, DefaultsPlan Plan, bool CreateWhenAbsent);

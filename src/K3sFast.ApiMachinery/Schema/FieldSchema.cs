@@ -160,6 +160,11 @@ public sealed class FieldSchema
     /// <summary>The OpenAPI format; null when there is none.</summary>
     public string? Format { get; init; }
 
+    /// <summary>The name of the Go struct's field, as it stands in upstream's messages about whole values.</summary>
+    internal string GoName => ExplicitGoName ?? char.ToUpperInvariant(JsonName[0]) + JsonName[1..];
+
+    internal string? ExplicitGoName { get; init; }
+
     /// <summary>The place of the field in <see cref="TypeSchema.Fields"/>, which is the order in JSON output.</summary>
     public int Ordinal { get; private set; } = -1;
 

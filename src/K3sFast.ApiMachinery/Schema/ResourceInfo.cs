@@ -67,6 +67,9 @@ public sealed class ResourceInfo
     /// <summary>False for alpha and beta versions that upstream serves only when asked to.</summary>
     public bool EnabledByDefault { get; init; } = true;
 
+    /// <summary>The feature gate that the resource needs besides its version; "" when none.</summary>
+    public string FeatureGate { get; init; } = "";
+
     /// <summary>The place under /registry/ where etcd has the objects; "" when nothing is stored.</summary>
     public string EtcdPrefix { get; init; } = "";
 

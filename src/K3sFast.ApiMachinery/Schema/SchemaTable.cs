@@ -76,7 +76,7 @@ internal sealed unsafe class SchemaTable
             shape = shape[2..];
         var (kind, element) = ReadShape(shape);
         var flags = cells[3];
-        string patch = "", mergeKey = "", listType = "", listMapKeys = "", mapType = "", defaultValue = "", values = "", union = "", format = "";
+        string patch = "", mergeKey = "", listType = "", listMapKeys = "", mapType = "", defaultValue = "", values = "", union = "", format = "", goName = "";
         foreach (var cell in cells.AsSpan(4))
         {
             var equals = cell.IndexOf('=', StringComparison.Ordinal);
@@ -92,6 +92,7 @@ internal sealed unsafe class SchemaTable
                 case "e": values = value; break;
                 case "u": union = value; break;
                 case "f": format = Word(value); break;
+                case "g": goName = Word(value); break;
                 default: throw new InvalidDataException($"types.table: unknown cell {cell}");
             }
         }
@@ -116,6 +117,7 @@ internal sealed unsafe class SchemaTable
             Enum = Split(values, '|'),
             Union = NullIfEmpty(union),
             Format = NullIfEmpty(format),
+            ExplicitGoName = NullIfEmpty(goName),
         };
     }
 
@@ -181,6 +183,7 @@ internal sealed unsafe class SchemaTable
             IsStorageVersion = Get("is_storage_version") == "true",
             IsPreferredVersion = Get("is_preferred_version") == "true",
             EnabledByDefault = Get("default_enabled") == "true",
+            FeatureGate = Get("feature_gate"),
             EtcdPrefix = Get("etcd_prefix"),
             StorageVersionHash = Get("storage_version_hash"),
             GroupPriority = int.Parse(Get("group_priority"), CultureInfo.InvariantCulture),

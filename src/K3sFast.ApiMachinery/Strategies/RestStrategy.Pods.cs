@@ -6,6 +6,8 @@ public static partial class RestStrategy
     {
         var spec = pod.GetOrAddObject("spec"u8);
         DefaultingRules.PodSpec(spec);
+        if (spec["terminationGracePeriodSeconds"u8].AsInt64() < 0)
+            spec.Set("terminationGracePeriodSeconds"u8, 1);
         var status = pod.GetOrAddObject("status"u8);
         status.Set("phase"u8, "Pending"u8);
         status.Set("qosClass"u8, PodQuality.ClassOf(spec));

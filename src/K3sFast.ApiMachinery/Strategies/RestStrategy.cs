@@ -37,6 +37,7 @@ public static partial class RestStrategy
         }
         if (strategy.HasStatus && !IsStatusSetAtCreate(resource))
             obj.Remove("status"u8);
+        DisabledFields.Drop(obj, default, resource);
         PrepareKindForCreate(obj, resource);
     }
 
@@ -57,6 +58,7 @@ public static partial class RestStrategy
             case "":
                 if (strategy.HasStatus)
                     Keep(obj, old, "status"u8);
+                DisabledFields.Drop(obj, old, resource);
                 PrepareKindForUpdate(obj, old, resource);
                 break;
             case "status":

@@ -44,13 +44,13 @@ internal readonly struct At
 
     internal void Duplicate(ApiNode value)
     {
-        if (value.Kind == NodeKind.String)
+        if (value.Kind is NodeKind.String or NodeKind.Undefined)
             _check.Errors.Duplicate(ToString(), value.AsString());
         else
             _check.Errors.AddRaw(FieldErrorType.Duplicate, ToString(), value.ToString(), "");
     }
 
-    internal void NotFound(ApiNode value) => _check.Errors.NotFound(ToString(), value.AsString());
+    internal void NotFound(ApiNode value, string detail = "") => _check.Errors.Add(FieldErrorType.NotFound, ToString(), value.AsString(), detail);
 
     internal void TooLong(int max) => _check.Errors.TooLong(ToString(), max);
 
@@ -120,18 +120,33 @@ internal readonly struct At
             Invalid(number, $"must be between {low} and {high}, inclusive");
     }
 
+    /// <summary>An invalid value that is shown as upstream shows a struct of that type.</summary>
+    internal void InvalidValue(ApiNode value, TypeSchema? type, string detail) =>
+        _check.Errors.AddRaw(FieldErrorType.Invalid, ToString(), GoValue.Text(value, type), detail);
+
+    /// <summary>An invalid member of an object of that type, absent ones shown as their zero value.</summary>
+    internal void InvalidMember(ApiNode obj, string name, TypeSchema? type, string detail) =>
+        _check.Errors.AddRaw(FieldErrorType.Invalid, ToString(), GoValue.Member(obj, name, type), detail);
+
+    /// <summary>A duplicate of a struct of that type.</summary>
+    internal void DuplicateValue(ApiNode value, TypeSchema? type) => _check.Errors.AddRaw(FieldErrorType.Duplicate, ToString(), GoValue.Text(value, type), "");
+
+    /// <summary>A value of the given words, where the message shows something else than the word itself.</summary>
+    internal void NotSupportedRaw(string badValueText, params ReadOnlySpan<string> supported) => _check.Errors.AddRaw(
+        FieldErrorType.NotSupported, ToString(), badValueText, "supported values: " + string.Join(", ", supported.ToArray().Select(static word => GoText.Quote(word))));
+
     /// <summary>A field that an update may not change.</summary>
     internal void Immutable(ApiNode value, ApiNode old, TypeSchema? type, string detail = "field is immutable")
     {
         if (!SemanticEquality.Equal(value, old, type))
-            Invalid(value, detail);
+            InvalidValue(value, type, detail);
     }
 
     /// <summary>A member of two objects of one type that an update may not change.</summary>
     internal void ImmutableMember(ApiNode obj, ApiNode old, ReadOnlySpan<byte> name, TypeSchema? type, string detail = "field is immutable")
     {
         if (!SemanticEquality.MemberEqual(obj, old, name, type))
-            Invalid(obj[name], detail);
+            InvalidMember(obj, Encoding.UTF8.GetString(name), type, detail);
     }
 
     public override string ToString() => _check.PathOf(_id);

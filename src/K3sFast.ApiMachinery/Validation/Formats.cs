@@ -19,6 +19,7 @@ internal enum Format : byte
     EnvName,
     HttpHeaderName,
     CIdentifier,
+    Address,
 }
 
 /// <summary>
@@ -56,6 +57,7 @@ internal static class Formats
         Format.PathSegment => text.IndexOfAny((byte)'/', (byte)'%') < 0 && !text.SequenceEqual("."u8) && !text.SequenceEqual(".."u8),
         Format.EnvName => !text.IsEmpty && text.IndexOfAnyExceptInRange((byte)0x20, (byte)0x7E) < 0 && text.IndexOf((byte)'=') < 0,
         Format.HttpHeaderName => !text.IsEmpty && text.IndexOfAnyExcept(s_header) < 0,
+        Format.Address => Addresses.IsCanonical(Encoding.UTF8.GetString(text)),
         Format.CIdentifier => !text.IsEmpty && !char.IsAsciiDigit((char)text[0]) && text.IndexOfAnyExcept(s_identifier) < 0,
         _ => throw new ArgumentOutOfRangeException(nameof(format)),
     };
@@ -155,6 +157,9 @@ internal static class Formats
             case Format.CIdentifier:
                 problems.Add(Words("a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'",
                     "[A-Za-z_][A-Za-z0-9_]*", "my_name", "MY_NAME", "MyName"));
+                break;
+            case Format.Address:
+                problems.Add(Addresses.CanonicalProblem(text));
                 break;
         }
         return problems;

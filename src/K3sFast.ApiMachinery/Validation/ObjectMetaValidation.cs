@@ -144,7 +144,7 @@ internal static class ObjectMetaValidation
         {
             at.Format(Format.LabelKey, finalizer);
             // A name without a domain is upstream's own, or a mistake.
-            if (finalizer.Utf8.IndexOf((byte)'/') < 0 && Formats.Is(Format.LabelKey, finalizer.Utf8)
+            if (finalizer.Utf8.IndexOf((byte)'/') < 0
                 && !finalizer.Equals("orphan"u8) && !finalizer.Equals("foregroundDeletion"u8) && !finalizer.Equals("kubernetes"u8))
                 at[i].Invalid(finalizer, "name is neither a standard finalizer name nor is it fully qualified");
             i++;

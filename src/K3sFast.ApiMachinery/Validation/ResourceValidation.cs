@@ -49,8 +49,17 @@ internal static class ResourceValidation
             if (claim["name"u8].Utf8.IsEmpty)
                 place.Required();
             else if (!HasNamed(podClaims, claim["name"u8].Utf8))
-                place["name"].NotFound(claim["name"u8]);
+                place.NotFound(claim["name"u8], podClaims.Count == 0
+                    ? "must be one of the names in pod.spec.resourceClaims which is empty"
+                    : $"must be one of the names in pod.spec.resourceClaims");
         }
+    }
+
+    /// <summary>What a runtime class adds to each pod; upstream's path says limits.</summary>
+    internal static void Overhead(At at, ApiNode overhead)
+    {
+        foreach (var member in overhead.Members)
+            ContainerResource(at["limits"].Key(member), member);
     }
 
     /// <summary>A quantity that may not be negative, and is whole for resources that are counted.</summary>

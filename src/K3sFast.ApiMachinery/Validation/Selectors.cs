@@ -5,6 +5,19 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Validation of label selectors and of the node selectors that look like them.</summary>
 internal static class SelectorValidation
 {
+    private static readonly TypeSchema s_type = Schema.BuiltIn.FindType("io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector")!;
+
+    /// <summary>Whether a selector can be made of it at all; if not, upstream does not go on to match anything.</summary>
+    internal static bool IsWellFormed(ApiNode selector)
+    {
+        var check = Check.Rent();
+        LabelSelector(check.Root, selector);
+        return check.Finish().Count == 0;
+    }
+
+    /// <summary>Complains of a selector as a whole, shown as upstream shows it.</summary>
+    internal static void InvalidSelector(At at, ApiNode selector, string detail) => at.InvalidValue(selector, s_type, detail);
+
     /// <summary>A label selector; absent is fine.</summary>
     internal static void LabelSelector(At at, ApiNode selector)
     {
@@ -26,7 +39,7 @@ internal static class SelectorValidation
         }
         LabelSelector(at, selector);
         if (IsEmpty(selector))
-            at.Invalid(selector, $"empty selector is invalid for {kind}");
+            at.InvalidValue(selector, s_type, $"empty selector is invalid for {kind}");
     }
 
     internal static bool IsEmpty(ApiNode selector) => selector["matchLabels"u8].Count + selector["matchExpressions"u8].Count == 0;

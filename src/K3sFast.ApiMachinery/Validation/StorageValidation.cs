@@ -3,6 +3,9 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Validation of storage kinds and of the claims that pods and stateful sets embed.</summary>
 internal static class StorageValidation
 {
+    private const int MaxParameters = 512;
+    private const int MaxParameterBytes = 256 * 1024;
+
     private static readonly string[] s_accessModes = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 
     /// <summary>The name of a CSI driver: a DNS name in any case, of at most 63 characters.</summary>
@@ -137,21 +140,81 @@ internal static class StorageValidation
 
     internal static void StorageClass(At at, ApiNode storageClass)
     {
-        if (storageClass["provisioner"u8].Utf8.IsEmpty)
-            at["provisioner"].Required();
-        else
-            at["provisioner"].Format(Format.LabelKey, storageClass["provisioner"u8].AsString().ToLowerInvariant());
-        at["reclaimPolicy"].OptionalOneOf(storageClass["reclaimPolicy"u8], ["Delete", "Retain"]);
+        Provisioner(at["provisioner"], storageClass["provisioner"u8]);
+        Parameters(at["parameters"], storageClass["parameters"u8]);
+        if (!storageClass["reclaimPolicy"u8].Utf8.IsEmpty)
+            at["reclaimPolicy"].OneOf(storageClass["reclaimPolicy"u8], ["Delete", "Retain"]);
         if (storageClass["volumeBindingMode"u8].IsNullOrUndefined)
             at["volumeBindingMode"].Required();
         else
             at["volumeBindingMode"].OneOf(storageClass["volumeBindingMode"u8], ["Immediate", "WaitForFirstConsumer"]);
+        AllowedTopologies(at["allowedTopologies"], storageClass["allowedTopologies"u8]);
     }
 
     internal static void StorageClassUpdate(At at, ApiNode storageClass, ApiNode old)
     {
+        StorageClass(at, storageClass);
         foreach (string field in (ReadOnlySpan<string>)["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"])
             at[field].ImmutableMember(storageClass, old, System.Text.Encoding.ASCII.GetBytes(field), s_storageClassType);
+    }
+
+    /// <summary>The name of a provisioner: a qualified name in any case.</summary>
+    internal static void Provisioner(At at, ApiNode name)
+    {
+        if (name.Utf8.IsEmpty)
+            at.Required();
+        else
+            at.Format(Format.LabelKey, name.AsString().ToLowerInvariant());
+    }
+
+    /// <summary>Parameters for a driver: bounded in number and size.</summary>
+    internal static void Parameters(At at, ApiNode parameters)
+    {
+        if (parameters.Count > MaxParameters)
+        {
+            at.TooLong(MaxParameters);
+            return;
+        }
+        int size = 0;
+        foreach (var parameter in parameters.Members)
+        {
+            if (parameter.Name.IsEmpty)
+                at.Invalid("", "field can not be empty.");
+            size += parameter.Name.Length + parameter.Value.Utf8.Length;
+        }
+        if (size > MaxParameterBytes)
+            at.TooLong(MaxParameterBytes);
+    }
+
+    private static void AllowedTopologies(At at, ApiNode topologies)
+    {
+        var known = new HashSet<string>();
+        int i = 0;
+        foreach (var topology in topologies.Elements)
+        {
+            var place = at[i++]["matchLabelExpressions"];
+            var terms = new SortedDictionary<string, string>(StringComparer.Ordinal);
+            int j = 0;
+            foreach (var expression in topology["matchLabelExpressions"u8].Elements)
+            {
+                var term = place[j++];
+                var values = new SortedSet<string>(StringComparer.Ordinal);
+                if (expression["values"u8].Count == 0)
+                    term["values"].Required();
+                int k = 0;
+                foreach (var value in expression["values"u8].Elements)
+                {
+                    if (!values.Add(value.AsString()))
+                        term["values"][k].Duplicate(value);
+                    k++;
+                }
+                term["key"].Format(Format.LabelKey, expression["key"u8].AsString());
+                if (!terms.TryAdd(expression["key"u8].AsString(), string.Join('\n', values)))
+                    term["key"].Duplicate(expression["key"u8]);
+            }
+            if (!known.Add(string.Join('\0', terms)))
+                place.Duplicate(default);
+        }
     }
 
     private static readonly TypeSchema s_claimSpecType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.PersistentVolumeClaimSpec")!;

@@ -45,9 +45,11 @@ public sealed class ApiServer : IAsyncDisposable
     public ApiServer(ApiServerOptions options, IDatastore store, ILoggerFactory loggers)
     {
         _options = options;
+        if (!ReferenceEquals(options.FeatureGates, FeatureGates.Default))
+            options.FeatureGates.Use();
         _logger = loggers.CreateLogger("K3sFast.ApiServer");
         _cacher = new Cacher(store, new CacherOptions { TimeProvider = options.Clock, LoggerFactory = loggers, Transformer = ReadForeignValue });
-        _catalog = new ResourceCatalog(Schema.BuiltIn, _cacher, options.EventTtl);
+        _catalog = new ResourceCatalog(Schema.BuiltIn, _cacher, options.EventTtl, options.RuntimeConfig);
 
         var policy = new RbacPolicy();
         _authorizer = new Authorizer(policy, new NodeAuthorizer(_catalog.Storage("", "pods"), _catalog.Storage("", "persistentvolumeclaims")));

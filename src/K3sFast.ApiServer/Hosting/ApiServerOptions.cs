@@ -1,6 +1,7 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using K3sFast.ApiMachinery;
 
 namespace K3sFast.ApiServer;
 
@@ -114,6 +115,12 @@ public sealed record ApiServerOptions
 
     /// <summary>How long a stopping server waits for requests in flight before it cuts them.</summary>
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Which group versions and resources are served, other than by default.</summary>
+    public RuntimeConfig RuntimeConfig { get; init; } = RuntimeConfig.Default;
+
+    /// <summary>Feature gates that are not as by default. They hold for the process, from the making of the server on.</summary>
+    public FeatureGates FeatureGates { get; init; } = FeatureGates.Default;
 
     /// <summary>The clock.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;

@@ -10,13 +10,15 @@ internal sealed class ResourceCatalog
     private readonly Dictionary<ResourceInfo, ResourceEndpoint> _endpoints = [];
     private readonly Dictionary<string, ResourceStorage> _storages = [];
 
-    internal ResourceCatalog(Schema schema, Cacher cacher, TimeSpan eventTtl = default)
+    internal ResourceCatalog(Schema schema, Cacher cacher, TimeSpan eventTtl = default, RuntimeConfig? config = null)
     {
+        config ??= RuntimeConfig.Default;
         Schema = schema;
-        var served = schema.Resources.Where(static r => r.EnabledByDefault && r.Server is "kube-apiserver" or "").ToList();
+        var served = schema.Resources.Where(r => r.Server is "kube-apiserver" or "" && config.IsServed(r)).ToList();
         foreach (var group in served.Where(static r => r.EtcdPrefix.Length > 0).GroupBy(static r => r.EtcdPrefix))
         {
-            var stored = group.FirstOrDefault(static r => r.IsStorageVersion) ?? group.OrderByDescending(static r => r.VersionPriority).First();
+            // What is stored stays readable when a version more is turned on: versions that are on by default come first.
+            var stored = group.OrderByDescending(static r => r.EnabledByDefault).ThenByDescending(static r => r.IsStorageVersion).ThenByDescending(static r => r.VersionPriority).First();
             var paths = new List<string>();
             foreach (var resource in group)
             {

@@ -114,6 +114,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
             RestStrategy.PrepareForCreate(obj, storage.Info);
             CertificateRequester.Fill(obj, storage.Info, context.User);
             Refuse(Validation.ValidateCreate(obj, storage.Info), storage.Info, ObjectText.NameOf(obj));
+            Warn(context, obj, default, storage.Info, "");
             admitted.Name = ObjectText.NameOf(obj);
             await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
             for (var tries = 1; ; tries++)
@@ -197,6 +198,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                 RestStrategy.PrepareForUpdate(obj, old, storage.Info, subresource);
             FieldManager.KeepTimes(old, obj, storage.Info.Type);
             Refuse(Validation.ValidateUpdate(obj, old, storage.Info, subresource), storage.Info, context.Name);
+            Warn(context, obj, old, storage.Info, subresource);
             await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
             if (ObjectText.IsDeleting(obj) && IsReadyToGo(storage.Info, obj))
             {
@@ -275,6 +277,13 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         if (obj["metadata"u8]["deletionGracePeriodSeconds"u8].TryGetInt64(out var grace) && grace > 0)
             return false;
         return resource.Resource != "namespaces" || resource.Group.Length > 0 || obj["spec"u8]["finalizers"u8].Count == 0;
+    }
+
+    private static void Warn(WriteContext context, ApiNode obj, ApiNode old, ResourceInfo resource, string subresource)
+    {
+        if (context.Call is { } call && ObjectWarnings.Of(obj, old, resource, subresource) is { } warnings)
+            foreach (var warning in warnings)
+                call.AddWarning(warning);
     }
 
     internal static void Refuse(FieldErrorList errors, ResourceInfo resource, string name)

@@ -1,3 +1,4 @@
+using K3sFast.ApiMachinery;
 using K3sFast.ApiServer;
 using K3sFast.Client;
 using K3sFast.Configuration;
@@ -39,7 +40,7 @@ internal sealed class ControlPlane : IAsyncDisposable
                 await api.DisposeAsync().ConfigureAwait(false);
             if (store is not null)
                 await store.DisposeAsync().ConfigureAwait(false);
-            if (e is DatastoreException or ApiServerStartException)
+            if (e is DatastoreException or ApiServerStartException or FeatureGateException)
                 throw new ConfigurationException(e.Message, e);
             throw;
         }
@@ -83,6 +84,8 @@ internal sealed class ControlPlane : IAsyncDisposable
             DefaultNotReadyTolerationSeconds = arguments.Number("default-not-ready-toleration-seconds", 300, 0, int.MaxValue),
             DefaultUnreachableTolerationSeconds = arguments.Number("default-unreachable-toleration-seconds", 300, 0, int.MaxValue),
             ClusterDomain = config.ClusterDomain,
+            RuntimeConfig = RuntimeConfig.Parse(arguments.Text("runtime-config")),
+            FeatureGates = arguments.Text("feature-gates") is { Length: > 0 } gates ? FeatureGates.Parse(gates) : FeatureGates.Default,
             GitVersion = ProductVersion.Text,
             GitCommit = ProductVersion.Commit,
             BuildDate = ProductVersion.Date,

@@ -9,7 +9,8 @@
 //   s string, b boolean, i int32, l int64, d double, y bytes, T Time, M MicroTime, D Duration, Q Quantity, X IntOrString, R RawExtension, F FieldsV1,
 //   J any JSON, W list of strings that is a message on the wire, A schema or list, B schema or bool, C schema or list of strings, or a type name.
 // flags: R required, O omitempty, Z omitzero, P pointer, I inline (flattened in JSON; nested on the wire when it has a number).
-// keys: ps patch strategy, pk patch merge key, lt list type, lk list map keys, mt map type, d default as JSON, e enum with |, u union, f format.
+// keys: ps patch strategy, pk patch merge key, lt list type, lk list map keys, mt map type, d default as JSON, e enum with |, u union, f format,
+// g Go name where it is not the JSON name with a capital letter.
 //
 // resources.table: the columns named in its first line, with the field selectors as label=path.
 using System.Text;
@@ -63,7 +64,7 @@ Write("types.table", text);
 string[] columns =
 [
     "group", "version", "resource", "kind", "singular", "namespaced", "short_names", "categories", "verbs", "subresources", "storage_version",
-    "is_storage_version", "is_preferred_version", "default_enabled", "group_priority", "version_priority", "etcd_prefix", "storage_version_hash", "server",
+    "is_storage_version", "is_preferred_version", "default_enabled", "feature_gate", "group_priority", "version_priority", "etcd_prefix", "storage_version_hash", "server",
 ];
 var selectors = Read("selectors.tsv").ToLookup(row => (row["group"], row["version"], row["resource"]));
 text = new StringBuilder(string.Join('\t', columns)).Append("\tfield_selectors\n");
@@ -90,6 +91,9 @@ string FieldLine(Dictionary<string, string> field)
         if (field[column].Length > 0)
             cells.Add(key + "=" + field[column]);
     }
+    var name = field["json_name"];
+    if (name.Length > 0 && field["go_name"] != char.ToUpperInvariant(name[0]) + name[1..])
+        cells.Add("g=" + field["go_name"]);
     return string.Join('\t', cells);
 }
 

@@ -10,6 +10,8 @@ internal static class NetworkingValidation
     private const int MaxPorts = 20000;
     private static readonly string[] s_protocols = ["SCTP", "TCP", "UDP"];
 
+    private static readonly TypeSchema s_ingressClassSpecType = Schema.BuiltIn.FindType("io.k8s.api.networking.v1.IngressClassSpec")!;
+
     internal static void Ingress(At at, ApiNode ingress)
     {
         IngressSpec(at["spec"], ingress["spec"u8]);
@@ -48,7 +50,12 @@ internal static class NetworkingValidation
             at["apiGroup"].Format(Format.Dns1123Subdomain, parameters["apiGroup"u8]);
         RequiredSegment(at["kind"], parameters["kind"u8]);
         RequiredSegment(at["name"], parameters["name"u8]);
-        at["scope"].RequiredOneOf(parameters["scope"u8], ["Cluster", "Namespace"]);
+        if (parameters["scope"u8].IsNullOrUndefined)
+            at["scope"].Required();
+        else
+            at["scope"].OneOf(parameters["scope"u8], ["Cluster", "Namespace"]);
+        if (!parameters["namespace"u8].IsNullOrUndefined)
+            at["namespace"].Format(Format.Dns1123Label, parameters["namespace"u8].AsString());
         bool hasNamespace = !parameters["namespace"u8].IsNullOrUndefined;
         if (parameters["scope"u8].Equals("Namespace"u8) && !hasNamespace)
             at["namespace"].Required("`parameters.scope` is set to 'Namespace'");
@@ -58,9 +65,8 @@ internal static class NetworkingValidation
 
     internal static void IngressClassUpdate(At at, ApiNode ingressClass, ApiNode old)
     {
+        at["spec"]["controller"].ImmutableMember(ingressClass["spec"u8], old["spec"u8], "controller"u8, s_ingressClassSpecType);
         IngressClass(at, ingressClass);
-        if (!ingressClass["spec"u8]["controller"u8].Utf8.SequenceEqual(old["spec"u8]["controller"u8].Utf8))
-            at["spec"]["controller"].Invalid(ingressClass["spec"u8]["controller"u8], "field is immutable");
     }
 
     internal static void NetworkPolicy(At at, ApiNode policy)

@@ -5,6 +5,9 @@ internal static class PolicyValidation
 {
     private const long HighestUserPriority = 1_000_000_000;
 
+    private static readonly TypeSchema s_tolerationType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.Toleration")!;
+    private static readonly TypeSchema s_runtimeClassType = Schema.BuiltIn.FindType("io.k8s.api.node.v1.RuntimeClass")!;
+
     private static readonly string[] s_metricTypes = ["ContainerResource", "External", "Object", "Pods", "Resource"];
 
     internal static void PodDisruptionBudget(At at, ApiNode budget)
@@ -87,7 +90,8 @@ internal static class PolicyValidation
         {
             at["value"].Forbidden($"maximum allowed value of a user defined priority is {HighestUserPriority}");
         }
-        at["preemptionPolicy"].OptionalOneOf(priorityClass["preemptionPolicy"u8], ["PreemptLowerPriority", "Never"]);
+        if (!priorityClass["preemptionPolicy"u8].IsNullOrUndefined)
+            at["preemptionPolicy"].RequiredOneOf(priorityClass["preemptionPolicy"u8], ["PreemptLowerPriority", "Never"]);
     }
 
     internal static void PriorityClassUpdate(At at, ApiNode priorityClass, ApiNode old)
@@ -104,16 +108,23 @@ internal static class PolicyValidation
             at["handler"].Required();
         else
             at["handler"].Format(Format.Dns1123Label, runtimeClass["handler"u8]);
-        foreach (var overhead in runtimeClass["overhead"u8]["podFixed"u8].Members)
-            ResourceValidation.QuantityValue(at["overhead"]["podFixed"].Key(overhead), overhead.Name, overhead.Value);
+        ResourceValidation.Overhead(at["overhead"], runtimeClass["overhead"u8]["podFixed"u8]);
         ObjectMetaValidation.Labels(at["scheduling"]["nodeSelector"], runtimeClass["scheduling"u8]["nodeSelector"u8]);
-        SchedulingValidation.Tolerations(at["scheduling"]["tolerations"], runtimeClass["scheduling"u8]["tolerations"u8]);
+        var tolerations = runtimeClass["scheduling"u8]["tolerations"u8];
+        SchedulingValidation.Tolerations(at["scheduling"]["tolerations"], tolerations);
+        for (int i = 1; i < tolerations.Count; i++)
+            for (int j = 0; j < i; j++)
+                if (SemanticEquality.Equal(tolerations[i], tolerations[j], s_tolerationType))
+                {
+                    at["scheduling"]["tolerations"][i].DuplicateValue(tolerations[i], s_tolerationType);
+                    break;
+                }
     }
 
     internal static void RuntimeClassUpdate(At at, ApiNode runtimeClass, ApiNode old)
     {
-        if (!runtimeClass["handler"u8].Utf8.SequenceEqual(old["handler"u8].Utf8))
-            at["handler"].Invalid(runtimeClass["handler"u8], "field is immutable");
+        RuntimeClass(at, runtimeClass);
+        at["handler"].ImmutableMember(runtimeClass, old, "handler"u8, s_runtimeClassType);
     }
 
     internal static void CertificateSigningRequest(At at, ApiNode request)

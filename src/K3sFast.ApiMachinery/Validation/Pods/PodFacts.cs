@@ -8,7 +8,7 @@ internal readonly struct PodFacts
         Spec = spec;
         Metadata = metadata;
         IsPod = isPod;
-        GracePeriodSeconds = spec["terminationGracePeriodSeconds"u8].TryGetInt64(out long seconds) ? seconds : null;
+        GracePeriodSeconds = spec["terminationGracePeriodSeconds"u8].TryGetInt64(out long seconds) ? Math.Max(seconds, seconds < 0 ? 1 : 0) : null;
         UsesHostUsers = spec["hostUsers"u8].AsBool(fallback: true);
     }
 
@@ -23,4 +23,11 @@ internal readonly struct PodFacts
     internal long? GracePeriodSeconds { get; }
 
     internal bool UsesHostUsers { get; }
+
+    /// <summary>Volumes with something wrong: mounts cannot name them. Null when there are none.</summary>
+    internal HashSet<string>? BrokenVolumes { get; init; }
+
+    /// <summary>Whether a mount can name that volume.</summary>
+    internal bool HasVolume(ReadOnlySpan<byte> name) =>
+        ResourceValidation.HasNamed(Spec["volumes"u8], name) && (BrokenVolumes is null || !BrokenVolumes.Contains(System.Text.Encoding.UTF8.GetString(name)));
 }

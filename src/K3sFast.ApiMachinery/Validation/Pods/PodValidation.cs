@@ -5,6 +5,8 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Validation of pods and of the pod templates in workloads.</summary>
 internal static partial class PodValidation
 {
+    private static readonly TypeSchema s_claimType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.PodResourceClaim")!;
+
     internal const int MaxNameservers = 3;
     internal const int MaxSearchPaths = 32;
     internal const int MaxSearchCharacters = 2048;
@@ -29,12 +31,12 @@ internal static partial class PodValidation
             at["spec"]["ephemeralContainers"].Forbidden("ephemeral containers not allowed in pod template");
     }
 
-    internal static void Spec(At at, in PodFacts pod)
+    internal static void Spec(At at, in PodFacts facts)
     {
-        var spec = pod.Spec;
-        if (pod.GracePeriodSeconds is null)
+        var spec = facts.Spec;
+        if (facts.GracePeriodSeconds is null)
             at["terminationGracePeriodSeconds"].Required();
-        VolumeValidation.Volumes(at["volumes"], pod);
+        var pod = facts with { BrokenVolumes = VolumeValidation.Volumes(at["volumes"], facts) };
         ResourceClaims(at["resourceClaims"], spec["resourceClaims"u8]);
         ContainerValidation.Containers(at["containers"], pod);
         ContainerValidation.InitContainers(at["initContainers"], pod);
@@ -58,11 +60,38 @@ internal static partial class PodValidation
             at["activeDeadlineSeconds"].Invalid(deadline, $"must be between 1 and {int.MaxValue}, inclusive");
         SchedulingValidation.Tolerations(at["tolerations"], spec["tolerations"u8]);
         HostAliases(at["hostAliases"], spec["hostAliases"u8]);
-        at["preemptionPolicy"].OptionalOneOf(spec["preemptionPolicy"u8], ["PreemptLowerPriority", "Never"]);
-        foreach (var overhead in spec["overhead"u8].Members)
-            ResourceValidation.QuantityValue(at["overhead"]["limits"].Key(overhead), overhead.Name, overhead.Value);
+        if (!spec["preemptionPolicy"u8].IsNullOrUndefined)
+            at["preemptionPolicy"].RequiredOneOf(spec["preemptionPolicy"u8], ["PreemptLowerPriority", "Never"]);
+        ResourceValidation.Overhead(at["overhead"], spec["overhead"u8]);
         if (spec["os"u8].Kind == NodeKind.Object)
-            at["os"].RequiredOneOf(spec["os"u8]["name"u8], ["linux", "windows"]);
+            OperatingSystem(at["os"], spec["os"u8]["name"u8]);
+    }
+
+    private static void OperatingSystem(At at, ApiNode name)
+    {
+        if (name.Utf8.IsEmpty)
+            at["name"].Required();
+        else
+            at.OneOf(name, ["linux", "windows"]);
+    }
+
+    // A token is of the pod's account: without one there is none. Templates may leave the account to admission.
+    private static void TokenSources(At at, ApiNode spec)
+    {
+        if (!spec["serviceAccountName"u8].Utf8.IsEmpty)
+            return;
+        int i = 0;
+        foreach (var volume in spec["volumes"u8].Elements)
+        {
+            int j = 0;
+            foreach (var source in volume["projected"u8]["sources"u8].Elements)
+            {
+                if (source["serviceAccountToken"u8].Kind == NodeKind.Object)
+                    at[i]["projected"]["sources"][j]["serviceAccountToken"].Forbidden("must not be specified when serviceAccountName is not set");
+                j++;
+            }
+            i++;
+        }
     }
 
     private static void MetadataAndSpec(At at, ApiNode pod)
@@ -71,6 +100,7 @@ internal static partial class PodValidation
         var annotations = pod["metadata"u8]["annotations"u8];
         Annotations(at["metadata"]["annotations"], annotations, spec);
         Spec(at["spec"], new PodFacts(spec, pod["metadata"u8], isPod: true));
+        TokenSources(at["spec"]["volumes"], spec);
         ContainerValidation.ImagesOfPod(at["spec"]["containers"], spec["containers"u8]);
         ContainerValidation.ImagesOfPod(at["spec"]["initContainers"], spec["initContainers"u8]);
     }
@@ -245,9 +275,9 @@ internal static partial class PodValidation
                 place["name"].Format(Format.Dns1123Label, name);
             int sources = (claim["resourceClaimName"u8].IsNullOrUndefined ? 0 : 1) + (claim["resourceClaimTemplateName"u8].IsNullOrUndefined ? 0 : 1);
             if (sources > 1)
-                place.Invalid(claim, "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
+                place.InvalidValue(claim, s_claimType, "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
             else if (sources == 0)
-                place.Invalid(claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+                place.InvalidValue(claim, s_claimType, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
         }
     }
 }

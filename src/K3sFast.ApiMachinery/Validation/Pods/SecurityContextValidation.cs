@@ -3,6 +3,8 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Validation of the security contexts of containers and pods.</summary>
 internal static class SecurityContextValidation
 {
+    private static readonly TypeSchema s_seccompType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.SeccompProfile")!;
+
     private const int MaxSysctlLength = 253;
     private const int MaxProfileLength = 4095; // PATH_MAX less its terminator
 
@@ -46,7 +48,7 @@ internal static class SecurityContextValidation
         Seccomp(at["seccompProfile"], context["seccompProfile"u8]);
         AppArmor(at["appArmorProfile"], context["appArmorProfile"u8]);
         at["supplementalGroupsPolicy"].OptionalOneOf(context["supplementalGroupsPolicy"u8], ["Merge", "Strict"]);
-        at["seLinuxChangePolicy"].OptionalOneOf(context["seLinuxChangePolicy"u8], ["MountOption", "Recursive"]);
+        at["seLinuxChangePolicy"].OptionalOneOf(context["seLinuxChangePolicy"u8], FeatureGates.Current.IsOn("SELinuxMount") ? ["MountOption", "Recursive"] : ["Recursive"]);
     }
 
     private static void Id(At at, ApiNode id) => at.InRange(id, 0, int.MaxValue);
@@ -66,7 +68,7 @@ internal static class SecurityContextValidation
         }
         else if (!local.IsNullOrUndefined)
         {
-            at["localhostProfile"].Invalid(profile, "can only be set when seccomp type is Localhost");
+            at["localhostProfile"].InvalidValue(profile, s_seccompType, "can only be set when seccomp type is Localhost");
         }
     }
 

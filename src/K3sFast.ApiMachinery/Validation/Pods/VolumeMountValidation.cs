@@ -15,7 +15,7 @@ internal static class VolumeMountValidation
             var path = mount["mountPath"u8];
             if (name.Utf8.IsEmpty)
                 place["name"].Required();
-            if (!ResourceValidation.HasNamed(pod.Spec["volumes"u8], name.Utf8))
+            if (!pod.HasVolume(name.Utf8))
                 place["name"].NotFound(name);
             place["mountPath"].RequiredText(path);
             if (HasEarlier(mounts, i, "mountPath"u8, path.Utf8))

@@ -5,42 +5,73 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Validation of a pod's volumes: names, exactly one source, and the sources that run here.</summary>
 internal static class VolumeValidation
 {
+    // Of several sources upstream checks the first in this order and complains of the others.
+    private static readonly string[] s_order =
+    [
+        "emptyDir", "hostPath", "gitRepo", "gcePersistentDisk", "awsElasticBlockStore", "secret", "nfs", "iscsi", "glusterfs", "flocker", "persistentVolumeClaim", "rbd", "cinder",
+        "cephfs", "quobyte", "downwardAPI", "fc", "flexVolume", "configMap", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk", "storageos",
+        "projected", "scaleIO", "csi", "ephemeral", "image",
+    ];
+
     private static readonly string[] s_hostPathTypes = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
-    internal static void Volumes(At at, in PodFacts pod)
+    /// <summary>Checks all volumes; the answer is the names of those with errors, or null.</summary>
+    internal static HashSet<string>? Volumes(At at, in PodFacts pod)
     {
         var volumes = pod.Spec["volumes"u8];
-        HashSet<string>? names = null;
+        HashSet<string>? names = null, broken = null;
         int i = 0;
         foreach (var volume in volumes.Elements)
         {
             var place = at[i++];
             var name = volume["name"u8];
+            int errors = at.Check.Errors.Count;
             Source(place, volume, pod);
             if (name.Utf8.IsEmpty)
                 place["name"].Required();
             else
                 place["name"].Format(Format.Dns1123Label, name);
-            if (volumes.Count == 1)
-                continue;
-            names ??= [];
-            if (!names.Add(name.AsString()))
+            if (volumes.Count > 1 && !(names ??= []).Add(name.AsString()))
                 place["name"].Duplicate(name);
+            else if (at.Check.Errors.Count > errors)
+                (broken ??= []).Add(name.AsString());
+            if (pod.IsPod && volume["persistentVolumeClaim"u8].Kind == NodeKind.Object)
+                NotOurOwnClaim(place["persistentVolumeClaim"]["claimName"], volume["persistentVolumeClaim"u8]["claimName"u8], pod);
         }
+        return broken;
+    }
+
+    // The claim that an ephemeral volume of this pod makes cannot be named as one that is there.
+    private static void NotOurOwnClaim(At at, ApiNode claim, in PodFacts pod)
+    {
+        foreach (var volume in pod.Spec["volumes"u8].Elements)
+            if (volume["ephemeral"u8].Kind == NodeKind.Object && claim.AsString() == $"{pod.Metadata["name"u8].AsString()}-{volume["name"u8].AsString()}")
+                at.Invalid(claim, "must not reference a PVC that gets created for an ephemeral volume");
     }
 
     private static void Source(At at, ApiNode volume, in PodFacts pod)
     {
-        int count = 0;
-        foreach (var member in volume.Members)
+        if (volume.Count <= 2)
         {
-            if (member.Name.SequenceEqual("name"u8) || member.Value.Kind != NodeKind.Object)
+            foreach (var member in volume.Members)
+            {
+                if (member.Name.SequenceEqual("name"u8) || member.Value.Kind != NodeKind.Object)
+                    continue;
+                string name = Encoding.UTF8.GetString(member.Name);
+                Source(at, name, member.Value, volume, pod);
+                return;
+            }
+        }
+        int count = 0;
+        foreach (string field in s_order)
+        {
+            var source = volume[Encoding.ASCII.GetBytes(field)];
+            if (source.Kind != NodeKind.Object)
                 continue;
-            string field = Encoding.UTF8.GetString(member.Name);
             if (count++ > 0)
-                at[field].Forbidden("may not specify more than 1 volume type");
+                at[field switch { "cephfs" => "cephFS", "downwardAPI" => "downwarAPI", _ => field }].Forbidden("may not specify more than 1 volume type");
             else
-                Source(at, field, member.Value, volume, pod);
+                Source(at, field, source, volume, pod);
         }
         if (count == 0)
             at.Required("must specify a volume type");
@@ -84,7 +115,7 @@ internal static class VolumeValidation
                 break;
             case "projected":
                 Paths.Mode(at["defaultMode"], source["defaultMode"u8]);
-                Projected(at, source, pod);
+                Projected(at, source);
                 break;
             case "csi":
                 StorageValidation.DriverName(at["driver"], source["driver"u8]);
@@ -173,7 +204,7 @@ internal static class VolumeValidation
         Paths.Mode(at["mode"], file["mode"u8]);
     }
 
-    private static void Projected(At at, ApiNode projected, in PodFacts pod)
+    private static void Projected(At at, ApiNode projected)
     {
         var paths = new HashSet<string>();
         int i = 0;
@@ -207,7 +238,7 @@ internal static class VolumeValidation
                         }
                         break;
                     case "serviceAccountToken":
-                        ServiceAccountToken(at, place[field], value, paths, pod);
+                        ServiceAccountToken(at, place[field], value, paths);
                         break;
                     case "clusterTrustBundle":
                         Paths.NonReserved(place[field]["path"], value["path"u8]);
@@ -220,7 +251,7 @@ internal static class VolumeValidation
         }
     }
 
-    private static void ServiceAccountToken(At at, At place, ApiNode token, HashSet<string> paths, in PodFacts pod)
+    private static void ServiceAccountToken(At at, At place, ApiNode token, HashSet<string> paths)
     {
         // Ten minutes at least: below that clients could not renew in time. At most what 32 bits of seconds hold.
         long seconds = token["expirationSeconds"u8].AsInt64();
@@ -233,8 +264,6 @@ internal static class VolumeValidation
         else
             Paths.NonReserved(place["path"], token["path"u8]);
         Occupy(at, paths, token["path"u8], token["path"u8].AsString());
-        if (pod.IsPod && pod.Spec["serviceAccountName"u8].Utf8.IsEmpty)
-            place.Forbidden("must not be specified when serviceAccountName is not set");
     }
 
     private static void Occupy(At at, HashSet<string> paths, ApiNode path, string shown)

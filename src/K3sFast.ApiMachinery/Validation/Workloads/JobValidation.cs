@@ -4,6 +4,9 @@ namespace K3sFast.ApiMachinery;
 internal static class JobValidation
 {
     private const int MaxIndexedParallelism = 100_000;
+    private const int MaxFailedIndexes = 100_000;
+    private const int ManyCompletions = 100_000;
+    private const int MaxOfMany = 10_000;
     private const int MaxCronJobName = 52; // 63 of a label less the 11 that the controller adds
     private static readonly TypeSchema s_specType = Schema.BuiltIn.FindType("io.k8s.api.batch.v1.JobSpec")!;
 
@@ -21,6 +24,8 @@ internal static class JobValidation
         var spec = job["spec"u8];
         var oldSpec = old["spec"u8];
         Spec(at["spec"], spec);
+        // Twice, as upstream's two layers do.
+        SelectorAndTemplate(at["spec"], spec);
         SelectorAndTemplate(at["spec"], spec);
         bool isElastic = oldSpec["completionMode"u8].Equals("Indexed"u8) && !oldSpec["completions"u8].IsNullOrUndefined;
         if (!isElastic)
@@ -60,7 +65,7 @@ internal static class JobValidation
         var place = at["jobTemplate"]["spec"];
         Spec(place, job);
         if (!job["selector"u8].IsNullOrUndefined)
-            place["selector"].Invalid(job["selector"u8], "`selector` will be auto-generated");
+            place["selector"].InvalidMember(job, "selector", s_specType, "`selector` will be auto-generated");
         if (job["manualSelector"u8].AsBool())
             at.Check.Errors.AddRaw(FieldErrorType.NotSupported, place["manualSelector"].ToString(), "true", "supported values: \"nil\", \"false\"");
         at["successfulJobsHistoryLimit"].NonNegative(spec["successfulJobsHistoryLimit"u8]);
@@ -101,7 +106,7 @@ internal static class JobValidation
         Label(at, labels, "job-name", job["metadata"u8]["name"u8]);
         var selector = job["spec"u8]["selector"u8];
         if (!selector["matchLabels"u8]["batch.kubernetes.io/controller-uid"u8].Utf8.SequenceEqual(uid.Utf8))
-            at["spec"]["selector"].Invalid(selector, "`selector` not auto-generated");
+            at["spec"]["selector"].InvalidMember(job["spec"u8], "selector", s_specType, "`selector` not auto-generated");
     }
 
     private static void Label(At at, ApiNode labels, string key, ApiNode wanted)
@@ -122,8 +127,32 @@ internal static class JobValidation
             at["selector"].Required();
         else
             SelectorValidation.LabelSelector(at["selector"], selector);
-        if (selector.Kind == NodeKind.Object && !SelectorValidation.Matches(selector, labels))
+        // No selector selects nothing.
+        if (selector.Kind != NodeKind.Object || !SelectorValidation.Matches(selector, labels))
             at["template"]["metadata"]["labels"].Invalid(labels, "`selector` does not match template `labels`");
+    }
+
+    private static void Indexed(At at, ApiNode spec, bool hasPerIndex, bool hasMaxFailed, long maxFailed)
+    {
+        bool hasCompletions = spec["completions"u8].TryGetInt64(out long completions);
+        long parallelism = spec["parallelism"u8].AsInt64();
+        if (!hasCompletions)
+            at["completions"].Required("when completion mode is Indexed");
+        if (parallelism > MaxIndexedParallelism)
+            at["parallelism"].Invalid(parallelism, $"must be less than or equal to {MaxIndexedParallelism} when completion mode is Indexed");
+        if (hasCompletions && hasMaxFailed && maxFailed > completions)
+            at["maxFailedIndexes"].Invalid(maxFailed, "must be less than or equal to completions");
+        if (hasMaxFailed && maxFailed > MaxFailedIndexes)
+            at["maxFailedIndexes"].Invalid(maxFailed, $"must be less than or equal to {MaxFailedIndexes}");
+        if (completions <= ManyCompletions || !hasPerIndex)
+            return;
+        string detail = $"when completions are above {ManyCompletions} and used with backoff limit per index";
+        if (!hasMaxFailed)
+            at["maxFailedIndexes"].Required($"must be specified when completions is above {ManyCompletions}");
+        if (parallelism > MaxOfMany)
+            at["parallelism"].Invalid(parallelism, $"must be less than or equal to {MaxOfMany} {detail}");
+        if (hasMaxFailed && maxFailed > MaxOfMany)
+            at["maxFailedIndexes"].Invalid(maxFailed, $"must be less than or equal to {MaxOfMany} {detail}");
     }
 
     private static void Spec(At at, ApiNode spec)
@@ -134,29 +163,33 @@ internal static class JobValidation
         bool hasMaxFailed = spec["maxFailedIndexes"u8].TryGetInt64(out long maxFailed);
         if (hasMaxFailed && !hasPerIndex)
             at["backoffLimitPerIndex"].Required("when maxFailedIndexes is specified");
+        if (!spec["managedBy"u8].IsNullOrUndefined)
+        {
+            NetworkingValidation.DomainPrefixedPath(at["managedBy"], spec["managedBy"u8]);
+            if (spec["managedBy"u8].Utf8.Length > 63)
+                at["managedBy"].TooLong(63);
+        }
         at["completionMode"].OptionalOneOf(spec["completionMode"u8], ["NonIndexed", "Indexed"]);
         bool isIndexed = spec["completionMode"u8].Equals("Indexed"u8);
         if (isIndexed)
-        {
-            bool hasCompletions = spec["completions"u8].TryGetInt64(out long completions);
-            if (!hasCompletions)
-                at["completions"].Required("when completion mode is Indexed");
-            if (spec["parallelism"u8].AsInt64() > MaxIndexedParallelism)
-                at["parallelism"].Invalid(spec["parallelism"u8].AsInt64(), $"must be less than or equal to {MaxIndexedParallelism} when completion mode is Indexed");
-            if (hasCompletions && hasMaxFailed && maxFailed > completions)
-                at["maxFailedIndexes"].Invalid(maxFailed, "must be less than or equal to completions");
-        }
-        else
+            Indexed(at, spec, hasPerIndex, hasMaxFailed, maxFailed);
+        else if (spec["completionMode"u8].IsNullOrUndefined || spec["completionMode"u8].Equals("NonIndexed"u8))
         {
             if (hasPerIndex)
                 at["backoffLimitPerIndex"].Invalid(spec["backoffLimitPerIndex"u8].AsInt64(), "requires indexed completion mode");
             if (hasMaxFailed)
                 at["maxFailedIndexes"].Invalid(maxFailed, "requires indexed completion mode");
-            if (!spec["successPolicy"u8].IsNullOrUndefined)
-                at["successPolicy"].Invalid(spec["successPolicy"u8], "requires indexed completion mode");
         }
-        FailurePolicy(at["podFailurePolicy"], spec);
         bool hasFailurePolicy = !spec["podFailurePolicy"u8].IsNullOrUndefined;
+        if (hasFailurePolicy)
+            JobPolicyValidation.Failure(at["podFailurePolicy"], spec);
+        if (!spec["successPolicy"u8].IsNullOrUndefined)
+        {
+            if (isIndexed)
+                JobPolicyValidation.Success(at["successPolicy"], spec);
+            else
+                at["successPolicy"].InvalidMember(spec, "successPolicy", s_specType, "requires indexed completion mode");
+        }
         if (hasFailurePolicy)
             at["podReplacementPolicy"].OptionalOneOf(spec["podReplacementPolicy"u8], ["Failed"]);
         else
@@ -170,29 +203,5 @@ internal static class JobValidation
             place.NotSupported(restart, ["OnFailure", "Never"]);
         else if (hasFailurePolicy && !restart.Equals("Never"u8))
             place.Invalid(restart, "only \"Never\" is supported when podFailurePolicy is specified");
-    }
-
-    private static void FailurePolicy(At at, ApiNode spec)
-    {
-        var rules = spec["podFailurePolicy"u8]["rules"u8];
-        if (rules.Count > 20)
-            at["rules"].TooMany(rules.Count, 20);
-        int i = 0;
-        foreach (var rule in rules.Elements)
-        {
-            var place = at["rules"][i++];
-            place["action"].RequiredOneOf(rule["action"u8], ["Count", "FailIndex", "FailJob", "Ignore"]);
-            bool hasCodes = rule["onExitCodes"u8].Kind == NodeKind.Object;
-            bool hasConditions = rule["onPodConditions"u8].Count > 0;
-            if (hasCodes && hasConditions)
-                place.Invalid("", "specifying both OnExitCodes and OnPodConditions is not supported");
-            else if (!hasCodes && !hasConditions)
-                place.Invalid("", "specifying one of OnExitCodes and OnPodConditions is required");
-            if (!hasCodes)
-                continue;
-            place["onExitCodes"]["operator"].RequiredOneOf(rule["onExitCodes"u8]["operator"u8], ["In", "NotIn"]);
-            if (rule["onExitCodes"u8]["values"u8].Count is 0)
-                place["onExitCodes"]["values"].Invalid(rule["onExitCodes"u8]["values"u8], "at least one value is required");
-        }
     }
 }

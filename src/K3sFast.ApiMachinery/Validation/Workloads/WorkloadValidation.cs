@@ -5,7 +5,10 @@ internal static class WorkloadValidation
 {
     private const string Mismatch = "`selector` does not match template `labels`";
 
-    private static readonly TypeSchema s_selectorType = Schema.BuiltIn.FindType("io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector")!;
+    private static readonly TypeSchema s_deploymentSpecType = Schema.BuiltIn.FindType("io.k8s.api.apps.v1.DaemonSetSpec")!;
+    private static readonly TypeSchema s_deploymentStrategyType = Schema.BuiltIn.FindType("io.k8s.api.apps.v1.DeploymentStrategy")!;
+    private static readonly TypeSchema s_daemonStrategyType = Schema.BuiltIn.FindType("io.k8s.api.apps.v1.DaemonSetUpdateStrategy")!;
+    private static readonly TypeSchema s_setStrategyType = Schema.BuiltIn.FindType("io.k8s.api.apps.v1.StatefulSetUpdateStrategy")!;
     private static readonly TypeSchema s_statefulSetSpecType = Schema.BuiltIn.FindType("io.k8s.api.apps.v1.StatefulSetSpec")!;
 
     internal static void Deployment(At at, ApiNode deployment)
@@ -14,7 +17,7 @@ internal static class WorkloadValidation
         at = at["spec"];
         at["replicas"].NonNegative(spec["replicas"u8]);
         SelectorValidation.Required(at["selector"], spec["selector"u8], "deployment");
-        Template(at["template"], spec["template"u8], spec["selector"u8], "ReplicaSet", selectorMayBeMissing: false);
+        SelectedTemplate(at, spec, spec["template"u8], "invalid label selector", "ReplicaSet");
         DeploymentStrategy(at["strategy"], spec["strategy"u8]);
         at["minReadySeconds"].NonNegative(spec["minReadySeconds"u8]);
         at["revisionHistoryLimit"].NonNegative(spec["revisionHistoryLimit"u8]);
@@ -43,7 +46,7 @@ internal static class WorkloadValidation
         at["replicas"].NonNegative(spec["replicas"u8]);
         at["minReadySeconds"].NonNegative(spec["minReadySeconds"u8]);
         SelectorValidation.Required(at["selector"], spec["selector"u8], "deployment");
-        Template(at["template"], spec["template"u8], spec["selector"u8], "ReplicaSet", selectorMayBeMissing: false);
+        SelectedTemplate(at, spec, spec["template"u8], "invalid label selector", "ReplicaSet");
     }
 
     internal static void ReplicaSetUpdate(At at, ApiNode replicaSet, ApiNode old)
@@ -74,7 +77,7 @@ internal static class WorkloadValidation
             at["template"]["metadata"]["labels"].Invalid(spec["template"u8]["metadata"u8]["labels"u8], Mismatch);
             break;
         }
-        Template(at["template"], spec["template"u8], default, "ReplicationController", selectorMayBeMissing: true);
+        Template(at["template"], spec["template"u8], "ReplicationController");
     }
 
     internal static void ReplicationControllerUpdate(At at, ApiNode controller, ApiNode old) => ReplicationController(at, controller);
@@ -106,12 +109,12 @@ internal static class WorkloadValidation
         var spec = daemonSet["spec"u8];
         at = at["spec"];
         SelectorValidation.LabelSelector(at["selector"], spec["selector"u8]);
-        bool matches = spec["selector"u8].Kind == NodeKind.Object && SelectorValidation.Matches(spec["selector"u8], spec["template"u8]["metadata"u8]["labels"u8]);
-        if (!matches)
+        if (SelectorValidation.IsWellFormed(spec["selector"u8]) && (spec["selector"u8].Kind != NodeKind.Object
+            || !SelectorValidation.Matches(spec["selector"u8], spec["template"u8]["metadata"u8]["labels"u8])))
             at["template"]["metadata"]["labels"].Invalid(spec["template"u8]["metadata"u8]["labels"u8], Mismatch);
         if (spec["selector"u8].Kind == NodeKind.Object && SelectorValidation.IsEmpty(spec["selector"u8]))
-            at["selector"].Invalid(spec["selector"u8], "empty selector is invalid for daemonset");
-        Template(at["template"], spec["template"u8], default, "DaemonSet", selectorMayBeMissing: true);
+            SelectorValidation.InvalidSelector(at["selector"], spec["selector"u8], "empty selector is invalid for daemonset");
+        Template(at["template"], spec["template"u8], "DaemonSet");
         at["minReadySeconds"].NonNegative(spec["minReadySeconds"u8]);
         DaemonSetStrategy(at["updateStrategy"], spec["updateStrategy"u8]);
         at["revisionHistoryLimit"].NonNegative(spec["revisionHistoryLimit"u8]);
@@ -174,6 +177,10 @@ internal static class WorkloadValidation
             at["persistentVolumeClaimRetentionPolicy"]["whenDeleted"].OneOf(retention["whenDeleted"u8], ["Retain", "Delete"]);
             at["persistentVolumeClaimRetentionPolicy"]["whenScaled"].OneOf(retention["whenScaled"u8], ["Retain", "Delete"]);
         }
+        int i = 0;
+        if (!isUpdate)
+            foreach (var claim in spec["volumeClaimTemplates"u8].Elements)
+                ClaimTemplate(at["volumeClaimTemplates"][i++], claim);
         at["replicas"].NonNegative(spec["replicas"u8]);
         at["minReadySeconds"].NonNegative(spec["minReadySeconds"u8]);
         at["ordinals.start"].NonNegative(spec["ordinals"u8]["start"u8]);
@@ -186,7 +193,7 @@ internal static class WorkloadValidation
         foreach (var claim in spec["volumeClaimTemplates"u8].Elements)
         {
             if (template.Kind != NodeKind.Object)
-                break;
+                template = copy.Root.GetOrAddObject("template"u8);
             var volumes = template.GetOrAddObject("spec"u8).GetOrAddArray("volumes"u8);
             if (ResourceValidation.HasNamed(volumes, claim["metadata"u8]["name"u8].Utf8))
                 continue;
@@ -194,21 +201,53 @@ internal static class WorkloadValidation
             volume.Set("name"u8, claim["metadata"u8]["name"u8]);
             volume.GetOrAddObject("persistentVolumeClaim"u8).Set("claimName"u8, claim["metadata"u8]["name"u8]);
         }
-        Template(at["template"], template, spec["selector"u8], "StatefulSet", selectorMayBeMissing: false);
+        template["spec"u8].Remove("hostname"u8);
+        template["spec"u8].Remove("subdomain"u8);
+        SelectedTemplate(at, spec, template, "", "StatefulSet");
     }
 
-    private static void Template(At at, ApiNode template, ApiNode selector, string kind, bool selectorMayBeMissing)
+    // A selector that cannot be read ends it; none at all selects nothing.
+    private static void SelectedTemplate(At at, ApiNode spec, ApiNode template, string whenMalformed, string kind)
     {
+        var selector = spec["selector"u8];
+        if (!SelectorValidation.IsWellFormed(selector))
+        {
+            SelectorValidation.InvalidSelector(at["selector"], selector, whenMalformed);
+            if (kind == "StatefulSet")
+                RestartAlways(at["template"], template, kind);
+            return;
+        }
         var labels = template["metadata"u8]["labels"u8];
-        if (!selectorMayBeMissing && selector.Kind == NodeKind.Object && !SelectorValidation.IsEmpty(selector) && !SelectorValidation.Matches(selector, labels))
-            at["metadata"]["labels"].Invalid(labels, Mismatch);
+        bool isEmpty = selector.Kind == NodeKind.Object && SelectorValidation.IsEmpty(selector);
+        if (!isEmpty && (selector.Kind != NodeKind.Object || !SelectorValidation.Matches(selector, labels)))
+            at["template"]["metadata"]["labels"].Invalid(labels, Mismatch);
+        if (kind == "StatefulSet")
+        {
+            PodValidation.Template(at["template"], template);
+            ObjectMetaValidation.Labels(at["template"]["labels"], labels);
+            ObjectMetaValidation.Annotations(at["template"]["annotations"], template["metadata"u8]["annotations"u8]);
+            RestartAlways(at["template"], template, kind);
+            return;
+        }
+        Template(at["template"], template, kind);
+    }
+
+    private static void Template(At at, ApiNode template, string kind)
+    {
         PodValidation.Template(at, template);
+        RestartAlways(at, template, kind);
+    }
+
+    private static void RestartAlways(At at, ApiNode template, string kind)
+    {
         var restart = template["spec"u8]["restartPolicy"u8];
         if (!restart.Equals("Always"u8))
             at["spec"]["restartPolicy"].NotSupported(restart, ["Always"]);
         if (!template["spec"u8]["activeDeadlineSeconds"u8].IsNullOrUndefined)
             at["spec"]["activeDeadlineSeconds"].Forbidden($"activeDeadlineSeconds in {kind} is not Supported");
     }
+
+    private static void ClaimTemplate(At at, ApiNode claim) => StorageValidation.ClaimSpec(at["spec"], claim["spec"u8]);
 
     private static void DeploymentStrategy(At at, ApiNode strategy)
     {
@@ -221,7 +260,7 @@ internal static class WorkloadValidation
         }
         if (!strategy["type"u8].Equals("RollingUpdate"u8))
         {
-            at.Check.Errors.AddRaw(FieldErrorType.NotSupported, at.ToString(), strategy.ToString(), "supported values: \"Recreate\", \"RollingUpdate\"");
+            at.NotSupportedRaw(GoValue.Text(strategy, s_deploymentStrategyType), "Recreate", "RollingUpdate");
             return;
         }
         at = at["rollingUpdate"];
@@ -238,7 +277,7 @@ internal static class WorkloadValidation
             return;
         if (!strategy["type"u8].Equals("RollingUpdate"u8))
         {
-            at.Check.Errors.AddRaw(FieldErrorType.NotSupported, at.ToString(), strategy.ToString(), "supported values: \"RollingUpdate\", \"OnDelete\"");
+            at.NotSupportedRaw(GoValue.Text(strategy, s_daemonStrategyType), "RollingUpdate", "OnDelete");
             return;
         }
         var rolling = strategy["rollingUpdate"u8];
@@ -270,11 +309,11 @@ internal static class WorkloadValidation
         else if (strategy["type"u8].Equals("OnDelete"u8))
         {
             if (!rolling.IsNullOrUndefined)
-                at["rollingUpdate"].Invalid(rolling, "only allowed for updateStrategy 'RollingUpdate'");
+                at["rollingUpdate"].InvalidMember(strategy, "rollingUpdate", s_setStrategyType, "only allowed for updateStrategy 'RollingUpdate'");
         }
         else if (!strategy["type"u8].Equals("RollingUpdate"u8))
         {
-            at.Invalid(strategy, "must be 'RollingUpdate' or 'OnDelete'");
+            at.InvalidValue(strategy, s_setStrategyType, "must be 'RollingUpdate' or 'OnDelete'");
         }
         else if (rolling.Kind == NodeKind.Object)
         {
@@ -290,7 +329,7 @@ internal static class WorkloadValidation
     }
 
     private static void ImmutableSelector(At at, ApiNode obj, ApiNode old) =>
-        at["spec"]["selector"].Immutable(obj["spec"u8]["selector"u8], old["spec"u8]["selector"u8], s_selectorType);
+        at["spec"]["selector"].ImmutableMember(obj["spec"u8], old["spec"u8], "selector"u8, s_deploymentSpecType);
 
     private static void ReplicaCounts(At at, ApiNode status, ReadOnlySpan<string> extra)
     {

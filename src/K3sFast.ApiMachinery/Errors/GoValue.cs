@@ -1,0 +1,184 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+
+namespace K3sFast.ApiMachinery;
+
+/// <summary>
+/// Values as upstream shows them in "Invalid value": structs of the API groups as JSON under their Go names with every field present,
+/// types of the machinery (label selectors, metadata) as JSON as it is sent, maps in the order of their keys.
+/// </summary>
+internal static class GoValue
+{
+    private const string MachineryPrefix = "io.k8s.apimachinery.";
+
+    /// <summary>The value of a member of an object of that type, its zero value when it is absent.</summary>
+    internal static string Member(ApiNode obj, string name, TypeSchema? type)
+    {
+        var utf8 = Encoding.UTF8.GetBytes(name);
+        return type is not null && type.TryGetField(utf8, out var field) ? Text(obj[utf8], field) : Text(obj[utf8], (TypeSchema?)null);
+    }
+
+    /// <summary>One value of that type; null = no type of the table: shown as it is.</summary>
+    internal static string Text(ApiNode value, TypeSchema? type)
+    {
+        var text = new StringBuilder();
+        AppendOne(text, value, FieldKind.Message, type);
+        return text.ToString();
+    }
+
+    /// <summary>The value of a field.</summary>
+    internal static string Text(ApiNode value, FieldSchema field)
+    {
+        var text = new StringBuilder();
+        Append(text, value, field);
+        return text.ToString();
+    }
+
+    private static void Append(StringBuilder text, ApiNode value, FieldSchema field)
+    {
+        if (value.IsNullOrUndefined)
+        {
+            AppendZero(text, field);
+            return;
+        }
+        switch (field.Cardinality)
+        {
+            case FieldCardinality.List:
+                char separator = '[';
+                foreach (var element in value.Elements)
+                {
+                    text.Append(separator);
+                    AppendOne(text, element, field.Kind, field.Element);
+                    separator = ',';
+                }
+                text.Append(separator == '[' ? "[]" : "]");
+                break;
+            case FieldCardinality.Map:
+                AppendSorted(text, value, field);
+                break;
+            default:
+                AppendOne(text, value, field.Kind, field.Element);
+                break;
+        }
+    }
+
+    private static void AppendOne(StringBuilder text, ApiNode value, FieldKind kind, TypeSchema? type)
+    {
+        if (kind != FieldKind.Message || type is null || value.Kind != NodeKind.Object && !value.IsNullOrUndefined)
+        {
+            text.Append(value.Kind == NodeKind.Object ? SortedText(value) : value.Kind == NodeKind.String ? GoText.Quote(value.Utf8) : value.IsDefined ? value.ToString() : "null");
+            return;
+        }
+        if (type.FullName.StartsWith(MachineryPrefix, StringComparison.Ordinal))
+        {
+            AppendMachinery(text, value, type);
+            return;
+        }
+        text.Append('{');
+        int start = text.Length;
+        foreach (var field in type.Fields)
+        {
+            if (field.JsonName is "kind" or "apiVersion" && field.InlinePrefix.Length > 0)
+                continue;
+            if (text.Length > start)
+                text.Append(',');
+            if (field.Kind == FieldKind.Message && field.JsonName == "metadata" && field.Element is { } metadata)
+            {
+                // The metadata is embedded: its fields stand in the struct's own place.
+                int before = text.Length;
+                AppendMachinery(text, value["metadata"u8], metadata);
+                text.Remove(before, 1).Length--;
+                if (text.Length == before && before > start)
+                    text.Length--;
+                continue;
+            }
+            text.Append('"').Append(field.GoName).Append("\":");
+            Append(text, value[field.JsonNameUtf8], field);
+        }
+        text.Append('}');
+    }
+
+    private static void AppendMachinery(StringBuilder text, ApiNode value, TypeSchema type)
+    {
+        if (value.IsNullOrUndefined)
+        {
+            text.Append("{}");
+            return;
+        }
+        text.Append('{');
+        int start = text.Length;
+        foreach (var field in type.Fields)
+        {
+            var member = value[field.JsonNameUtf8];
+            if (member.IsNullOrUndefined && field.IsLeftOutWhenAbsent || field.OmitEmpty && field.Cardinality != FieldCardinality.One && member.Count == 0)
+                continue;
+            if (text.Length > start)
+                text.Append(',');
+            text.Append('"').Append(field.JsonName).Append("\":");
+            Append(text, member, field);
+        }
+        text.Append('}');
+    }
+
+    private static void AppendSorted(StringBuilder text, ApiNode map, FieldSchema field)
+    {
+        var members = new List<(string Name, string Value)>();
+        foreach (var member in map.Members)
+        {
+            var one = new StringBuilder();
+            AppendOne(one, member.Value, field.Kind, field.Element);
+            members.Add((Encoding.UTF8.GetString(member.Name), one.ToString()));
+        }
+        AppendSorted(text, members);
+    }
+
+    private static string SortedText(ApiNode value)
+    {
+        var members = new List<(string Name, string Value)>();
+        foreach (var member in value.Members)
+            members.Add((Encoding.UTF8.GetString(member.Name), Text(member.Value, (TypeSchema?)null)));
+        var text = new StringBuilder();
+        AppendSorted(text, members);
+        return text.ToString();
+    }
+
+    private static void AppendSorted(StringBuilder text, List<(string Name, string Value)> members)
+    {
+        text.Append('{');
+        int start = text.Length;
+        foreach (var (name, value) in members.OrderBy(static member => member.Name, StringComparer.Ordinal))
+            text.Append(text.Length > start ? "," : "").Append(GoText.Quote(name)).Append(':').Append(value);
+        text.Append('}');
+    }
+
+    private static void AppendZero(StringBuilder text, FieldSchema field)
+    {
+        if (field.Pointer || field.Cardinality != FieldCardinality.One)
+        {
+            text.Append("null");
+            return;
+        }
+        switch (field.Kind)
+        {
+            case FieldKind.String:
+                text.Append("\"\"");
+                break;
+            case FieldKind.Boolean:
+                text.Append("false");
+                break;
+            case FieldKind.Int32 or FieldKind.Int64 or FieldKind.Double or FieldKind.IntOrString:
+                text.Append(CultureInfo.InvariantCulture, $"{0}");
+                break;
+            case FieldKind.Quantity:
+                text.Append("\"0\"");
+                break;
+            case FieldKind.Message when field.Element is { } element:
+                AppendOne(text, default, FieldKind.Message, element);
+                break;
+            default:
+                text.Append("null");
+                break;
+        }
+    }
+}
