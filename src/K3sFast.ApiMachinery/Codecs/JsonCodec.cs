@@ -80,11 +80,17 @@ public static class JsonCodec
     {
         if (type is null || type.Kind.Length == 0)
             return ApiStatus.BadRequest(syntaxError);
-        var shown = json[..Math.Min(json.Length, ShownBodyLength)];
-        var summary = json.Length == 0 ? "<empty>" : json[0] == '{' ? Encoding.UTF8.GetString(shown) : Convert.ToHexStringLower(shown);
-        if (json.Length > ShownBodyLength)
-            summary += " ...";
         return ApiStatus.BadRequest(
-            $"the object provided is unrecognized (must be of type {type.Kind}): couldn't get version/kind; json parse error: {syntaxError} ({summary})");
+            $"the object provided is unrecognized (must be of type {type.Kind}): couldn't get version/kind; json parse error: {syntaxError} ({Summary(json)})");
+    }
+
+    /// <summary>The beginning of a body as messages show it: text when it looks like JSON, else hexadecimal.</summary>
+    public static string Summary(ReadOnlySpan<byte> body)
+    {
+        if (body.IsEmpty)
+            return "<empty>";
+        var shown = body[..Math.Min(body.Length, ShownBodyLength)];
+        var text = body[0] == '{' ? Encoding.UTF8.GetString(shown) : Convert.ToHexStringLower(shown);
+        return body.Length > ShownBodyLength ? text + " ..." : text;
     }
 }

@@ -315,6 +315,20 @@ internal readonly ref struct ProtoTreeDecoder(ApiObject document, Schema schema)
         return node;
     }
 
+    /// <summary>The envelope's type meta alone.</summary>
+    public static void ReadKind(ReadOnlySpan<byte> envelope, out ReadOnlySpan<byte> apiVersion, out ReadOnlySpan<byte> kind)
+    {
+        apiVersion = kind = default;
+        var reader = new ProtoReader(envelope[ProtobufCodec.Magic.Length..]);
+        while (reader.TryTag(out var number, out var wireType))
+        {
+            if (number == 1 && wireType == ProtoWriter.Bytes)
+                ReadTypeMeta(reader.Bytes(), out apiVersion, out kind);
+            else
+                reader.Skip(wireType);
+        }
+    }
+
     private TypeSchema? FindType(ReadOnlySpan<byte> apiVersion, ReadOnlySpan<byte> kind)
     {
         var slash = apiVersion.IndexOf((byte)'/');

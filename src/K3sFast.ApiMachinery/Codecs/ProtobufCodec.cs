@@ -38,6 +38,24 @@ public static class ProtobufCodec
         }
     }
 
+    /// <summary>Reads version and kind off an envelope without its object; false when the envelope is broken. Both are empty when it names none.</summary>
+    public static bool TryReadKind(ReadOnlySpan<byte> envelope, out string apiVersion, out string kind)
+    {
+        (apiVersion, kind) = ("", "");
+        if (!envelope.StartsWith(Magic))
+            return false;
+        try
+        {
+            ProtoTreeDecoder.ReadKind(envelope, out var version, out var name);
+            (apiVersion, kind) = (Encoding.UTF8.GetString(version), Encoding.UTF8.GetString(name));
+            return true;
+        }
+        catch (ApiStatusException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Writes an object of that type in its envelope; kind and apiVersion are the object's, or the type's where it has none.</summary>
     public static void Encode(ApiNode node, TypeSchema type, IBufferWriter<byte> output)
     {

@@ -49,8 +49,7 @@ public static class YamlCodec
                 document.Dispose();
             if (failure is ApiStatusException)
                 throw;
-            var yamlFailure = (YamlException)failure;
-            throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: line {yamlFailure.Start.Line}: {yamlFailure.Message}").ToException();
+            throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: {YamlProblem.Words((YamlException)failure)}").ToException();
         }
     }
 }

@@ -121,7 +121,7 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
     private int ReadAlias(AnchorAlias alias)
     {
         if (!_anchors.TryGetValue(alias.Value.Value, out var target))
-            throw Refuse($"unknown anchor '{alias.Value.Value}' referenced", alias);
+            throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: unknown anchor '{alias.Value.Value}' referenced").ToException();
         var copy = _document.CopyFrom(_document, target);
         if (_document.NodeCount > MaxAliasedNodes)
             throw Refuse("document contains excessive aliasing", alias);

@@ -14,7 +14,7 @@ public sealed record StatusCause(string Reason, string Message, string Field = "
 /// metav1.Status: the answer to a request that failed (or that has nothing else to say). Reasons, codes and words are those of
 /// k8s.io/apimachinery/pkg/api/errors, so that kubectl and client-go understand them. Immutable.
 /// </summary>
-public sealed class ApiStatus
+public sealed record ApiStatus
 {
     /// <summary>What a conflict on resourceVersion says.</summary>
     public const string ModifiedMessage = "the object has been modified; please apply your changes to the latest version and try again";

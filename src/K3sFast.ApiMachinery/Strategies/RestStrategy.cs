@@ -68,8 +68,6 @@ public static partial class RestStrategy
                 PrepareSubresourceUpdate(obj, old, resource, subresource);
                 break;
         }
-        // deletionTimestamp can be neither set nor cleared by an update.
-        Keep(obj["metadata"u8], old["metadata"u8], "deletionTimestamp"u8);
         if (subresource != "status" && DesiredStateChanged(obj, old, resource, strategy))
             obj["metadata"u8].Set("generation"u8, GenerationOf(old) + 1);
     }
@@ -138,8 +136,9 @@ public static partial class RestStrategy
         Keep(metadata, stored, "generation"u8);
         if (IsEmpty(metadata["uid"u8]))
             Keep(metadata, stored, "uid"u8);
-        if (IsEmpty(metadata["creationTimestamp"u8]))
-            Keep(metadata, stored, "creationTimestamp"u8);
+        Keep(metadata, stored, "creationTimestamp"u8);
+        if (IsEmpty(metadata["deletionTimestamp"u8]))
+            Keep(metadata, stored, "deletionTimestamp"u8);
         if (IsEmpty(metadata["deletionGracePeriodSeconds"u8]))
             Keep(metadata, stored, "deletionGracePeriodSeconds"u8);
     }

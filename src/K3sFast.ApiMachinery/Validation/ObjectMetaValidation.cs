@@ -61,6 +61,7 @@ internal static class ObjectMetaValidation
         if (metadata["deletionGracePeriodSeconds"u8].AsInt64(-1) != old["deletionGracePeriodSeconds"u8].AsInt64(-1))
             at["deletionGracePeriodSeconds"].Invalid(metadata["deletionGracePeriodSeconds"u8], "field is immutable");
         Common(at, metadata);
+        Finalizers(at["finalizers"], metadata["finalizers"u8]);
         ManagedFields(at["managedFields"], metadata["managedFields"u8]);
     }
 
@@ -113,7 +114,7 @@ internal static class ObjectMetaValidation
         foreach (var reference in references.Elements)
         {
             string apiVersion = reference["apiVersion"u8].AsString();
-            if (apiVersion.Length == 0 || apiVersion.EndsWith('/'))
+            if (apiVersion.Length == 0 || apiVersion.EndsWith('/') || apiVersion.AsSpan().Count('/') > 1)
                 at["apiVersion"].Invalid(apiVersion, "version must not be empty");
             MustBeSet(at["kind"], reference["kind"u8]);
             MustBeSet(at["name"], reference["name"u8]);

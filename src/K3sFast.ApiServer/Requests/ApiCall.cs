@@ -130,6 +130,8 @@ internal abstract class ApiCall
     {
         if (QueryReader.TryGetInt64(Info.Query, name, out var value))
             return value;
-        throw ApiStatus.BadRequest($"strconv.ParseInt: parsing {GoText.Quote(QueryString(name) ?? "")}: invalid syntax").ToException();
+        var text = QueryString(name) ?? "";
+        var isNumber = text.Length > 0 && !text.AsSpan(text[0] is '-' or '+' ? 1 : 0).ContainsAnyExceptInRange('0', '9');
+        throw ApiStatus.BadRequest($"strconv.ParseInt: parsing {GoText.Quote(text)}: {(isNumber ? "value out of range" : "invalid syntax")}").ToException();
     }
 }

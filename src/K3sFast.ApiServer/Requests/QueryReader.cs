@@ -14,7 +14,7 @@ internal static class QueryReader
             var pair = end < 0 ? query : query[..end];
             query = end < 0 ? default : query[(end + 1)..];
             var equals = pair.IndexOf((byte)'=');
-            if ((equals < 0 ? pair : pair[..equals]).SequenceEqual(name))
+            if ((equals < 0 ? pair : pair[..equals]).SequenceEqual(name) && IsReadable(pair))
             {
                 value = equals < 0 ? default : pair[(equals + 1)..];
                 return true;
@@ -22,6 +22,19 @@ internal static class QueryReader
         }
         value = default;
         return false;
+    }
+
+    // As in Go's net/url, a pair with a broken escape or a semicolon is as good as not there.
+    private static bool IsReadable(ReadOnlySpan<byte> pair)
+    {
+        if (pair.Contains((byte)';'))
+            return false;
+        for (int percent; (percent = pair.IndexOf((byte)'%')) >= 0; pair = pair[(percent + 3)..])
+        {
+            if (percent + 2 >= pair.Length || !char.IsAsciiHexDigit((char)pair[percent + 1]) || !char.IsAsciiHexDigit((char)pair[percent + 2]))
+                return false;
+        }
+        return true;
     }
 
     /// <summary>The decoded value, or null when the parameter is absent.</summary>
@@ -38,7 +51,7 @@ internal static class QueryReader
             var pair = end < 0 ? query : query[..end];
             query = end < 0 ? default : query[(end + 1)..];
             var equals = pair.IndexOf((byte)'=');
-            if ((equals < 0 ? pair : pair[..equals]).SequenceEqual(name))
+            if ((equals < 0 ? pair : pair[..equals]).SequenceEqual(name) && IsReadable(pair))
                 values.Add(PercentEncoding.DecodeQuery(equals < 0 ? default : pair[(equals + 1)..]));
         }
         return values;
@@ -54,7 +67,7 @@ internal static class QueryReader
     internal static bool TryGetInt64(ReadOnlySpan<byte> query, ReadOnlySpan<byte> name, out long? value)
     {
         value = null;
-        if (!TryGet(query, name, out var text) || text.IsEmpty)
+        if (!TryGet(query, name, out var text))
             return true;
         if (!Utf8Parser.TryParse(text, out long number, out var used) || used != text.Length)
             return false;

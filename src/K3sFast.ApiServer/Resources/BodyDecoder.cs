@@ -24,7 +24,7 @@ internal static class BodyDecoder
         if (value.SequenceEqual("Warn"u8)) return FieldValidation.Warn;
         if (value.SequenceEqual("Ignore"u8)) return FieldValidation.Ignore;
         var errors = new FieldErrorList();
-        errors.NotSupported("fieldValidation", PercentEncoding.DecodeQuery(value), "Ignore", "Strict", "Warn");
+        errors.NotSupported("fieldValidation", PercentEncoding.DecodeQuery(value), "", "Ignore", "Strict", "Warn");
         throw ApiStatus.Invalid("meta.k8s.io", optionsKind, "", errors).ToException();
     }
 
@@ -51,23 +51,17 @@ internal static class BodyDecoder
     internal static ApiObject Decode(ApiCall call, ReadOnlySpan<byte> body, TypeSchema type, FieldValidation validation) =>
         Decode(call, body, MediaOf(call.ContentType), type, validation);
 
-    /// <summary>Decodes JSON that must be of <paramref name="type"/>.</summary>
+    /// <summary>Decodes bytes of one wire form that must be of <paramref name="type"/>.</summary>
     internal static ApiObject Decode(ApiCall call, ReadOnlySpan<byte> body, MediaKind media, TypeSchema type, FieldValidation validation)
     {
-        switch (media)
-        {
-            case MediaKind.Protobuf:
-                return DecodeProtobuf(body, type);
-            case MediaKind.Yaml:
-                using (var yaml = FirstYaml(body))
-                {
-                    using var json = new PooledBuffer(body.Length * 2);
-                    yaml.Root.WriteJson(json);
-                    return DecodeJson(call, json.Span, type, validation);
-                }
-            default:
-                return DecodeJson(call, body, type, validation);
-        }
+        if (media == MediaKind.Protobuf)
+            return DecodeProtobuf(body, type);
+        if (media != MediaKind.Yaml)
+            return DecodeJson(call, body, body, type, validation, validation == FieldValidation.Ignore ? null : []);
+        var strictErrors = new List<string>();
+        using var json = new PooledBuffer(body.Length * 2);
+        ReadYaml(body, type, strictErrors, json);
+        return DecodeJson(call, json.Span, body, type, validation, validation == FieldValidation.Ignore ? null : strictErrors);
     }
 
     /// <summary>The wire form that a Content-Type names; none means JSON.</summary>
@@ -83,13 +77,15 @@ internal static class BodyDecoder
         throw ApiStatus.UnsupportedMediaType(ResponseFormat.Accepted).ToException();
     }
 
-    private static ApiObject DecodeJson(ApiCall call, ReadOnlySpan<byte> body, TypeSchema type, FieldValidation validation)
+    private static ApiObject DecodeJson(
+        ApiCall call, ReadOnlySpan<byte> json, ReadOnlySpan<byte> body, TypeSchema type, FieldValidation validation, List<string>? strictErrors)
     {
-        if (body.IsEmpty)
+        if (json.IsEmpty)
             throw Unrecognized(type, "couldn't get version/kind; json parse error: unexpected end of JSON input", body);
-        CheckKind(body, type);
-        var strictErrors = validation == FieldValidation.Ignore ? null : new List<string>();
-        var decoded = JsonCodec.Decode(body, type, DecodeOptions.Default, strictErrors);
+        if (json.Trim(" \t\r\n"u8).SequenceEqual("null"u8))
+            json = "{}"u8;
+        CheckKind(json, body, type);
+        var decoded = JsonCodec.Decode(json, type, DecodeOptions.Default, strictErrors);
         if (strictErrors is { Count: > 0 })
             Report(call, strictErrors, type, validation, decoded);
         decoded.Root.Set("kind"u8, type.Kind);
@@ -97,21 +93,52 @@ internal static class BodyDecoder
         return decoded;
     }
 
+    // All keys that stand twice in YAML are one error of its strict reading, and a warning each.
     private static void Report(ApiCall call, List<string> strictErrors, TypeSchema type, FieldValidation validation, ApiObject decoded)
     {
+        const string YamlErrors = "yaml: unmarshal errors:\n  ";
         if (validation == FieldValidation.Strict)
         {
             decoded.Dispose();
-            throw ApiStatus.BadRequest(
-                $"{type.Kind} in version {GoText.Quote(type.Version)} cannot be handled as a {type.Kind}: strict decoding error: {string.Join(", ", strictErrors)}").ToException();
+            for (var i = 1; i < strictErrors.Count && strictErrors[i].StartsWith(YamlErrors, StringComparison.Ordinal); strictErrors.RemoveAt(i))
+                strictErrors[0] += $"\n  {strictErrors[i][YamlErrors.Length..]}";
+            throw JsonCodec.StrictFailure(type, strictErrors).ToException();
         }
         foreach (var error in strictErrors)
-            call.AddWarning(error);
+            call.AddWarning(error.StartsWith(YamlErrors, StringComparison.Ordinal) ? error[YamlErrors.Length..] : error);
+    }
+
+    private static void ReadYaml(ReadOnlySpan<byte> body, TypeSchema type, List<string> duplicates, PooledBuffer json)
+    {
+        const string Prefix = "error converting YAML to JSON: ";
+        try
+        {
+            using var yaml = YamlCodec.Decode(body, null, DecodeOptions.Free, duplicates);
+            yaml.Root.WriteJson(json);
+        }
+        catch (ApiStatusException refused) when (refused.Status.Message.StartsWith(Prefix, StringComparison.Ordinal))
+        {
+            throw Unrecognized(type, refused.Status.Message[Prefix.Length..], body);
+        }
     }
 
     private static ApiObject DecodeProtobuf(ReadOnlySpan<byte> body, TypeSchema type)
     {
-        var decoded = ProtobufCodec.Decode(body, Schema.BuiltIn);
+        if (body.IsEmpty)
+            throw Unrecognized(type, "empty data", body);
+        if (body.SequenceEqual(ProtobufCodec.Magic))
+            throw Unrecognized(type, "empty body", body);
+        ApiObject decoded;
+        try
+        {
+            decoded = ProtobufCodec.Decode(body, Schema.BuiltIn, type);
+        }
+        catch (ApiStatusException refused)
+        {
+            if (ProtobufCodec.TryReadKind(body, out var unknownVersion, out var unknown) && unknown.Length > 0 && !IsRegistered(unknownVersion, unknown))
+                throw WrongKind(unknown, unknownVersion, type);
+            throw Unrecognized(type, refused.Status.Message, body);
+        }
         var kind = decoded.Root["kind"u8].AsString();
         var version = decoded.Root["apiVersion"u8].AsString();
         if (kind.Length == 0 || kind == type.Kind && (version == type.ApiVersion || IsMeta(type)))
@@ -120,23 +147,19 @@ internal static class BodyDecoder
         throw WrongKind(kind, version, type);
     }
 
-    private static ApiObject FirstYaml(ReadOnlySpan<byte> body)
-    {
-        foreach (var document in YamlCodec.DecodeAll(body))
-            return document;
-        throw ApiStatus.BadRequest("the object provided is unrecognized: the body has no YAML document").ToException();
-    }
-
     // Kind and version are looked at before the body is decoded by the schema of another kind, which would blame its fields.
-    private static void CheckKind(ReadOnlySpan<byte> body, TypeSchema type)
+    private static void CheckKind(ReadOnlySpan<byte> json, ReadOnlySpan<byte> body, TypeSchema type)
     {
-        string kind = "", version = "";
+        const string NoKind = "couldn't get version/kind; json parse error: json: cannot unmarshal ";
+        string kind = "", version = "", mistyped = "";
         try
         {
-            var reader = new Utf8JsonReader(body, new JsonReaderOptions { MaxDepth = DecodeOptions.DefaultMaxDepth });
+            var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = DecodeOptions.DefaultMaxDepth });
             if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
-                throw Unrecognized(type, "couldn't get version/kind; json parse error: json: cannot unmarshal "
+            {
+                throw Unrecognized(type, NoKind
                     + $"{GoKind(reader.TokenType)} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}", body);
+            }
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
                 var isKind = reader.ValueTextEquals("kind"u8);
@@ -147,11 +170,13 @@ internal static class BodyDecoder
                 {
                     if (isKind) kind = reader.GetString()!;
                     else version = reader.GetString()!;
-                    if (kind.Length > 0 && version.Length > 0)
+                    if (kind.Length > 0 && version.Length > 0 && mistyped.Length == 0)
                         break;
                 }
                 else
                 {
+                    if ((isKind || isVersion) && reader.TokenType != JsonTokenType.Null && mistyped.Length == 0)
+                        mistyped = $"{NoKind}{GoKind(reader.TokenType)} into Go struct field .{(isKind ? "kind" : "apiVersion")} of type string";
                     reader.Skip();
                 }
             }
@@ -161,27 +186,75 @@ internal static class BodyDecoder
             // The codec finds the same fault and words it.
             return;
         }
-        if (kind.Length > 0 && kind != type.Kind || version.Length > 0 && version != type.ApiVersion && !IsMeta(type))
-            throw WrongKind(kind.Length == 0 ? type.Kind : kind, version.Length == 0 ? type.ApiVersion : version, type);
+        if (mistyped.Length > 0)
+            throw Unrecognized(type, mistyped, body);
+        if (version.AsSpan().Count('/') > 1)
+            throw Unrecognized(type, $"unexpected GroupVersion string: {version}", body);
+        if (kind.Length == 0)
+            kind = type.Kind;
+        if (version.Length == 0)
+            version = type.ApiVersion;
+        if (kind == type.Kind && (version == type.ApiVersion || IsMeta(type) && IsRegistered(version, kind)))
+            return;
+        CheckOther(json, kind, version, type);
+        throw WrongKind(kind, version, type);
+    }
+
+    // A body of another kind is read as that kind first: what is wrong with it there is told before that it stands in the wrong place.
+    private static void CheckOther(ReadOnlySpan<byte> json, string kind, string apiVersion, TypeSchema type)
+    {
+        var (group, version) = Split(apiVersion);
+        if (Schema.BuiltIn.FindType(group, version, kind) is not { } other || other.ApiVersion != apiVersion)
+            return;
+        try
+        {
+            JsonCodec.Decode(json, other, DecodeOptions.Default, null).Dispose();
+        }
+        catch (ApiStatusException refused)
+        {
+            throw ApiStatus.BadRequest(refused.Status.Message.Replace($" cannot be handled as a {kind}: ", $" cannot be handled as a {type.Kind}: ", StringComparison.Ordinal)).ToException();
+        }
     }
 
     // DeleteOptions and their like are registered in every group version.
     private static bool IsMeta(TypeSchema type) => type.FullName.Contains("meta.v1", StringComparison.Ordinal) || type.Version.Length == 0;
 
+    private static bool IsRegistered(string apiVersion, string kind)
+    {
+        var (group, version) = Split(apiVersion);
+        return Schema.BuiltIn.FindType(group, version, kind) is { } found && (found.ApiVersion == apiVersion || IsMeta(found) && IsServed(group, version))
+            || RetiredKinds.Contains(apiVersion, kind);
+    }
+
+    private static bool IsServed(string group, string version)
+    {
+        if (group == "meta.k8s.io")
+            return version == "v1";
+        foreach (var resource in Schema.BuiltIn.Resources)
+        {
+            if (resource.Group == group && resource.Version == version)
+                return true;
+        }
+        return false;
+    }
+
     private static ApiStatusException WrongKind(string kind, string apiVersion, TypeSchema type)
     {
-        var slash = apiVersion.IndexOf('/', StringComparison.Ordinal);
-        var group = slash < 0 ? "" : apiVersion[..slash];
-        var version = slash < 0 ? apiVersion : apiVersion[(slash + 1)..];
-        if (kind == type.Kind)
+        var (_, version) = Split(apiVersion);
+        if (!IsRegistered(apiVersion, kind))
         {
             return ApiStatus.BadRequest(
-                $"the API version in the data ({apiVersion}) does not match the expected API version ({type.ApiVersion})").ToException();
+                $"{kind} in version {GoText.Quote(version)} cannot be handled as a {type.Kind}: no kind {GoText.Quote(kind)} is registered for version {GoText.Quote(apiVersion)} in scheme \"pkg/api/legacyscheme/scheme.go:30\"").ToException();
         }
-        var why = Schema.BuiltIn.FindType(group, version, kind) is { } other && other.Kind == kind
-            ? $"converting ({other.Version}.{kind}) to ({GoPackage(type.Group)}.{type.Kind}): unknown conversion"
-            : $"no kind {GoText.Quote(kind)} is registered for version {GoText.Quote(apiVersion)} in scheme \"pkg/api/legacyscheme/scheme.go:30\"";
-        return ApiStatus.BadRequest($"{kind} in version {GoText.Quote(version)} cannot be handled as a {type.Kind}: {why}").ToException();
+        return ApiStatus.BadRequest(kind == type.Kind
+            ? $"the API version in the data ({apiVersion}) does not match the expected API version ({type.ApiVersion})"
+            : $"{kind} in version {GoText.Quote(version)} cannot be handled as a {type.Kind}: converting ({version}.{kind}) to ({GoPackage(type.Group)}.{type.Kind}): unknown conversion").ToException();
+    }
+
+    private static (string Group, string Version) Split(string apiVersion)
+    {
+        var slash = apiVersion.IndexOf('/', StringComparison.Ordinal);
+        return slash < 0 ? ("", apiVersion) : (apiVersion[..slash], apiVersion[(slash + 1)..]);
     }
 
     /// <summary>The package of upstream's own types of a group, as its messages name it.</summary>
@@ -189,23 +262,13 @@ internal static class BodyDecoder
 
     private static string GoKind(JsonTokenType token) => token switch
     {
+        JsonTokenType.StartObject => "object",
         JsonTokenType.StartArray => "array",
         JsonTokenType.String => "string",
         JsonTokenType.Number => "number",
-        JsonTokenType.True or JsonTokenType.False => "bool",
-        _ => "null",
+        _ => "bool",
     };
 
-    private static ApiStatusException Unrecognized(TypeSchema type, string why, ReadOnlySpan<byte> body)
-    {
-        // The first bytes in hexadecimal, as upstream shows them, without echoing a whole hostile body.
-        const int ShownBytes = 30;
-        var shown = body.Length > ShownBytes
-            ? $"{Convert.ToHexStringLower(body[..ShownBytes])} ..."
-            : Convert.ToHexStringLower(body);
-        return ApiStatus.BadRequest($"the object provided is unrecognized (must be of type {type.Kind}): {why} ({shown})").ToException();
-    }
-
-    /// <summary>The text of a body for messages.</summary>
-    internal static string Preview(ReadOnlySpan<byte> body) => Encoding.UTF8.GetString(body[..Math.Min(body.Length, 64)]);
+    private static ApiStatusException Unrecognized(TypeSchema type, string why, ReadOnlySpan<byte> body) =>
+        ApiStatus.BadRequest($"the object provided is unrecognized (must be of type {type.Kind}): {why} ({JsonCodec.Summary(body)})").ToException();
 }

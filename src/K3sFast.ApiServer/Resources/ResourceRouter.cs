@@ -27,8 +27,14 @@ internal sealed class ResourceRouter(
         if (RequestMetrics.IsLongRunning(info))
             metrics.BeginLongRunning(call);
         // A namespaced resource has a namespace in its path wherever one object is meant, a cluster-wide one never.
-        if (!endpoint.Info.Namespaced && !info.Namespace.IsEmpty && endpoint.Info.Resource != "namespaces")
+        if (!endpoint.Info.Namespaced && !info.Namespace.IsEmpty && (endpoint.Info.Resource != "namespaces" || !info.Namespace.SequenceEqual(info.Name)))
             throw ApiStatus.NotFoundPath().ToException();
+        var isProxy = info.Subresource.SequenceEqual("proxy"u8);
+        if (info.Verb == Verb.Proxy || !info.Rest.IsEmpty && !isProxy)
+            throw ApiStatus.NotFoundPath().ToException();
+        if (call.Method == "HEAD" && !isProxy)
+            throw MethodNotAllowed();
+        CheckSegments(info);
         if (endpoint.Storage is null || !info.Subresource.IsEmpty)
             return RouteSubresourceAsync(call, endpoint);
         if (endpoint.Info.Namespaced && info.Namespace.IsEmpty && info.Verb is not (Verb.List or Verb.Watch))
@@ -50,6 +56,17 @@ internal sealed class ResourceRouter(
         }
     }
 
+    // Names that would climb or split the store's keys.
+    private static void CheckSegments(in RequestInfo info)
+    {
+        if (info.Namespace.SequenceEqual("."u8) || info.Namespace.SequenceEqual(".."u8))
+            throw ApiStatus.Unknown($"invalid key: \"/{Encoding.UTF8.GetString(info.Resource)}/{info.NamespaceText}\"").ToException();
+        if (info.Name.SequenceEqual("."u8) || info.Name.SequenceEqual(".."u8))
+            throw ApiStatus.BadRequest($"Name parameter invalid: {GoText.Quote(info.Name)}: may not be '{info.NameText}'").ToException();
+        if (info.Name.Contains((byte)'%'))
+            throw ApiStatus.BadRequest($"Name parameter invalid: {GoText.Quote(info.Name)}: may not contain '%'").ToException();
+    }
+
     /// <summary>405 as upstream's router words it.</summary>
     internal static ApiStatusException MethodNotAllowed() => new ApiStatus
     {
@@ -60,7 +77,12 @@ internal sealed class ResourceRouter(
     {
         var info = call.Info;
         if (endpoint.Storage is null)
+        {
+            // Questions have no names; component statuses do.
+            if (!info.Name.IsEmpty && endpoint.Info.Resource != "componentstatuses")
+                throw ApiStatus.NotFoundPath().ToException();
             return reviews.RouteAsync(call, endpoint);
+        }
         var name = Encoding.UTF8.GetString(info.Subresource);
         var subresource = endpoint.Info.FindSubresource(name) ?? throw ApiStatus.NotFoundPath().ToException();
         if (name == "status" && info.Verb is Verb.Get or Verb.Update or Verb.Patch)

@@ -151,7 +151,8 @@ internal sealed partial class ResourceWriter(
         }
     }
 
-    private static void CheckName(ApiNode obj, string name)
+    /// <summary>A body names the object that the path names.</summary>
+    internal static void CheckName(ApiNode obj, string name)
     {
         var given = ObjectText.NameOf(obj);
         if (given.Length == 0)

@@ -88,7 +88,8 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         metadata.Remove("creationTimestamp"u8);
         metadata.Remove("deletionTimestamp"u8);
         metadata.Remove("deletionGracePeriodSeconds"u8);
-        if (!metadata["resourceVersion"u8].IsNullOrUndefined && !metadata["resourceVersion"u8].Utf8.IsEmpty && !metadata["resourceVersion"u8].Equals("0"u8))
+        // What is no number is no version, and is dropped.
+        if (ulong.TryParse(metadata["resourceVersion"u8].Utf8, out var version) && version != 0)
             throw new ApiStatus { Code = 500, Message = "resourceVersion should not be set on objects to be created" }.ToException();
         metadata.Remove("resourceVersion"u8);
         CheckNamespace(storage.Info, metadata, context.Namespace);
@@ -125,7 +126,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                 {
                     using var existing = storage.Get(context.Namespace, name);
                     if (existing is not null)
-                        throw ApiStatus.AlreadyExists(storage.Info.Group, storage.Info.Resource, name).ToException();
+                        throw AlreadyExists(storage, context.Namespace, name);
                     return new WriteAnswer(storage.WithVersion(obj, 0), isCreated: true);
                 }
                 var stored = await storage.TryCreateAsync(context.Namespace, name, body.Written, context.Cancel).ConfigureAwait(false);
@@ -135,7 +136,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                     return new WriteAnswer(stored, isCreated: true);
                 }
                 if (!isGenerated)
-                    throw ApiStatus.AlreadyExists(storage.Info.Group, storage.Info.Resource, name).ToException();
+                    throw AlreadyExists(storage, context.Namespace, name);
                 if (tries == MaxNameTries)
                     throw ApiStatus.GenerateNameConflict(storage.Info.Group, storage.Info.Resource, name, 1).ToException();
                 metadata.Set("name"u8, ObjectText.GenerateName(baseName));
@@ -178,9 +179,9 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         context.Owner?.Note(old, obj, storage.Info);
         var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
         metadata.Set("resourceVersion"u8, old["metadata"u8]["resourceVersion"u8].Utf8);
-        // What a patch makes of the uid is for validation to refuse.
+        // A patch that changes the uid is told so by validation.
         if (!isPatch)
-            CheckUid(storage.Info, metadata, old, context.Name);
+            CheckUid(storage, metadata["uid"u8], old, context);
 
         var admitted = new AdmissionContext
         {
@@ -203,8 +204,10 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
             if (ObjectText.IsDeleting(obj) && IsReadyToGo(storage.Info, obj))
             {
                 var gone = await DeleteNowAsync(storage, current, context).ConfigureAwait(false);
+                gone?.Dispose();
                 isKept = gone is not null;
-                return (gone, isConditional);
+                // The answer is the object as it was wanted, not as it last was stored.
+                return (isKept ? new WriteAnswer(storage.WithVersion(obj, current.Revision), isDeleted: true) : null, isConditional);
             }
             using var body = storage.Encode(obj);
             if (storage.IsUnchanged(current, body.Span))
@@ -292,6 +295,16 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
             throw ApiStatus.Invalid(resource.Group, resource.Kind, name, errors).ToException();
     }
 
+    private static ApiStatusException AlreadyExists(ResourceStorage storage, string ns, string name)
+    {
+        var status = ApiStatus.AlreadyExists(storage.Info.Group, storage.Info.Resource, name);
+        using var existing = storage.Get(ns, name);
+        if (existing is null)
+            return status.ToException();
+        using var document = storage.Decode(existing);
+        return (ObjectText.IsDeleting(document.Root) ? status with { Message = $"object is being deleted: {status.Message}" } : status).ToException();
+    }
+
     private static void CheckNamespace(ResourceInfo resource, ApiNode metadata, string ns)
     {
         if (!resource.Namespaced)
@@ -321,24 +334,21 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         if (isPatch && version.DeepEquals(old["metadata"u8]["resourceVersion"u8]))
             return false;
         if (!long.TryParse(version.AsString(), out var given))
-        {
-            var errors = new FieldErrorList();
-            errors.Invalid("metadata.resourceVersion", version.AsString(), $"strconv.ParseUint: parsing {GoText.Quote(version.Utf8)}: invalid syntax");
-            throw ApiStatus.Invalid(resource.Group, resource.Kind, name, errors).ToException();
-        }
+            throw ApiStatus.Unknown($"strconv.ParseUint: parsing {GoText.Quote(version.Utf8)}: invalid syntax").ToException();
         if (given != revision)
             throw ApiStatus.Conflict(resource.Group, resource.Resource, name).ToException();
         return true;
     }
 
-    private static void CheckUid(ResourceInfo resource, ApiNode metadata, ApiNode old, string name)
+    /// <summary>Refuses a uid that is not the stored object's, in the words of upstream's storage.</summary>
+    internal static void CheckUid(ResourceStorage storage, ApiNode given, ApiNode old, WriteContext context)
     {
-        var given = metadata["uid"u8];
         var stored = old["metadata"u8]["uid"u8];
         if (given.Utf8.IsEmpty || given.DeepEquals(stored))
             return;
         throw ApiStatus.Conflict(
-            resource.Group, resource.Resource, name,
-            $"Precondition failed: UID in precondition: {given.AsString()}, UID in object meta: {stored.AsString()}").ToException();
+            storage.Info.Group, storage.Info.Resource, context.Name,
+            $"StorageError: invalid object, Code: 4, Key: {storage.KeyOf(context.Namespace, context.Name)}, ResourceVersion: 0, AdditionalErrorMsg: "
+            + $"Precondition failed: UID in precondition: {given.AsString()}, UID in object meta: {stored.AsString()}").ToException();
     }
 }

@@ -45,7 +45,7 @@ internal sealed class SubresourceHandlers(
         var type = Schema.BuiltIn.FindType("", "v1", "Binding") ?? throw new InvalidOperationException("the schema has no Binding");
         using var binding = BodyDecoder.Decode(call, body.Span, type, BodyDecoder.ValidationOf(call, "CreateOptions"));
         var name = call.Info.Name.IsEmpty || call.Info.Resource.SequenceEqual("bindings"u8) ? ObjectText.NameOf(binding.Root) : call.Info.NameText;
-        if (ObjectText.NameOf(binding.Root) is { Length: > 0 } given && given != name)
+        if (ObjectText.NameOf(binding.Root) != name)
             throw ApiStatus.BadRequest("name in URL does not match name in Binding object").ToException();
         var target = binding.Root["target"u8];
         var errors = new FieldErrorList();
@@ -54,17 +54,16 @@ internal sealed class SubresourceHandlers(
         if (target["name"u8].Utf8.IsEmpty)
             errors.Required("target.name");
         if (errors.Count > 0)
-            throw ApiStatus.Invalid("", "Binding", name, errors).ToException();
+            throw ApiStatus.Unknown(errors.ToString()).ToException();
         var node = target["name"u8].AsString();
         var annotations = binding.Root["metadata"u8]["annotations"u8];
-        var uid = binding.Root["metadata"u8]["uid"u8].AsString();
+        var uid = binding.Root["metadata"u8]["uid"u8];
         var isDryRun = BodyDecoder.IsDryRun(call, "CreateOptions");
         var context = ResourceWriter.ContextOf(call, name, isDryRun);
         using var answer = await writes.UpdateAsync(pods.Storage!, "binding", context, old =>
         {
             var root = old.Root;
-            if (uid.Length > 0 && !root["metadata"u8]["uid"u8].Equals(Encoding.UTF8.GetBytes(uid)))
-                throw Conflict(name, $"Precondition failed: UID in precondition: {uid}, UID in object meta: {root["metadata"u8]["uid"u8].AsString()}");
+            WriteFlow.CheckUid(pods.Storage!, uid, root, context);
             if (ObjectText.IsDeleting(root))
                 throw Conflict(name, $"pod {name} is being deleted, cannot be assigned to a host");
             if (root["spec"u8]["nodeName"u8] is { Utf8.IsEmpty: false } bound)
@@ -108,6 +107,7 @@ internal sealed class SubresourceHandlers(
         var options = WriteOptions.Read(call, "UpdateOptions");
         using var document = BodyDecoder.Decode(call, body.Span, endpoint.Info.Type, options.Validation);
         var name = call.Info.NameText;
+        ResourceWriter.CheckName(document.Root, name);
         var owner = FieldOwner.Of(endpoint, "finalize", options.Manager, TimeProvider.System);
         var context = new WriteContext(call.User, "", name, options.IsDryRun, call.Aborted, owner);
         using var answer = await writes.UpdateAsync(endpoint.Storage!, "finalize", context, old =>

@@ -27,6 +27,7 @@ internal sealed class TokenRequests(ResourceCatalog catalog, ServiceAccountToken
 
         var spec = request.Root.GetOrAddObject("spec"u8);
         var seconds = spec["expirationSeconds"u8].TryGetInt64(out var given) ? given : DefaultSeconds;
+        CheckSubject(request.Root["metadata"u8], ns, name);
         Validate(request.Root, seconds);
         var audiences = new List<string>();
         foreach (var audience in spec["audiences"u8].Elements)
@@ -73,6 +74,19 @@ internal sealed class TokenRequests(ResourceCatalog catalog, ServiceAccountToken
             throw ApiStatus.Invalid("authentication.k8s.io", "TokenRequest", ObjectText.NameOf(request), errors).ToException();
     }
 
+    private static void CheckSubject(ApiNode metadata, string ns, string name)
+    {
+        if (metadata["namespace"u8] is { Utf8.IsEmpty: false } space && space.AsString() != ns)
+            throw ApiStatus.BadRequest("the namespace of the provided object does not match the namespace sent on the request").ToException();
+        if (metadata["name"u8].Utf8.IsEmpty || metadata["name"u8].AsString() == name)
+            return;
+        var errors = new FieldErrorList();
+        errors.Invalid("metadata.name", metadata["name"u8].AsString(), "must match the service account name if specified");
+        throw ApiStatus.Invalid("authentication.k8s.io", "TokenRequest", name, errors).ToException();
+    }
+
+    private static string GroupVersion(string apiVersion) => apiVersion.Contains('/', StringComparison.Ordinal) ? apiVersion : $"/{apiVersion}";
+
     private TokenClaims Bind(ApiNode reference, string ns, TokenClaims claims)
     {
         if (reference.IsNullOrUndefined)
@@ -85,11 +99,17 @@ internal sealed class TokenRequests(ResourceCatalog catalog, ServiceAccountToken
             ("Pod", "v1") => "pods",
             ("Secret", "v1") => "secrets",
             ("Node", "v1") => "nodes",
-            _ => throw ApiStatus.BadRequest($"cannot bind token for serviceaccount {GoText.Quote(claims.ServiceAccount.Name)} to object of type {reference["apiVersion"u8].AsString()}, Kind={kind}").ToException(),
+            _ => throw ApiStatus.BadRequest($"cannot bind token to object of type {GroupVersion(reference["apiVersion"u8].AsString())}, Kind={kind}").ToException(),
         };
         var storage = catalog.Storage("", resource);
         using var stored = storage.Get(resource == "nodes" ? "" : ns, name) ?? throw ApiStatus.NotFound("", resource, name).ToException();
         var uid = stored.Uid();
+        using var pod = storage.Decode(stored);
+        if (resource == "pods" && pod.Root["spec"u8]["serviceAccountName"u8].AsString() != claims.ServiceAccount.Name)
+        {
+            throw ApiStatus.BadRequest(
+                $"cannot bind token for serviceaccount {GoText.Quote(claims.ServiceAccount.Name)} to pod running with different serviceaccount name.").ToException();
+        }
         if (wantedUid.Length > 0 && wantedUid != uid)
         {
             throw ApiStatus.Conflict("", resource, name,
@@ -100,12 +120,6 @@ internal sealed class TokenRequests(ResourceCatalog catalog, ServiceAccountToken
         {
             case "secrets": return claims with { Secret = bound };
             case "nodes": return claims with { Node = bound };
-        }
-        using var pod = storage.Decode(stored);
-        if (pod.Root["spec"u8]["serviceAccountName"u8].AsString() != claims.ServiceAccount.Name)
-        {
-            throw ApiStatus.BadRequest(
-                $"cannot bind token for serviceaccount {GoText.Quote(claims.ServiceAccount.Name)} to pod running with different serviceaccount name.").ToException();
         }
         var nodeName = pod.Root["spec"u8]["nodeName"u8].AsString();
         if (nodeName.Length == 0)

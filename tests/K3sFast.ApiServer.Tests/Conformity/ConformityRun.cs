@@ -94,8 +94,8 @@ public sealed class ConformityRun : IAsyncLifetime
         Expect(differences, "reason", item.Reason, isStatus ? (string?)answer!["reason"] ?? "" : "");
         Expect(differences, "details", variables.Expand(item.Target), isStatus ? TargetOf(answer!["details"]) : "");
         if (item.Message is not null)
-            Expect(differences, "message", variables.Expand(item.Message), isStatus ? (string?)answer!["message"] ?? "" : text.Length > 300 ? text[..300] : text.TrimEnd());
-        var causes = isStatus && answer!["details"]?["causes"] is JsonArray array ? array.Select(static c => $"{c!["reason"]} {c["field"]}: {c["message"]}").ToList() : [];
+            Expect(differences, "message", variables.Expand(item.Message), isStatus ? ((string?)answer!["message"] ?? "").TrimEnd('\n') : text.Length > 300 ? text[..300] : text.TrimEnd());
+        var causes = isStatus && answer!["details"]?["causes"] is JsonArray array ? array.Select(static c => $"{c!["reason"]} {c["field"]}: {c["message"]}".TrimEnd('\n')).ToList() : [];
         if (item.Reason.Length > 0)
             ExpectList(differences, "cause", [.. item.Causes.Select(variables.Expand)], causes);
         foreach (var name in item.ResponseHeaders.Select(static h => h.Name).Append("Warning").Distinct())

@@ -26,7 +26,7 @@ public sealed class RefusalTests(TestServer server)
         { "POST", ConfigMaps, "[]", 400, "BadRequest", "the object provided is unrecognized (must be of type ConfigMap): " },
         { "POST", ConfigMaps, """{"kind":"Secret","apiVersion":"v1"}""", 400, "BadRequest", "Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): unknown conversion" },
         { "POST", ConfigMaps, """{"kind":"Foo","apiVersion":"v1"}""", 400, "BadRequest", "Foo in version \"v1\" cannot be handled as a ConfigMap: no kind \"Foo\" is registered for version \"v1\"" },
-        { "POST", ConfigMaps, """{"kind":"ConfigMap","apiVersion":"v2"}""", 400, "BadRequest", "the API version in the data (v2) does not match the expected API version (v1)" },
+        { "POST", ConfigMaps, """{"kind":"ConfigMap","apiVersion":"v2"}""", 400, "BadRequest", "ConfigMap in version \"v2\" cannot be handled as a ConfigMap: no kind \"ConfigMap\" is registered for version \"v2\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"" },
         { "POST", ConfigMaps, """{"metadata":{"name":"a","labels":5}}""", 400, "BadRequest", "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field" },
         { "POST", ConfigMaps, """{"metadata":{"name":"a","namespace":"other"}}""", 400, "BadRequest", "the namespace of the provided object does not match the namespace sent on the request" },
         { "POST", ConfigMaps, """{"metadata":{}}""", 422, "Invalid", "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required" },
