@@ -56,7 +56,7 @@ internal ref struct JsonTreeDecoder
 
     private int DecodeObject(TypeSchema type)
     {
-        Enter();
+        Enter('{');
         var node = _document.NewNode(NodeKind.Object);
         ulong seenLow = 0, seenHigh = 0;
         _scanner.Take();
@@ -116,7 +116,7 @@ internal ref struct JsonTreeDecoder
 
     private int DecodeList(FieldSchema field)
     {
-        Enter();
+        Enter('[');
         var list = _document.NewNode(NodeKind.Array);
         _scanner.Take();
         if (_scanner.Peek() == ']')
@@ -141,7 +141,7 @@ internal ref struct JsonTreeDecoder
 
     private int DecodeMap(FieldSchema field)
     {
-        Enter();
+        Enter('{');
         var map = _document.NewNode(NodeKind.Object);
         _scanner.Take();
         if (_scanner.Peek() == '}')
@@ -287,7 +287,7 @@ internal ref struct JsonTreeDecoder
 
     private int DecodeStrings(FieldSchema field)
     {
-        Enter();
+        Enter('[');
         var list = _document.NewNode(NodeKind.Array);
         _scanner.Take();
         if (_scanner.Peek() == ']')
@@ -311,7 +311,7 @@ internal ref struct JsonTreeDecoder
 
     private int DecodeSchemaList(FieldSchema field)
     {
-        Enter();
+        Enter('[');
         var list = _document.NewNode(NodeKind.Array);
         _scanner.Take();
         if (_scanner.Peek() == ']')
@@ -362,7 +362,7 @@ internal ref struct JsonTreeDecoder
 
     private int DecodeFreeObject()
     {
-        Enter();
+        Enter('{');
         var node = _document.NewNode(NodeKind.Object);
         _scanner.Take();
         if (_scanner.Peek() == '}')
@@ -387,7 +387,7 @@ internal ref struct JsonTreeDecoder
 
     private int DecodeFreeArray()
     {
-        Enter();
+        Enter('[');
         var node = _document.NewNode(NodeKind.Array);
         _scanner.Take();
         if (_scanner.Peek() == ']')
@@ -582,10 +582,10 @@ internal ref struct JsonTreeDecoder
         return 0;
     }
 
-    private void Enter()
+    private void Enter(char bracket)
     {
         if (++_depth > _maxDepth)
-            throw new JsonSyntaxException("exceeded max depth");
+            throw new JsonSyntaxException($"invalid character '{bracket}' exceeded max depth");
     }
 
     private static bool IsNumber(byte next) => next == '-' || (uint)(next - '0') <= 9;

@@ -43,13 +43,14 @@ public static class YamlCodec
                 documents.Add(document);
             return documents;
         }
-        catch (Exception failure) when (failure is YamlException or ApiStatusException)
+        catch (Exception failure) when (failure is YamlException or ApiStatusException or InvalidOperationException or ArgumentException)
         {
             foreach (var document in documents)
                 document.Dispose();
             if (failure is ApiStatusException)
                 throw;
-            throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: {YamlProblem.Words((YamlException)failure)}").ToException();
+            // The parser has states that broken text drives it into and that it has no words for.
+            throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: {(failure is YamlException problem ? YamlProblem.Words(problem) : "the text cannot be read")}").ToException();
         }
     }
 }

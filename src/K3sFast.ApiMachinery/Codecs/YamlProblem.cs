@@ -37,9 +37,11 @@ internal static class YamlProblem
                 break;
             }
         }
-        return At(problem.Start.Line, words);
+        // libyaml's parser counts lines from zero, its scanner from one.
+        var isParsers = words.StartsWith("did not find expected", StringComparison.Ordinal);
+        return At(problem.Start.Line - (isParsers ? 1 : 0), words, isParsers ? 0 : 1);
     }
 
-    /// <summary>Words with the line before them, counted from one.</summary>
-    internal static string At(long line, string words) => line > 1 ? string.Create(CultureInfo.InvariantCulture, $"line {line}: {words}") : words;
+    /// <summary>Words with the line before them, unless it is the first.</summary>
+    internal static string At(long line, string words, int first = 1) => line > first ? string.Create(CultureInfo.InvariantCulture, $"line {line}: {words}") : words;
 }

@@ -57,7 +57,10 @@ internal static class YamlScalar
         var radix = 10;
         if (digits.Length > 1 && digits[0] == '0')
         {
-            radix = char.ToLowerInvariant(digits[1]) switch { 'x' => 16, 'o' => 8, 'b' => 2, _ => 8 };
+            radix = char.ToLowerInvariant(digits[1]) switch { 'x' => 16, 'o' => 8, 'b' => 2, >= '0' and <= '9' => 8, _ => 0 };
+            // 0.5, 0e1: no integer.
+            if (radix == 0)
+                return false;
             digits = digits[(char.IsAsciiDigit(digits[1]) ? 1 : 2)..];
         }
         if (digits.Length is 0 or > 70)

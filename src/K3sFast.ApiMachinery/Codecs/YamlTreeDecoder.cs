@@ -13,6 +13,9 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
     private readonly IParser _parser = parser;
     private readonly ICollection<string>? _duplicates = duplicates;
     private readonly Dictionary<string, int> _anchors = [];
+
+    // Anchors of what is being read: an alias of one of them would have no end.
+    private readonly HashSet<string> _open = [];
     private ApiObject _document = null!;
     private int _depth;
 
@@ -25,6 +28,7 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
         while (_parser.TryConsume<DocumentStart>(out _))
         {
             _anchors.Clear();
+            _open.Clear();
             _depth = 0;
             _document = ApiObject.RentForDecode(0);
             try
@@ -51,7 +55,7 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
     private int ReadNode()
     {
         if (_depth > DecodeOptions.DefaultMaxDepth)
-            throw Refuse("exceeded max depth", _parser.Current);
+            throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: exceeded max depth of {DecodeOptions.DefaultMaxDepth}").ToException();
         if (_parser.TryConsume<AnchorAlias>(out var alias))
             return ReadAlias(alias);
         if (_parser.TryConsume<Scalar>(out var scalar))
@@ -59,6 +63,7 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
         if (_parser.TryConsume<SequenceStart>(out var sequence))
         {
             _depth++;
+            Open(sequence);
             var list = _document.NewNode(NodeKind.Array);
             while (!_parser.TryConsume<SequenceEnd>(out _))
                 _document.Link(list, ReadNode());
@@ -71,6 +76,7 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
     private int ReadMapping(MappingStart start)
     {
         _depth++;
+        Open(start);
         var map = _document.NewNode(NodeKind.Object);
         var own = new HashSet<string>(StringComparer.Ordinal);
         while (!_parser.TryConsume<MappingEnd>(out _))
@@ -120,18 +126,29 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
 
     private int ReadAlias(AnchorAlias alias)
     {
+        if (_open.Contains(alias.Value.Value))
+            throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: anchor '{alias.Value.Value}' value contains itself").ToException();
         if (!_anchors.TryGetValue(alias.Value.Value, out var target))
             throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: unknown anchor '{alias.Value.Value}' referenced").ToException();
         var copy = _document.CopyFrom(_document, target);
         if (_document.NodeCount > MaxAliasedNodes)
-            throw Refuse("document contains excessive aliasing", alias);
+            throw ApiStatus.BadRequest("error converting YAML to JSON: yaml: document contains excessive aliasing").ToException();
         return copy;
+    }
+
+    private void Open(NodeEvent node)
+    {
+        if (!node.Anchor.IsEmpty)
+            _open.Add(node.Anchor.Value);
     }
 
     private int Remember(NodeEvent node, int index)
     {
         if (!node.Anchor.IsEmpty)
+        {
+            _open.Remove(node.Anchor.Value);
             _anchors[node.Anchor.Value] = index;
+        }
         return index;
     }
 

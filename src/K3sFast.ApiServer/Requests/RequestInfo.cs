@@ -112,6 +112,9 @@ internal readonly struct RequestInfo
         var parts = new PartReader(text, path);
         var methodVerb = PathVerb(method);
         var isGroupless = false;
+        // A doubled slash in front is no API path, as upstream's mux sees it.
+        if (path.Length > 1 && text[path.Start + 1] == '/')
+            return new RequestInfo(text, path, query, methodVerb);
         // At least three parts make a resource: prefix, version, resource; one more with a group.
         if (parts.Count < 3 || !(isGroupless = parts.Is(0, "api"u8)) && !parts.Is(0, "apis"u8) || !isGroupless && parts.Count < 4)
             return new RequestInfo(text, path, query, methodVerb);

@@ -22,7 +22,8 @@ internal static partial class YamlScalarText
     internal static void Write(StringBuilder text, string value, int indent, bool isKey)
     {
         var shape = Shape.Of(value);
-        if (IsSomethingElse(value))
+        // In a key a line separator would end the line that the colon must stand on.
+        if (IsSomethingElse(value) || isKey && value.AsSpan().ContainsAny('\u0085', '\u2028', '\u2029'))
             WriteDoubleQuoted(text, value, indent, isKey);
         else if (value.Contains('\n', StringComparison.Ordinal))
         {

@@ -47,21 +47,23 @@ internal static class BodyDecoder
         return isDryRun;
     }
 
-    /// <summary>Decodes a body that must be of <paramref name="type"/>; the caller disposes the result.</summary>
-    internal static ApiObject Decode(ApiCall call, ReadOnlySpan<byte> body, TypeSchema type, FieldValidation validation) =>
-        Decode(call, body, MediaOf(call.ContentType), type, validation);
+    /// <summary>
+    /// Decodes a body that must be of <paramref name="type"/>, or of the same kind in <paramref name="otherVersion"/>; the caller disposes the result.
+    /// </summary>
+    internal static ApiObject Decode(ApiCall call, ReadOnlySpan<byte> body, TypeSchema type, FieldValidation validation, string? otherVersion = null) =>
+        Decode(call, body, MediaOf(call.ContentType), type, validation, otherVersion);
 
     /// <summary>Decodes bytes of one wire form that must be of <paramref name="type"/>.</summary>
-    internal static ApiObject Decode(ApiCall call, ReadOnlySpan<byte> body, MediaKind media, TypeSchema type, FieldValidation validation)
+    internal static ApiObject Decode(ApiCall call, ReadOnlySpan<byte> body, MediaKind media, TypeSchema type, FieldValidation validation, string? otherVersion = null)
     {
         if (media == MediaKind.Protobuf)
             return DecodeProtobuf(body, type);
         if (media != MediaKind.Yaml)
-            return DecodeJson(call, body, body, type, validation, validation == FieldValidation.Ignore ? null : []);
+            return DecodeJson(call, body, body, type, validation, validation == FieldValidation.Ignore ? null : [], otherVersion);
         var strictErrors = new List<string>();
         using var json = new PooledBuffer(body.Length * 2);
         ReadYaml(body, type, strictErrors, json);
-        return DecodeJson(call, json.Span, body, type, validation, validation == FieldValidation.Ignore ? null : strictErrors);
+        return DecodeJson(call, json.Span, body, type, validation, validation == FieldValidation.Ignore ? null : strictErrors, otherVersion);
     }
 
     /// <summary>The wire form that a Content-Type names; none means JSON.</summary>
@@ -78,13 +80,13 @@ internal static class BodyDecoder
     }
 
     private static ApiObject DecodeJson(
-        ApiCall call, ReadOnlySpan<byte> json, ReadOnlySpan<byte> body, TypeSchema type, FieldValidation validation, List<string>? strictErrors)
+        ApiCall call, ReadOnlySpan<byte> json, ReadOnlySpan<byte> body, TypeSchema type, FieldValidation validation, List<string>? strictErrors, string? otherVersion)
     {
         if (json.IsEmpty)
             throw Unrecognized(type, "couldn't get version/kind; json parse error: unexpected end of JSON input", body);
         if (json.Trim(" \t\r\n"u8).SequenceEqual("null"u8))
             json = "{}"u8;
-        CheckKind(json, body, type);
+        CheckKind(json, body, type, otherVersion);
         var decoded = JsonCodec.Decode(json, type, DecodeOptions.Default, strictErrors);
         if (strictErrors is { Count: > 0 })
             Report(call, strictErrors, type, validation, decoded);
@@ -148,7 +150,7 @@ internal static class BodyDecoder
     }
 
     // Kind and version are looked at before the body is decoded by the schema of another kind, which would blame its fields.
-    private static void CheckKind(ReadOnlySpan<byte> json, ReadOnlySpan<byte> body, TypeSchema type)
+    private static void CheckKind(ReadOnlySpan<byte> json, ReadOnlySpan<byte> body, TypeSchema type, string? otherVersion)
     {
         const string NoKind = "couldn't get version/kind; json parse error: json: cannot unmarshal ";
         string kind = "", version = "", mistyped = "";
@@ -157,8 +159,13 @@ internal static class BodyDecoder
             var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = DecodeOptions.DefaultMaxDepth });
             if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
             {
+                var token = reader.TokenType;
+                // Syntax first: only a sound body is told that it is no object.
+                while (reader.Read())
+                {
+                }
                 throw Unrecognized(type, NoKind
-                    + $"{GoKind(reader.TokenType)} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}", body);
+                    + $"{GoKind(token)} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}", body);
             }
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
@@ -194,7 +201,7 @@ internal static class BodyDecoder
             kind = type.Kind;
         if (version.Length == 0)
             version = type.ApiVersion;
-        if (kind == type.Kind && (version == type.ApiVersion || IsMeta(type) && IsRegistered(version, kind)))
+        if (kind == type.Kind && (version == type.ApiVersion || version == otherVersion || IsMeta(type) && IsRegistered(version, kind)))
             return;
         CheckOther(json, kind, version, type);
         throw WrongKind(kind, version, type);

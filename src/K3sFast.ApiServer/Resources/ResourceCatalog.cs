@@ -62,11 +62,11 @@ internal sealed class ResourceCatalog
     }
 
     /// <summary>True if any version of the group is served.</summary>
-    internal bool HasGroupVersion(ReadOnlySpan<byte> group, ReadOnlySpan<byte> version)
+    internal bool HasGroup(ReadOnlySpan<byte> group)
     {
         foreach (var endpoint in _endpoints.Values)
         {
-            if (endpoint.Info.GroupUtf8.SequenceEqual(group) && endpoint.Info.VersionUtf8.SequenceEqual(version))
+            if (endpoint.Info.GroupUtf8.SequenceEqual(group))
                 return true;
         }
         return false;

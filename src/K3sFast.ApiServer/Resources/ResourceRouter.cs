@@ -16,7 +16,7 @@ internal sealed class ResourceRouter(
         var endpoint = catalog.Find(info);
         if (endpoint is null)
         {
-            if (catalog.HasGroupVersion(info.Group, info.Version))
+            if (catalog.HasGroup(info.Group))
                 throw ApiStatus.NotFoundPath().ToException();
             return ResponseWriter.WriteTextAsync(call, 404, "404 page not found\n");
         }
@@ -30,7 +30,8 @@ internal sealed class ResourceRouter(
         if (!endpoint.Info.Namespaced && !info.Namespace.IsEmpty && (endpoint.Info.Resource != "namespaces" || !info.Namespace.SequenceEqual(info.Name)))
             throw ApiStatus.NotFoundPath().ToException();
         var isProxy = info.Subresource.SequenceEqual("proxy"u8);
-        if (info.Verb == Verb.Proxy || !info.Rest.IsEmpty && !isProxy)
+        // The verb in the path, /api/v1/proxy/…, has been gone for long.
+        if (info.Verb == Verb.Proxy)
             throw ApiStatus.NotFoundPath().ToException();
         if (call.Method == "HEAD" && !isProxy)
             throw MethodNotAllowed();
@@ -50,8 +51,6 @@ internal sealed class ResourceRouter(
             case Verb.Patch when endpoint.HasVerb("patch") && !info.Name.IsEmpty: return writer.PatchAsync(call, endpoint, "");
             case Verb.Delete when endpoint.HasVerb("delete"): return writer.DeleteAsync(call, endpoint);
             case Verb.DeleteCollection when endpoint.HasVerb("deletecollection"): return writer.DeleteCollectionAsync(call, endpoint);
-            // The verb in the path, /api/v1/proxy/…, has been gone for long.
-            case Verb.Proxy: throw ApiStatus.NotFoundPath().ToException();
             default: throw MethodNotAllowed();
         }
     }

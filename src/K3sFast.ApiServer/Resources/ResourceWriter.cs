@@ -35,6 +35,7 @@ internal sealed partial class ResourceWriter(
             if (existing is null)
             {
                 DemandCreate(call);
+                document.Root["metadata"u8].Remove("resourceVersion"u8);
                 using var created = await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
                 await reader.WriteJsonAsync(call, endpoint, 201, created.Json, format).ConfigureAwait(false);
                 return;
@@ -79,8 +80,8 @@ internal sealed partial class ResourceWriter(
         var format = ResponseFormat.Negotiate(call, allowsProjection: true);
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
         var options = DeleteOptions.Read(call, body.Span);
-        var name = call.Info.NameText;
         WarnOfOrphans(call, storage.Info, options);
+        var name = call.Info.NameText;
         using var answer = await deletes.DeleteAsync(storage, ContextOf(call, name, options.IsDryRun), options).ConfigureAwait(false);
         if (answer.IsDeleted && !DeleteFlow.ReturnsObject(storage.Info))
         {
@@ -98,8 +99,8 @@ internal sealed partial class ResourceWriter(
         var format = ResponseFormat.Negotiate(call, allowsProjection: true, isList: true);
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
         var options = DeleteOptions.Read(call, body.Span);
-        var query = ListQuery.Read(call, endpoint, isWatch: false);
         WarnOfOrphans(call, storage.Info, options);
+        var query = ListQuery.Read(call, endpoint, isWatch: false);
         var prefix = storage.PrefixOf(call.Info.Namespace);
         using var snapshot = await query.OpenSnapshotAsync(storage, prefix, call.Aborted).ConfigureAwait(false);
         var page = ObjectReader.Page.Of(snapshot, prefix, query);

@@ -93,6 +93,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
             throw new ApiStatus { Code = 500, Message = "resourceVersion should not be set on objects to be created" }.ToException();
         metadata.Remove("resourceVersion"u8);
         CheckNamespace(storage.Info, metadata, context.Namespace);
+        RemoveDoubleOwners(metadata, context.Call);
         context.Owner?.Note(default, obj, storage.Info);
 
         var admitted = new AdmissionContext
@@ -176,12 +177,13 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         ApiNode obj = document.Root, old = oldDocument.Root;
         var metadata = obj.GetOrAddObject("metadata"u8);
         CheckNamespace(storage.Info, metadata, context.Namespace);
+        RemoveDoubleOwners(metadata, context.Call);
         context.Owner?.Note(old, obj, storage.Info);
-        var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
-        metadata.Set("resourceVersion"u8, old["metadata"u8]["resourceVersion"u8].Utf8);
         // A patch that changes the uid is told so by validation.
         if (!isPatch)
             CheckUid(storage, metadata["uid"u8], old, context);
+        var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
+        metadata.Set("resourceVersion"u8, old["metadata"u8]["resourceVersion"u8].Utf8);
 
         var admitted = new AdmissionContext
         {
@@ -293,6 +295,29 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
     {
         if (errors.Count > 0)
             throw ApiStatus.Invalid(resource.Group, resource.Kind, name, errors).ToException();
+    }
+
+    // An owner counts once, however often it is named.
+    private static void RemoveDoubleOwners(ApiNode metadata, ApiCall? call)
+    {
+        var owners = metadata["ownerReferences"u8];
+        List<string>? doubled = null;
+        for (var i = owners.Count - 1; i > 0; i--)
+        {
+            for (var j = 0; j < i; j++)
+            {
+                if (!owners[j].DeepEquals(owners[i]))
+                    continue;
+                (doubled ??= []).Insert(0, owners[i]["uid"u8].AsString());
+                owners.RemoveAt(i);
+                break;
+            }
+        }
+        if (doubled is not null)
+        {
+            call?.AddWarning(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests "
+                + $"as early as 1.24; please fix your requests; duplicate UID(s) observed: {string.Join(',', doubled.Distinct())}");
+        }
     }
 
     private static ApiStatusException AlreadyExists(ResourceStorage storage, string ns, string name)

@@ -18,7 +18,8 @@ internal sealed class PodEviction(ResourceStorage budgets, WriteFlow writes, Tim
     {
         var type = Schema.BuiltIn.FindType("policy", "v1", "Eviction") ?? throw new InvalidOperationException("the schema has no Eviction");
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
-        using var eviction = BodyDecoder.Decode(call, body.Span, type, BodyDecoder.ValidationOf(call, "CreateOptions"));
+        // Clients of the version before are heard as well.
+        using var eviction = BodyDecoder.Decode(call, body.Span, type, BodyDecoder.ValidationOf(call, "CreateOptions"), "policy/v1beta1");
         var name = call.Info.NameText;
         if (ObjectText.NameOf(eviction.Root) is { Length: > 0 } given && given != name)
             throw ApiStatus.BadRequest("name in URL does not match name in Eviction object").ToException();

@@ -35,6 +35,8 @@ internal sealed class ScaleHandler(WriteFlow writes, TimeProvider clock, int max
             using var present = ParseScale(old.Root);
             ScaleFields.WriteToScale(old.Root, present.Root);
             using var scale = Change(call, present, given, body, kind, isPatch, options);
+            ResourceWriter.CheckName(scale.Root, context.Name);
+            WriteFlow.CheckUid(storage, scale.Root["metadata"u8]["uid"u8], old.Root, context);
             return WithScale(old, scale.Root, endpoint.Info, context.Name);
         }, isPatch).ConfigureAwait(false);
         await AnswerAsync(call, ScaleOf(answer.Json), format).ConfigureAwait(false);

@@ -111,7 +111,7 @@ public sealed class JsonCodecTests
 
     [Fact]
     public void Decode_TooDeep_Refuses() =>
-        Assert.Equal("exceeded max depth", Text.Refusal(() => Text.Decode(new string('[', 100_000))).Message);
+        Assert.Equal("invalid character '[' exceeded max depth", Text.Refusal(() => Text.Decode(new string('[', 100_000))).Message);
 
     [Fact]
     public void Decode_InvalidUtf8_BecomesReplacementCharacter()

@@ -16,6 +16,7 @@ public sealed class YamlCodecTests
     [InlineData("a: yes\nb: Off\nc: y\nd: \"no\"\ne: 'true'\nf: TRUE", """{"a":true,"b":false,"c":true,"d":"no","e":"true","f":true}""")]
     [InlineData("a: 1\nb: -07\nc: 0x1F\nd: 0o17\ne: 0b101\nf: 1_000\ng: +5\nh: 08\ni: 18446744073709551615\nj: 0644", """{"a":1,"b":-7,"c":31,"d":15,"e":5,"f":1000,"g":5,"h":8,"i":18446744073709551615,"j":420}""")]
     [InlineData("a: 1.50\nb: .5\nc: 1e3\nd: 1.\ne: 1e30\nf: 1.2.3\ng: 12:30\nh: 1e", """{"a":1.5,"b":0.5,"c":1000,"d":1,"e":1e+30,"f":"1.2.3","g":"12:30","h":"1e"}""")]
+    [InlineData("a: 0.5\nb: -0.25\nc: 0e1\nd: 0.", """{"a":0.5,"b":-0.25,"c":0,"d":0}""")]
     [InlineData("a:\nb: ~\nc: null\nd: ''\ne: nil", """{"a":null,"b":null,"c":null,"d":"","e":"nil"}""")]
     [InlineData("a: 2026-03-01\nb: 2026-03-01T10:20:30Z", """{"a":"2026-03-01","b":"2026-03-01T10:20:30Z"}""")]
     [InlineData("a: |\n  x\n  y\nb: >-\n  x\n  y\nc: |-\n  1", """{"a":"x\ny\n","b":"x y","c":"1"}""")]

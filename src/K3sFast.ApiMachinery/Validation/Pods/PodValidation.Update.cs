@@ -273,27 +273,34 @@ internal static partial class PodValidation
         }
         var before = oldSpec["containers"u8].Elements.GetEnumerator();
         int i = 0;
+        bool isOnlyCpuAndMemory = true;
         foreach (var container in spec["containers"u8].Elements)
         {
             before.MoveNext();
-            OnlyCpuAndMemory(at["containers"][i]["resources"]["limits"], container["resources"u8]["limits"u8], before.Current["resources"u8]["limits"u8]);
-            OnlyCpuAndMemory(at["containers"][i]["resources"]["requests"], container["resources"u8]["requests"u8], before.Current["resources"u8]["requests"u8]);
+            isOnlyCpuAndMemory &= OnlyCpuAndMemory(at["containers"][i]["resources"]["limits"], container["resources"u8]["limits"u8], before.Current["resources"u8]["limits"u8]);
+            isOnlyCpuAndMemory &= OnlyCpuAndMemory(at["containers"][i]["resources"]["requests"], container["resources"u8]["requests"u8], before.Current["resources"u8]["requests"u8]);
             if (!container["name"u8].Equals(before.Current["name"u8].Utf8))
                 at["containers"][i]["name"].Forbidden("containers may not be renamed or reordered on resize");
             i++;
         }
         if (!PodQuality.ClassOf(spec).SequenceEqual(PodQuality.ClassOf(oldSpec)))
             at.Invalid(Encoding.ASCII.GetString(PodQuality.ClassOf(spec)), "Pod QOS Class may not change as a result of resizing");
+        if (!isOnlyCpuAndMemory)
+            at.Forbidden("only cpu and memory resources are mutable");
     }
 
-    private static void OnlyCpuAndMemory(At at, ApiNode list, ApiNode old)
+    private static bool OnlyCpuAndMemory(At at, ApiNode list, ApiNode old)
     {
+        bool isSo = true;
+        foreach (var added in list.Members)
+            isSo &= ResourceValidation.IsCpuOrMemory(added.Name) || old[added.Name].IsDefined;
         foreach (var before in old.Members)
         {
             if (!list[before.Name].IsDefined)
                 at.Forbidden($"resource {(at.ToString().EndsWith("limits", StringComparison.Ordinal) ? "limits" : "requests")} cannot be removed");
-            else if (!ResourceValidation.IsCpuOrMemory(before.Name) && !list[before.Name].DeepEquals(before.Value))
-                at.Forbidden("only cpu and memory resources are mutable");
+            else
+                isSo &= ResourceValidation.IsCpuOrMemory(before.Name) || list[before.Name].DeepEquals(before.Value);
         }
+        return isSo;
     }
 }

@@ -336,9 +336,11 @@ internal static class WorkloadValidation
         long replicas = status["replicas"u8].AsInt64();
         at["observedGeneration"].NonNegative(status["observedGeneration"u8]);
         at["replicas"].NonNegative(status["replicas"u8]);
-        Span<string> fields = ["readyReplicas", "availableReplicas", "", ""];
-        extra.CopyTo(fields[2..]);
-        foreach (string field in fields[..(2 + extra.Length)])
+        // A deployment's updated replicas come first, a stateful set's after the ready ones: the order of upstream's words.
+        ReadOnlySpan<string> fields = extra.Length == 1
+            ? [extra[0], "readyReplicas", "availableReplicas"]
+            : ["readyReplicas", .. extra, "availableReplicas"];
+        foreach (string field in fields)
         {
             var value = status[System.Text.Encoding.ASCII.GetBytes(field)];
             at[field].NonNegative(value);
