@@ -13,6 +13,7 @@ internal sealed class ComponentStatuses(ComponentHealth components, StoreProbe s
         var isList = call.Info.Verb == Verb.List;
         var format = ResponseFormat.Negotiate(call, allowsProjection: true, isList);
         var name = call.Info.NameText;
+        call.AddWarning("v1 ComponentStatus is deprecated in v1.19+");
         if (!isList && !s_names.Contains(name))
             throw ApiStatus.NotFound("", "componentstatus", name).ToException();
         var items = new List<ReadOnlyMemory<byte>>();
@@ -21,7 +22,6 @@ internal sealed class ComponentStatuses(ComponentHealth components, StoreProbe s
             if (name.Length == 0 || one == name)
                 items.Add(await WriteAsync(one, call.Aborted).ConfigureAwait(false));
         }
-        call.AddWarning("v1 ComponentStatus is deprecated in v1.19+");
         using var json = new PooledBuffer();
         if (format.Projection == Projection.Table)
         {
