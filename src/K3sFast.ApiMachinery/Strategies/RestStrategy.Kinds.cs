@@ -34,6 +34,10 @@ public static partial class RestStrategy
             case ("", "nodes"):
                 obj["spec"u8].Remove("configSource"u8);
                 obj["status"u8].Remove("config"u8);
+                JoinPodCidrs(obj["spec"u8]);
+                break;
+            case ("discovery.k8s.io", "endpointslices"):
+                DropTopology(obj, default);
                 break;
             case ("apps", "daemonsets"):
                 if (!(TemplateGenerationOf(obj) >= 1))
@@ -89,6 +93,10 @@ public static partial class RestStrategy
             case ("", "nodes"):
                 if (old["spec"u8]["configSource"u8].IsNullOrUndefined)
                     obj["spec"u8].Remove("configSource"u8);
+                JoinPodCidrs(obj["spec"u8]);
+                break;
+            case ("discovery.k8s.io", "endpointslices"):
+                DropTopology(obj, old);
                 break;
             case ("apps", "daemonsets"):
                 bool changed = !SemanticEquality.MemberEqual(obj["spec"u8], old["spec"u8], "template"u8, SpecTypeOf(resource));
@@ -156,6 +164,35 @@ public static partial class RestStrategy
         foreach (var member in old["status"u8].Members)
             status.Set(member.Name, member.Value);
         return status;
+    }
+
+    // The old single field and the first of the list are one; the single field wins.
+    private static void JoinPodCidrs(ApiNode spec)
+    {
+        var single = spec["podCIDR"u8];
+        var list = spec["podCIDRs"u8];
+        if (!IsEmpty(single))
+        {
+            if (list.Count > 0 && list[0].Equals(single.Utf8))
+                return;
+            var kept = single.Utf8.ToArray();
+            spec.Remove("podCIDRs"u8);
+            spec.GetOrAddArray("podCIDRs"u8).AppendString(kept);
+        }
+        else if (list.Count > 0)
+        {
+            spec.Set("podCIDR"u8, list[0].Utf8.ToArray());
+        }
+    }
+
+    // The labels of old versions, which v1 knows only to show what is stored.
+    private static void DropTopology(ApiNode slice, ApiNode old)
+    {
+        foreach (var stored in old["endpoints"u8].Elements)
+            if (stored["deprecatedTopology"u8].Count > 0)
+                return;
+        foreach (var endpoint in slice["endpoints"u8].Elements)
+            endpoint.Remove("deprecatedTopology"u8);
     }
 
     private static TypeSchema? SpecTypeOf(ResourceInfo resource) =>

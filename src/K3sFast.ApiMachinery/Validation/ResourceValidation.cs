@@ -102,6 +102,15 @@ internal static class ResourceValidation
         return false;
     }
 
+    /// <summary>The name of something that a quota bounds.</summary>
+    internal static void QuotaName(At at, ReadOnlySpan<byte> name)
+    {
+        string text = Encoding.UTF8.GetString(name);
+        Name(at, name);
+        if (name.IndexOf((byte)'/') < 0 && !IsStandard(name))
+            at.Invalid(text, "must be a standard resource for quota");
+    }
+
     internal static bool IsCpuOrMemory(ReadOnlySpan<byte> name) => name.SequenceEqual("cpu"u8) || name.SequenceEqual("memory"u8);
 
     /// <summary>Resources that a node may promise more of than it has: upstream's own but huge pages.</summary>
@@ -121,6 +130,13 @@ internal static class ResourceValidation
         if (!IsCpuOrMemory(name))
             ContainerResourceName(at, name);
         QuantityValue(at, name, member.Value);
+    }
+
+    /// <summary>The name of a resource that a container may ask for.</summary>
+    internal static void ContainerName(At at, ReadOnlySpan<byte> name)
+    {
+        if (!IsCpuOrMemory(name))
+            ContainerResourceName(at, name);
     }
 
     private static void ContainerResourceName(At at, ReadOnlySpan<byte> name)

@@ -5,9 +5,17 @@ namespace K3sFast.ApiMachinery;
 public static partial class Validation
 {
     /// <summary>Validates a new object, after defaulting, admission and <see cref="RestStrategy.PrepareForCreate"/>.</summary>
-    public static FieldErrorList ValidateCreate(ApiNode obj, ResourceInfo resource)
+    /// <param name="obj">The object, in the stored version.</param>
+    /// <param name="resource">The resource in that version.</param>
+    /// <param name="requested">The version that the client wrote, where it is another one than the stored: events are judged by it.</param>
+    public static FieldErrorList ValidateCreate(ApiNode obj, ResourceInfo resource, ResourceInfo? requested = null)
     {
         var check = Check.Rent();
+        if (resource.Resource == "events")
+        {
+            EventValidation.Create(check.Root, obj, resource, isStrict: (requested ?? resource).Group.Length > 0);
+            return check.Finish();
+        }
         var rules = KindRules.For(resource);
         ObjectMetaValidation.Create(check.Root["metadata"], obj["metadata"u8], resource, rules.NameFormat);
         rules.Create?.Invoke(check.Root, obj);
@@ -15,9 +23,19 @@ public static partial class Validation
     }
 
     /// <summary>Validates an update, after <see cref="RestStrategy.PrepareForUpdate"/>; subresource "" is the object itself.</summary>
-    public static FieldErrorList ValidateUpdate(ApiNode obj, ApiNode old, ResourceInfo resource, string subresource)
+    /// <param name="obj">The new object, in the stored version.</param>
+    /// <param name="old">The stored object.</param>
+    /// <param name="resource">The resource in that version.</param>
+    /// <param name="subresource">Empty, or the subresource's name.</param>
+    /// <param name="requested">The version that the client wrote, where it is another one than the stored.</param>
+    public static FieldErrorList ValidateUpdate(ApiNode obj, ApiNode old, ResourceInfo resource, string subresource, ResourceInfo? requested = null)
     {
         var check = Check.Rent();
+        if (resource.Resource == "events")
+        {
+            EventValidation.Update(check.Root, obj, old, isStrict: (requested ?? resource).Group.Length > 0);
+            return check.Finish();
+        }
         var rules = KindRules.For(resource);
         ObjectMetaValidation.Update(check.Root["metadata"], obj["metadata"u8], old["metadata"u8]);
         switch (subresource)

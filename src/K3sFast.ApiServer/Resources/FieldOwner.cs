@@ -8,6 +8,9 @@ internal sealed class FieldOwner(FieldManager fields, string manager, ResourceIn
     /// <summary>The API server itself, where it writes objects of its own.</summary>
     internal const string ApiServerManager = "kube-apiserver";
 
+    /// <summary>The version of the resource that the owner speaks.</summary>
+    internal ResourceInfo Version => version;
+
     /// <summary>The owner of what a request changes.</summary>
     internal static FieldOwner Of(ResourceEndpoint endpoint, string subresource, string manager, TimeProvider clock) =>
         new(endpoint.Storage!.Fields.For(endpoint.Info, subresource), manager, endpoint.Info, clock);

@@ -26,6 +26,8 @@ internal sealed class ResourceRouter(
         call.Served = endpoint.Info;
         if (RequestMetrics.IsLongRunning(info))
             metrics.BeginLongRunning(call);
+        if (endpoint.Info.Resource == "endpoints")
+            call.AddWarning("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
         // A namespaced resource has a namespace in its path wherever one object is meant, a cluster-wide one never.
         if (!endpoint.Info.Namespaced && !info.Namespace.IsEmpty && (endpoint.Info.Resource != "namespaces" || !info.Namespace.SequenceEqual(info.Name)))
             throw ApiStatus.NotFoundPath().ToException();

@@ -13,8 +13,10 @@ internal static class VersionConversion
             return;
         if (from.Resource == "events")
             ConvertEvent(obj, toCore: to.Group.Length == 0);
+        else if (from.Resource == "horizontalpodautoscalers" && to.Version == "v1")
+            AutoscalerConversion.ToFirst(obj);
         else if (from.Resource == "horizontalpodautoscalers")
-            ConvertAutoscaler(obj, toFirst: to.Version == "v1");
+            AutoscalerConversion.ToSecond(obj);
         obj.Set("kind"u8, to.KindUtf8);
         obj.Set("apiVersion"u8, to.ApiVersionUtf8);
     }
@@ -41,49 +43,6 @@ internal static class VersionConversion
             Rename(obj, "lastTimestamp"u8, "deprecatedLastTimestamp"u8);
             Rename(obj, "count"u8, "deprecatedCount"u8);
         }
-    }
-
-    // autoscaling/v1 knows one metric, average CPU utilization; others are not carried there.
-    private static void ConvertAutoscaler(ApiNode obj, bool toFirst)
-    {
-        // Field ownership is computed with objects that lack parts, the spec even.
-        var spec = obj.GetOrAddObject("spec"u8);
-        var status = obj["status"u8];
-        if (toFirst)
-        {
-            foreach (var metric in spec["metrics"u8].Elements)
-            {
-                var resource = metric["resource"u8];
-                if (resource["name"u8].Equals("cpu"u8) && resource["target"u8]["averageUtilization"u8].TryGetInt64(out var wanted))
-                    spec.Set("targetCPUUtilizationPercentage"u8, wanted);
-            }
-            spec.Remove("metrics"u8);
-            spec.Remove("behavior"u8);
-            foreach (var metric in status["currentMetrics"u8].Elements)
-            {
-                var resource = metric["resource"u8];
-                if (resource["name"u8].Equals("cpu"u8) && resource["current"u8]["averageUtilization"u8].TryGetInt64(out var current))
-                    status.Set("currentCPUUtilizationPercentage"u8, current);
-            }
-            status.Remove("currentMetrics"u8);
-            status.Remove("conditions"u8);
-            return;
-        }
-        // Upstream applies the default target here, where it knows that no other metric was asked for.
-        const long DefaultUtilization = 80;
-        var target = spec["targetCPUUtilizationPercentage"u8].AsInt64(DefaultUtilization);
-        if (spec["metrics"u8].Count == 0)
-        {
-            var metric = spec.GetOrAddArray("metrics"u8).AppendObject();
-            metric.Set("type"u8, "Resource"u8);
-            var resource = metric.GetOrAddObject("resource"u8);
-            resource.Set("name"u8, "cpu"u8);
-            var goal = resource.GetOrAddObject("target"u8);
-            goal.Set("type"u8, "Utilization"u8);
-            goal.Set("averageUtilization"u8, target);
-            spec.Remove("targetCPUUtilizationPercentage"u8);
-        }
-        status.Remove("currentCPUUtilizationPercentage"u8);
     }
 
     private static void Rename(ApiNode obj, ReadOnlySpan<byte> from, ReadOnlySpan<byte> to)

@@ -115,7 +115,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         {
             RestStrategy.PrepareForCreate(obj, storage.Info);
             CertificateRequester.Fill(obj, storage.Info, context.User);
-            Refuse(Validation.ValidateCreate(obj, storage.Info), storage.Info, ObjectText.NameOf(obj));
+            Refuse(Validation.ValidateCreate(obj, storage.Info, context.Owner?.Version), storage.Info, ObjectText.NameOf(obj));
             Warn(context, obj, default, storage.Info, "");
             admitted.Name = ObjectText.NameOf(obj);
             await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
@@ -200,7 +200,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
             if (subresource != "binding")
                 RestStrategy.PrepareForUpdate(obj, old, storage.Info, subresource);
             FieldManager.KeepTimes(old, obj, storage.Info.Type);
-            Refuse(Validation.ValidateUpdate(obj, old, storage.Info, subresource), storage.Info, context.Name);
+            Refuse(Validation.ValidateUpdate(obj, old, storage.Info, subresource, context.Owner?.Version), storage.Info, context.Name);
             Warn(context, obj, old, storage.Info, subresource);
             await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
             if (ObjectText.IsDeleting(obj) && IsReadyToGo(storage.Info, obj))

@@ -63,7 +63,7 @@ public sealed class ValidationTests
         "spec.ingress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`",
         "spec.ingress[0].from[0]: Required value: must specify a peer",
         "spec.ingress[0].from[1].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`")]
-    [InlineData("horizontalpodautoscalers.autoscaling", """{"metadata":{"name":"a","namespace":"n"},"spec":{"maxReplicas":1,"minReplicas":2,"scaleTargetRef":{"kind":"Deployment","name":"d"}}}""",
+    [InlineData("horizontalpodautoscalers.autoscaling", """{"metadata":{"name":"a","namespace":"n"},"spec":{"maxReplicas":1,"minReplicas":2,"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"d"}}}""",
         "spec.maxReplicas: Invalid value: 1: must be greater than or equal to `minReplicas`")]
     [InlineData("poddisruptionbudgets.policy", """{"metadata":{"name":"a","namespace":"n"},"spec":{"maxUnavailable":"101%","selector":{"matchLabels":{"a":"b"}}}}""",
         "spec.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%")]

@@ -10,6 +10,7 @@ internal static class NetworkingValidation
     private const int MaxPorts = 20000;
     private static readonly string[] s_protocols = ["SCTP", "TCP", "UDP"];
 
+    private static readonly TypeSchema s_sliceType = Schema.BuiltIn.FindType("io.k8s.api.discovery.v1.EndpointSlice")!;
     private static readonly TypeSchema s_ingressClassSpecType = Schema.BuiltIn.FindType("io.k8s.api.networking.v1.IngressClassSpec")!;
 
     internal static void Ingress(At at, ApiNode ingress)
@@ -101,7 +102,10 @@ internal static class NetworkingValidation
             PodValidation.FormatWhenSet(place["name"], port["name"u8], Format.Dns1123Label);
             if (ports.Count > 1 && !(names ??= []).Add(port["name"u8].AsString()))
                 place["name"].Duplicate(port["name"u8]);
-            place["protocol"].RequiredOneOf(port["protocol"u8], s_protocols);
+            if (port["protocol"u8].IsNullOrUndefined)
+                place["protocol"].Required();
+            else
+                place["protocol"].OneOf(port["protocol"u8], s_protocols);
             if (!port["appProtocol"u8].IsNullOrUndefined)
                 place["appProtocol"].Format(Format.LabelKey, port["appProtocol"u8]);
         }
@@ -110,8 +114,7 @@ internal static class NetworkingValidation
     internal static void EndpointSliceUpdate(At at, ApiNode slice, ApiNode old)
     {
         EndpointSlice(at, slice);
-        if (!slice["addressType"u8].Utf8.SequenceEqual(old["addressType"u8].Utf8))
-            at["addressType"].Invalid(slice["addressType"u8], "field is immutable");
+        at["addressType"].ImmutableMember(slice, old, "addressType"u8, s_sliceType);
     }
 
     /// <summary>A domain, a slash and a path, as controllers and managers are named.</summary>
@@ -322,6 +325,21 @@ internal static class NetworkingValidation
         }
     }
 
+    private static void Hints(At at, ApiNode hints, Format format)
+    {
+        if (hints.Count > 8)
+            at.TooMany(hints.Count, 8);
+        HashSet<string>? names = null;
+        int i = 0;
+        foreach (var hint in hints.Elements)
+        {
+            string name = hint["name"u8].AsString();
+            if (!(names ??= []).Add(name))
+                at[i]["name"].Duplicate(hint["name"u8]);
+            at[i++]["name"].Format(format, name);
+        }
+    }
+
     private static void Endpoints(At at, ApiNode endpoints, ApiNode type)
     {
         if (endpoints.Count > MaxEndpoints)
@@ -346,12 +364,18 @@ internal static class NetworkingValidation
                     addressPlace.Format(Format.Dns1123Subdomain, address);
                     continue;
                 }
-                Addresses.Endpoint(addressPlace, address);
+                if (!Addresses.LegacyIP(addressPlace, address))
+                    continue;
                 if (isIPv4 == Addresses.IsIPv6(address.AsString()))
                     place["addresses"].Invalid(address, isIPv4 ? "must be an IPv4 address" : "must be an IPv6 address");
+                Addresses.Reachable(addressPlace, address.AsString());
             }
-            PodValidation.FormatWhenSet(place["nodeName"], endpoint["nodeName"u8], Format.Dns1123Subdomain);
-            PodValidation.FormatWhenSet(place["hostname"], endpoint["hostname"u8], Format.Dns1123Label);
+            if (!endpoint["nodeName"u8].IsNullOrUndefined)
+                place["nodeName"].Format(Format.Dns1123Subdomain, endpoint["nodeName"u8].AsString());
+            if (!endpoint["hostname"u8].IsNullOrUndefined)
+                place["hostname"].Format(Format.Dns1123Label, endpoint["hostname"u8].AsString());
+            Hints(place["hints"]["forZones"], endpoint["hints"u8]["forZones"u8], Format.LabelValue);
+            Hints(place["hints"]["forNodes"], endpoint["hints"u8]["forNodes"u8], Format.Dns1123Subdomain);
             ObjectMetaValidation.Labels(place["deprecatedTopology"], endpoint["deprecatedTopology"u8]);
         }
     }

@@ -5,6 +5,7 @@ internal static class PolicyValidation
 {
     private const long HighestUserPriority = 1_000_000_000;
 
+    private static readonly TypeSchema s_budgetSpecType = Schema.BuiltIn.FindType("io.k8s.api.policy.v1.PodDisruptionBudgetSpec")!;
     private static readonly TypeSchema s_tolerationType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.Toleration")!;
     private static readonly TypeSchema s_runtimeClassType = Schema.BuiltIn.FindType("io.k8s.api.node.v1.RuntimeClass")!;
 
@@ -17,7 +18,7 @@ internal static class PolicyValidation
         var min = spec["minAvailable"u8];
         var max = spec["maxUnavailable"u8];
         if (!min.IsNullOrUndefined && !max.IsNullOrUndefined)
-            at.Invalid(spec, "minAvailable and maxUnavailable cannot be both set");
+            at.InvalidValue(spec, s_budgetSpecType, "minAvailable and maxUnavailable cannot be both set");
         if (!min.IsNullOrUndefined)
         {
             WorkloadValidation.CountOrPercent(at["minAvailable"], min);
@@ -56,9 +57,12 @@ internal static class PolicyValidation
             at["maxReplicas"].Invalid(max, "must be greater than or equal to `minReplicas`");
         NetworkingValidation.RequiredSegment(at["scaleTargetRef"]["kind"], spec["scaleTargetRef"u8]["kind"u8]);
         NetworkingValidation.RequiredSegment(at["scaleTargetRef"]["name"], spec["scaleTargetRef"u8]["name"u8]);
+        TargetGroup(at["scaleTargetRef"]["apiVersion"], spec["scaleTargetRef"u8]);
         int i = 0;
         foreach (var metric in spec["metrics"u8].Elements)
             Metric(at["metrics"][i++], metric);
+        if (hasMin && min == 0 && !HasOutsideMetric(spec["metrics"u8]))
+            at["metrics"].Forbidden("must specify at least one Object or External metric to support scaling to zero replicas");
         ScalingRules(at["behavior"]["scaleUp"], spec["behavior"u8]["scaleUp"u8]);
         ScalingRules(at["behavior"]["scaleDown"], spec["behavior"u8]["scaleDown"u8]);
     }
@@ -169,40 +173,106 @@ internal static class PolicyValidation
         return isGlobalDefault ? $"globalDefault of {name} PriorityClass must be false" : null;
     }
 
+    // Only one kind of the core group can be scaled.
+    private static void TargetGroup(At at, ApiNode target)
+    {
+        string apiVersion = target["apiVersion"u8].AsString();
+        bool isCore = target["kind"u8].Equals("ReplicationController"u8) && apiVersion == "v1";
+        if (apiVersion.Count(static c => c == '/') > 1)
+            at.Invalid(apiVersion, $"unexpected GroupVersion string: {apiVersion}");
+        else if (!isCore && apiVersion.IndexOf('/') <= 0)
+            at.Invalid(apiVersion, "apiVersion must specify API group");
+    }
+
+    private static bool HasOutsideMetric(ApiNode metrics)
+    {
+        foreach (var metric in metrics.Elements)
+            if (metric["type"u8].Equals("Object"u8) || metric["type"u8].Equals("External"u8))
+                return true;
+        return false;
+    }
+
     private static void Metric(At at, ApiNode metric)
     {
         string type = metric["type"u8].AsString();
         if (type.Length == 0)
             at["type"].Required("must specify a metric source type");
         at["type"].OneOf(metric["type"u8], s_metricTypes);
-        string expected = type.Length == 0 ? "" : char.ToLowerInvariant(type[0]) + type[1..];
+        var present = new List<string>();
         foreach (string field in (ReadOnlySpan<string>)["object", "external", "pods", "resource", "containerResource"])
         {
             var source = metric[System.Text.Encoding.ASCII.GetBytes(field)];
             if (source.Kind != NodeKind.Object)
-            {
-                if (field == expected)
-                    at[field].Required("must populate information for the given metric source");
                 continue;
-            }
-            if (field != expected)
-            {
-                at[field].Forbidden("must populate the given metric source only");
-                continue;
-            }
-            if (field is "resource" or "containerResource")
-            {
-                at[field]["name"].RequiredText(source["name"u8], "must specify a resource name");
-                UtilizationTarget(at[field]["target"], source["target"u8]);
-                if (field == "containerResource")
-                    at[field]["container"].RequiredText(source["container"u8], "must specify a container");
-            }
-            else
-            {
-                NetworkingValidation.RequiredSegment(at[field]["metric"]["name"], source["metric"u8]["name"u8]);
-                Target(at[field]["target"], source["target"u8]);
-            }
+            // The first that is there is checked; the others should not be there.
+            if (present.Count == 0)
+                MetricSource(at[field], field, source);
+            present.Add(field);
         }
+        bool isKnown = Array.IndexOf(s_metricTypes, type) >= 0;
+        string expected = isKnown ? char.ToLowerInvariant(type[0]) + type[1..] : "";
+        if (!isKnown)
+            at["type"].OneOf(metric["type"u8], s_metricTypes);
+        else if (!present.Contains(expected))
+            at[expected].Required("must populate information for the given metric source");
+        if (present.Count < 2)
+            return;
+        foreach (string field in present)
+            if (field != expected)
+                at[field].Forbidden("must populate the given metric source only");
+    }
+
+    private static void MetricSource(At at, string field, ApiNode source)
+    {
+        var target = source["target"u8];
+        switch (field)
+        {
+            case "resource":
+                at["name"].RequiredText(source["name"u8], "must specify a resource name");
+                UtilizationTarget(at["target"], target);
+                break;
+            case "containerResource":
+                if (source["name"u8].Utf8.IsEmpty)
+                    at["name"].Required("must specify a resource name");
+                else
+                    ResourceValidation.ContainerName(at["name"], source["name"u8].Utf8);
+                if (source["container"u8].Utf8.IsEmpty)
+                    at["container"].Required("must specify a container");
+                else
+                    at["container"].Format(Format.Dns1123Label, source["container"u8]);
+                UtilizationTarget(at["target"], target);
+                break;
+            case "object":
+                NetworkingValidation.RequiredSegment(at["describedObject"]["kind"], source["describedObject"u8]["kind"u8]);
+                NetworkingValidation.RequiredSegment(at["describedObject"]["name"], source["describedObject"u8]["name"u8]);
+                MetricName(at["metric"]["name"], source["metric"u8]);
+                Target(at["target"], target);
+                if (target["value"u8].IsNullOrUndefined && target["averageValue"u8].IsNullOrUndefined)
+                    at["target"]["averageValue"].Required("must set either a target value or averageValue");
+                break;
+            case "pods":
+                MetricName(at["metric"]["name"], source["metric"u8]);
+                Target(at["target"], target);
+                if (target["averageValue"u8].IsNullOrUndefined)
+                    at["target"]["averageValue"].Required("must specify a positive target averageValue");
+                break;
+            default:
+                MetricName(at["metric"]["name"], source["metric"u8]);
+                Target(at["target"], target);
+                if (target["value"u8].IsNullOrUndefined && target["averageValue"u8].IsNullOrUndefined)
+                    at["target"]["averageValue"].Required("must set either a target value for metric or a per-pod target");
+                if (!target["value"u8].IsNullOrUndefined && !target["averageValue"u8].IsNullOrUndefined)
+                    at["target"]["value"].Forbidden("may not set both a target value for metric and a per-pod target");
+                break;
+        }
+    }
+
+    private static void MetricName(At at, ApiNode metric)
+    {
+        if (metric["name"u8].Utf8.IsEmpty)
+            at.Required("must specify a metric name");
+        else
+            at.Format(Format.PathSegment, metric["name"u8]);
     }
 
     private static void UtilizationTarget(At at, ApiNode target)

@@ -27,21 +27,24 @@ internal static class CoreValidation
     {
         SchedulingValidation.Taints(at["metadata"]["taints"], node["spec"u8]["taints"u8]);
         NodeResources(at["status"], node["status"u8]);
-        int i = 0;
-        foreach (var cidr in node["spec"u8]["podCIDRs"u8].Elements)
-            Addresses.Cidr(at["spec"]["podCIDRs"][i++], cidr);
+        PodCidrs(at["spec"]["podCIDRs"], node["spec"u8]["podCIDRs"u8]);
     }
 
     internal static void NodeUpdate(At at, ApiNode node, ApiNode old)
     {
         var spec = node["spec"u8];
         var oldSpec = old["spec"u8];
+        PodCidrs(at["spec"]["podCIDRs"], spec["podCIDRs"u8]);
         NodeResources(at["status"], node["status"u8]);
         if (oldSpec["podCIDRs"u8].Count > 0 && !(spec["podCIDRs"u8].IsDefined && spec["podCIDRs"u8].DeepEquals(oldSpec["podCIDRs"u8])))
             at["spec"]["podCIDRs"].Forbidden("node updates may not change podCIDR except from \"\" to valid");
         if (!oldSpec["providerID"u8].Utf8.IsEmpty && !oldSpec["providerID"u8].Utf8.SequenceEqual(spec["providerID"u8].Utf8))
             at["spec"]["providerID"].Forbidden("node updates may not change providerID except from \"\" to valid");
+        // Twice, as upstream's two layers do.
         SchedulingValidation.Taints(at["metadata"]["taints"], spec["taints"u8]);
+        SchedulingValidation.Taints(at["metadata"]["taints"], spec["taints"u8]);
+        if (!oldSpec["externalID"u8].Utf8.SequenceEqual(spec["externalID"u8].Utf8))
+            at["spec"]["externalID"].Forbidden("may not be updated");
         int i = 0;
         foreach (var address in node["status"u8]["addresses"u8].Elements)
         {
@@ -84,81 +87,30 @@ internal static class CoreValidation
                 }
                 portPlace["port"].InRange(port["port"u8], 1, 65535, optional: false);
                 portPlace["protocol"].RequiredOneOf(port["protocol"u8], ["SCTP", "TCP", "UDP"]);
-                PodValidation.FormatWhenSet(portPlace["appProtocol"], port["appProtocol"u8], Format.LabelKey);
+                if (!port["appProtocol"u8].IsNullOrUndefined)
+                    portPlace["appProtocol"].Format(Format.LabelKey, port["appProtocol"u8].AsString());
             }
         }
     }
 
     internal static void EndpointsUpdate(At at, ApiNode endpoints, ApiNode old) => Endpoints(at, endpoints);
 
-    internal static void LimitRange(At at, ApiNode range)
-    {
-        var seen = new HashSet<string>();
-        int i = 0;
-        foreach (var limit in range["spec"u8]["limits"u8].Elements)
-        {
-            var place = at["spec"]["limits"][i++];
-            string type = limit["type"u8].AsString();
-            if (!seen.Add(type))
-                place["type"].Duplicate(limit["type"u8]);
-            if (type == "Pod")
-            {
-                if (limit["default"u8].Count > 0)
-                    place["default"].Forbidden("may not be specified when `type` is 'Pod'");
-                if (limit["defaultRequest"u8].Count > 0)
-                    place["defaultRequest"].Forbidden("may not be specified when `type` is 'Pod'");
-            }
-            if (type == "PersistentVolumeClaim" && !limit["min"u8]["storage"u8].IsDefined && !limit["max"u8]["storage"u8].IsDefined)
-                place.Required("either minimum or maximum storage value is required, but neither was provided");
-            NotAbove(place["min"], limit["min"u8], limit["max"u8], "min value {0} is greater than max value {1}");
-            NotAbove(place["defaultRequest"], limit["min"u8], limit["defaultRequest"u8], "min value {0} is greater than default request value {1}");
-            NotAbove(place["defaultRequest"], limit["defaultRequest"u8], limit["max"u8], "default request value {0} is greater than max value {1}");
-            NotAbove(place["defaultRequest"], limit["defaultRequest"u8], limit["default"u8], "default request value {0} is greater than default limit value {1}");
-            NotAbove(place["default"], limit["min"u8], limit["default"u8], "min value {0} is greater than default value {1}");
-            NotAbove(place["default"], limit["default"u8], limit["max"u8], "default value {0} is greater than max value {1}");
-        }
-    }
-
-    internal static void LimitRangeUpdate(At at, ApiNode range, ApiNode old) => LimitRange(at, range);
-
-    internal static void ResourceQuota(At at, ApiNode quota)
-    {
-        foreach (var hard in quota["spec"u8]["hard"u8].Members)
-        {
-            var place = at["spec"]["hard"].Key(hard);
-            ResourceValidation.Name(place, hard.Name);
-            ResourceValidation.QuantityValue(place, hard.Name, hard.Value);
-        }
-        int i = 0;
-        foreach (var scope in quota["spec"u8]["scopes"u8].Elements)
-            at["spec"]["scopes"][i++].OneOf(scope, ["BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating", "VolumeAttributesClass"]);
-    }
-
-    internal static void ResourceQuotaUpdate(At at, ApiNode quota, ApiNode old)
-    {
-        ResourceQuota(at, quota);
-        if (!SameList(quota["spec"u8]["scopes"u8], old["spec"u8]["scopes"u8]))
-            at["spec"]["scopes"].Invalid(quota["spec"u8]["scopes"u8], "field is immutable");
-    }
-
-    internal static void ResourceQuotaStatus(At at, ApiNode quota, ApiNode old)
-    {
-        foreach (string list in (ReadOnlySpan<string>)["hard", "used"])
-        {
-            foreach (var value in quota["status"u8][Encoding.ASCII.GetBytes(list)].Members)
-            {
-                var place = at["status"][list].Key(value);
-                ResourceValidation.Name(place, value.Name);
-                ResourceValidation.QuantityValue(place, value.Name, value.Value);
-            }
-        }
-    }
-
     internal static void PodTemplate(At at, ApiNode template) => PodValidation.Template(at["template"], template["template"u8]);
 
     internal static void PodTemplateUpdate(At at, ApiNode template, ApiNode old) => PodTemplate(at, template);
 
     internal static bool SameList(ApiNode a, ApiNode b) => a.Count == b.Count && (a.Count == 0 || a.DeepEquals(b));
+
+    private static void PodCidrs(At at, ApiNode cidrs)
+    {
+        int i = 0, valid = 0;
+        foreach (var cidr in cidrs.Elements)
+            valid += Addresses.Cidr(at[i++], cidr) ? 1 : 0;
+        if (valid < 2)
+            return;
+        if (cidrs.Count > 2 || Addresses.IsIPv6(cidrs[0].AsString()) == Addresses.IsIPv6(cidrs[1].AsString()))
+            at.Invalid(cidrs, "may specify no more than one CIDR for each IP family");
+    }
 
     private static void NodeResources(At at, ApiNode status)
     {
@@ -173,20 +125,10 @@ internal static class CoreValidation
         foreach (var address in addresses.Elements)
         {
             PodValidation.FormatWhenSet(at[i]["hostname"], address["hostname"u8], Format.Dns1123Label);
-            PodValidation.FormatWhenSet(at[i]["nodeName"], address["nodeName"u8], Format.Dns1123Subdomain);
+            if (!address["nodeName"u8].IsNullOrUndefined)
+                at[i]["nodeName"].Format(Format.Dns1123Subdomain, address["nodeName"u8].AsString());
             Addresses.Endpoint(at[i]["ip"], address["ip"u8]);
             i++;
-        }
-    }
-
-    private static void NotAbove(At at, ApiNode low, ApiNode high, string words)
-    {
-        foreach (var value in low.Members)
-        {
-            var bound = high[value.Name];
-            if (bound.IsNullOrUndefined || !Quantity.TryParse(value.Value.Utf8, out var lowValue) || !Quantity.TryParse(bound.Utf8, out var highValue) || lowValue.CompareTo(highValue) <= 0)
-                continue;
-            at.Key(value).Invalid(lowValue.ToString(), string.Format(System.Globalization.CultureInfo.InvariantCulture, words, lowValue, highValue));
         }
     }
 }

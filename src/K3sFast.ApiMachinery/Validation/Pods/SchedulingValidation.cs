@@ -3,6 +3,8 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Validation of what a pod asks of the scheduler: affinity, tolerations, spreading.</summary>
 internal static class SchedulingValidation
 {
+    private static readonly TypeSchema s_taintType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.Taint")!;
+
     private static readonly string[] s_effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
     internal static void Affinity(At at, ApiNode affinity)
@@ -72,13 +74,13 @@ internal static class SchedulingValidation
         foreach (var taint in taints.Elements)
         {
             var place = at[i++];
-            place["key"].Format(Format.LabelKey, taint["key"u8]);
+            place["key"].Format(Format.LabelKey, taint["key"u8].AsString());
             if (!Formats.Is(Format.LabelValue, taint["value"u8].Utf8))
                 place["value"].Invalid(taint["value"u8], string.Join(';', Formats.Problems(Format.LabelValue, taint["value"u8].AsString())));
             place["effect"].RequiredOneOf(taint["effect"u8], s_effects);
             seen ??= [];
             if (!seen.Add($"{taint["key"u8].AsString()}:{taint["effect"u8].AsString()}"))
-                place.Duplicate(taint);
+                place.Check.Errors.AddRaw(FieldErrorType.Duplicate, place.ToString(), GoValue.Text(taint, s_taintType), "taints must be unique by key and effect pair");
         }
     }
 
