@@ -36,7 +36,7 @@ public class RequestPathBenchmarks
     public bool Authorize()
     {
         RequestInfo.TryParse(_target, _target.Length, "GET", out var info);
-        return _policy.Allows(AuthorizationAttributes.Of(info, _user), out _);
+        return _policy.Authorize(AuthorizationAttributes.Of(info, _user)).IsAllowed;
     }
 
     /// <summary>A seat by priority and fairness, taken at once and given back: the last schema but two matches, 128 queues by hands of 6.</summary>

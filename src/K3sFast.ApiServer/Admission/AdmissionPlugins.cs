@@ -25,7 +25,7 @@ internal static class AdmissionPlugins
         new("LimitPodHardAntiAffinityTopology", false, static (_, _) => new AntiAffinityTopology()),
         new("LimitRanger", true, static (parts, _) => new LimitRanger(parts.Storage("", "limitranges"))),
         new("ServiceAccount", true, static (parts, _) => new ServiceAccountAdmission(parts.Storage("", "serviceaccounts"), parts.Options.Clock)),
-        new("NodeRestriction", false, static (parts, _) => new NodeRestriction(parts.Storage("", "pods"))),
+        new("NodeRestriction", false, static (parts, _) => new NodeRestriction(parts.Catalog, parts.Authorizer)),
         new("TaintNodesByCondition", true, static (_, _) => new TaintNodesByCondition()),
         new("AlwaysPullImages", false, static (_, _) => new AlwaysPullImages()),
         Entry.NotThere("ImagePolicyWebhook", false),

@@ -9,28 +9,28 @@ namespace K3sFast.ApiServer;
 /// </summary>
 internal sealed class OwnerReferencesPermissionEnforcement(ResourceCatalog catalog, Authorizer authorizer) : AdmissionPlugin
 {
-    internal override void Validate(AdmissionContext context)
+    internal override async ValueTask ValidateAsync(AdmissionContext context, CancellationToken cancel)
     {
         if (context.Operation is not (AdmissionOperation.Create or AdmissionOperation.Update) || context.Is("", "pods") && context.Subresource == "status")
             return;
         ApiNode owners = context.Object["metadata"u8]["ownerReferences"u8], old = context.OldObject["metadata"u8]["ownerReferences"u8];
         if (owners.Count == 0 && old.Count == 0 || owners.DeepEquals(old))
             return;
-        if (!context.IsCreate && !MayDelete(context, out var reason))
-            throw context.Forbid($"cannot set an ownerRef on a resource you can't delete: {reason}, <nil>");
+        if (!context.IsCreate && await MayDeleteAsync(context, cancel).ConfigureAwait(false) is { IsAllowed: false } refusal)
+            throw context.Forbid($"cannot set an ownerRef on a resource you can't delete: {refusal.Reason}, {refusal.Error ?? "<nil>"}");
         var blocking = new List<ApiNode>();
         foreach (var owner in owners.Elements)
         {
             if (owner["blockOwnerDeletion"u8].AsBool() && !WasBlocking(old, owner))
                 blocking.Add(owner);
         }
-        if (blocking.Count == 0 || MayFinalize(context, "*", "*", "", "*", out _))
+        if (blocking.Count == 0 || (await MayFinalizeAsync(context, "*", "*", "", "*", cancel).ConfigureAwait(false)).IsAllowed)
             return;
         foreach (var owner in blocking)
-            CheckOwner(context, owner);
+            await CheckOwnerAsync(context, owner, cancel).ConfigureAwait(false);
     }
 
-    private void CheckOwner(AdmissionContext context, ApiNode owner)
+    private async ValueTask CheckOwnerAsync(AdmissionContext context, ApiNode owner, CancellationToken cancel)
     {
         var apiVersion = owner["apiVersion"u8].AsString();
         var slash = apiVersion.IndexOf('/', StringComparison.Ordinal);
@@ -39,8 +39,11 @@ internal sealed class OwnerReferencesPermissionEnforcement(ResourceCatalog catal
         var resource = catalog.Schema.Resources.FirstOrDefault(candidate => candidate.Group == group && candidate.Version == version && candidate.Kind == kind)
             ?? throw context.Forbid(
                 $"cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion {apiVersion} Kind {kind}: no matches for kind {GoText.Quote(kind)} in version {GoText.Quote(apiVersion)}");
-        if (!MayFinalize(context, group, resource.Resource, resource.Namespaced ? context.Namespace : "", owner["name"u8].AsString(), out var reason))
-            throw context.Forbid($"cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: {reason}, <nil>");
+        var decision = await MayFinalizeAsync(
+            context, group, resource.Resource, resource.Namespaced ? context.Namespace : "", owner["name"u8].AsString(), cancel).ConfigureAwait(false);
+        if (!decision.IsAllowed)
+            throw context.Forbid(
+                $"cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: {decision.Reason}, {decision.Error ?? "<nil>"}");
     }
 
     private static bool WasBlocking(ApiNode old, ApiNode owner)
@@ -53,7 +56,7 @@ internal sealed class OwnerReferencesPermissionEnforcement(ResourceCatalog catal
         return false;
     }
 
-    private bool MayDelete(AdmissionContext context, out string reason) => authorizer.Allows(new AuthorizationAttributes
+    private ValueTask<AuthorizationDecision> MayDeleteAsync(AdmissionContext context, CancellationToken cancel) => authorizer.AuthorizeAsync(new AuthorizationAttributes
     {
         User = context.User,
         Verb = "delete"u8,
@@ -63,10 +66,11 @@ internal sealed class OwnerReferencesPermissionEnforcement(ResourceCatalog catal
         Subresource = Encoding.UTF8.GetBytes(context.Subresource),
         Namespace = Encoding.UTF8.GetBytes(context.Namespace),
         Name = Encoding.UTF8.GetBytes(context.Name),
-    }, out reason);
+    }, cancel);
 
-    private bool MayFinalize(AdmissionContext context, string group, string resource, string ns, string name, out string reason) =>
-        authorizer.Allows(new AuthorizationAttributes
+    private ValueTask<AuthorizationDecision> MayFinalizeAsync(
+        AdmissionContext context, string group, string resource, string ns, string name, CancellationToken cancel) =>
+        authorizer.AuthorizeAsync(new AuthorizationAttributes
         {
             User = context.User,
             Verb = "update"u8,
@@ -76,5 +80,5 @@ internal sealed class OwnerReferencesPermissionEnforcement(ResourceCatalog catal
             Subresource = "finalizers"u8,
             Namespace = Encoding.UTF8.GetBytes(ns),
             Name = Encoding.UTF8.GetBytes(name),
-        }, out reason);
+        }, cancel);
 }

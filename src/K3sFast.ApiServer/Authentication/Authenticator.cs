@@ -1,105 +1,56 @@
-using K3sFast.ApiMachinery;
+using Microsoft.Extensions.Logging;
 
 namespace K3sFast.ApiServer;
 
-/// <summary>Credentials to users: client certificate first, then bearer token. Nobody is anonymous.</summary>
-internal sealed class Authenticator(ClientCertificates certificates, TokenAuthenticator tokens)
+/// <summary>
+/// Credentials to users, in upstream's order: front proxy, client certificate, bearer token, a WebSocket's token; and who shows none may be anonymous. A
+/// credential that is bad is a refusal, never anonymity.
+/// </summary>
+/// <remarks>Any thread.</remarks>
+internal sealed class Authenticator(FrontProxy? proxy, ClientCertificates certificates, ITokenAuthenticator tokens, AnonymousAccess anonymous, ILogger logger)
 {
-    /// <summary>The user, or null when no credential is good.</summary>
-    internal UserInfo? Authenticate(HttpApiCall call)
+    /// <summary>All kinds of tokens, for reviews.</summary>
+    internal ITokenAuthenticator Tokens => tokens;
+
+    /// <summary>The user, or null when no credential is good and anonymity is not allowed there.</summary>
+    internal ValueTask<UserInfo?> AuthenticateAsync(HttpApiCall call)
     {
-        if (call.ClientCertificate is { } certificate && certificates.Authenticate(certificate) is { } user)
-            return user;
-        const string Scheme = "Bearer ";
-        var header = call.Authorization.AsSpan().Trim();
-        if (!header.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase))
+        if (proxy?.Authenticate(call) is { } named)
+            return new(named);
+        var certificate = call.ClientCertificate;
+        if (certificate is not null && certificates.Authenticate(certificate) is { } user)
+            return new(user);
+        var token = BearerToken.OfHeader(call);
+        return token.Length > 0 ? AuthenticateAsync(call, token) : AuthenticateSlow(call, isBadCertificate: certificate is not null);
+    }
+
+    private async ValueTask<UserInfo?> AuthenticateAsync(HttpApiCall call, string token)
+    {
+        var verdict = await tokens.AuthenticateAsync(new TokenQuestion(token, null, call)).ConfigureAwait(false);
+        if (verdict.User is null)
+        {
+            Log.NotAuthenticated(logger, verdict.Error ?? "invalid bearer token");
             return null;
-        return tokens.Authenticate(header[Scheme.Length..].Trim(), null, out _);
-    }
-}
-
-/// <summary>Impersonate-* headers: a user who may impersonate acts as the one he names.</summary>
-internal sealed class Impersonation(Authorizer authorizer)
-{
-    internal void Apply(HttpApiCall call)
-    {
-        var headers = call.RequestHeaders;
-        var name = headers["Impersonate-User"].ToString();
-        var uid = headers["Impersonate-Uid"].ToString();
-        var groups = headers["Impersonate-Group"];
-        var extra = ExtraOf(call);
-        if (name.Length == 0)
-        {
-            if (groups.Count > 0 || uid.Length > 0 || extra.Count > 0)
-                throw ApiStatus.InternalError("requested [] without impersonating a user").ToException();
-            return;
         }
-        var wantedGroups = new List<string>();
-        if (TryServiceAccount(name, out var ns, out var account))
-            Demand(call.User, "", "serviceaccounts", "", ns, account);
-        else
-            Demand(call.User, "", "users", "", "", name);
-        foreach (var group in groups)
-        {
-            if (string.IsNullOrEmpty(group))
-                continue;
-            Demand(call.User, "", "groups", "", "", group);
-            wantedGroups.Add(group);
-        }
-        foreach (var (key, values) in extra)
-        {
-            foreach (var value in values)
-                Demand(call.User, "authentication.k8s.io", "userextras", key, "", value);
-        }
-        if (uid.Length > 0)
-            Demand(call.User, "authentication.k8s.io", "uids", "", "", uid);
-        if (wantedGroups.Count == 0 && account.Length > 0)
-            wantedGroups.AddRange(["system:serviceaccounts", $"system:serviceaccounts:{ns}"]);
-        if (name == "system:anonymous")
-        {
-            if (!wantedGroups.Contains("system:unauthenticated"))
-                wantedGroups.Add("system:unauthenticated");
-        }
-        else if (!wantedGroups.Contains(UserInfo.AuthenticatedGroup))
-        {
-            wantedGroups.Add(UserInfo.AuthenticatedGroup);
-        }
-        call.Impersonator = call.User;
-        call.User = new UserInfo(name, wantedGroups, uid, extra);
+        return verdict.User.AsAuthenticated();
     }
 
-    private void Demand(UserInfo user, string group, string resource, string subresource, string ns, string name) =>
-        authorizer.Demand(new AuthorizationAttributes
-        {
-            User = user,
-            Verb = "impersonate"u8,
-            IsResourceRequest = true,
-            Group = System.Text.Encoding.UTF8.GetBytes(group),
-            Resource = System.Text.Encoding.UTF8.GetBytes(resource),
-            Subresource = System.Text.Encoding.UTF8.GetBytes(subresource),
-            Namespace = System.Text.Encoding.UTF8.GetBytes(ns),
-            Name = System.Text.Encoding.UTF8.GetBytes(name),
-        });
-
-    private static Dictionary<string, string[]> ExtraOf(HttpApiCall call)
+    private async ValueTask<UserInfo?> AuthenticateSlow(HttpApiCall call, bool isBadCertificate)
     {
-        const string Prefix = "Impersonate-Extra-";
-        var extra = new Dictionary<string, string[]>();
-        foreach (var header in call.RequestHeaders)
+        var (token, error) = BearerToken.OfProtocols(call, out var others);
+        if (token.Length > 0)
         {
-            if (header.Key.StartsWith(Prefix, StringComparison.OrdinalIgnoreCase))
-                extra[Uri.UnescapeDataString(header.Key[Prefix.Length..]).ToLowerInvariant()] = [.. header.Value.Select(static v => v ?? "")];
+            var user = await AuthenticateAsync(call, token).ConfigureAwait(false);
+            if (user is not null)
+                call.RequestHeaders["Sec-WebSocket-Protocol"] = others;
+            return user;
         }
-        return extra;
-    }
-
-    private static bool TryServiceAccount(string name, out string ns, out string account)
-    {
-        ns = account = "";
-        var parts = name.Split(':');
-        if (parts is not ["system", "serviceaccount", { Length: > 0 } first, { Length: > 0 } second])
-            return false;
-        (ns, account) = (first, second);
-        return true;
+        if (error is not null || isBadCertificate)
+        {
+            Log.NotAuthenticated(logger, error ?? "the client certificate does not chain to a client CA, is out of time, or names no user");
+            return null;
+        }
+        return anonymous.IsEnabled && (anonymous.Paths.Count == 0 || anonymous.Paths.Contains(System.Text.Encoding.UTF8.GetString(call.Info.Path)))
+            ? UserInfo.Anonymous : null;
     }
 }

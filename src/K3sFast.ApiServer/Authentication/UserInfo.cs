@@ -11,6 +11,15 @@ public sealed class UserInfo
     /// <summary>The group that may do everything.</summary>
     public const string MastersGroup = "system:masters";
 
+    /// <summary>The group of those who did not authenticate.</summary>
+    public const string UnauthenticatedGroup = "system:unauthenticated";
+
+    /// <summary>The name of those who did not authenticate.</summary>
+    public const string AnonymousName = "system:anonymous";
+
+    /// <summary>The extra that names the credential, for the audit log.</summary>
+    internal const string CredentialIdKey = "authentication.kubernetes.io/credential-id";
+
     private static readonly Dictionary<string, string[]> s_noExtra = [];
 
     private byte[]? _identity;
@@ -40,6 +49,12 @@ public sealed class UserInfo
     /// <summary>Member of system:masters: every authorizer is passed.</summary>
     public bool IsMaster { get; }
 
+    /// <summary>Somebody without credentials, where such are let in.</summary>
+    internal static UserInfo Anonymous { get; } = new(AnonymousName, [UnauthenticatedGroup]);
+
+    /// <summary>Who has not said who he is: matches no name and no group.</summary>
+    internal static UserInfo Nobody { get; } = new("", []);
+
     /// <summary>The administrator of in-process wiring and of the admin kubeconfig.</summary>
     public static UserInfo Admin { get; } = new("system:admin", [MastersGroup, AuthenticatedGroup]);
 
@@ -55,6 +70,21 @@ public sealed class UserInfo
 
     /// <summary>Name and groups as bytes that cannot be confused with another user's: the user's part of an authorization cache key.</summary>
     internal ReadOnlySpan<byte> Identity => _identity ??= Encoding.UTF8.GetBytes($"{Name}\0{string.Join('\0', Groups)}");
+
+    /// <summary>
+    /// The user as every other layer sees him: with system:authenticated, unless he is anonymous or an authenticator said already which of the two he is.
+    /// </summary>
+    internal UserInfo AsAuthenticated()
+    {
+        if (Name == AnonymousName)
+            return this;
+        for (var i = 0; i < Groups.Count; i++)
+        {
+            if (Groups[i] is AuthenticatedGroup or UnauthenticatedGroup)
+                return this;
+        }
+        return new UserInfo(Name, [.. Groups, AuthenticatedGroup], Uid, Extra);
+    }
 
     /// <inheritdoc/>
     public override string ToString() => Name;

@@ -15,6 +15,8 @@ internal readonly ref struct AuthorizationAttributes
 
     internal ReadOnlySpan<byte> Group { get; init; }
 
+    internal ReadOnlySpan<byte> Version { get; init; }
+
     internal ReadOnlySpan<byte> Resource { get; init; }
 
     internal ReadOnlySpan<byte> Subresource { get; init; }
@@ -25,31 +27,44 @@ internal readonly ref struct AuthorizationAttributes
 
     internal ReadOnlySpan<byte> Path { get; init; }
 
-    /// <summary>The raw field selector of a list or watch; the node authorizer looks at it.</summary>
+    /// <summary>The field selector of a list, watch or deletecollection, still escaped; the node authorizer and webhooks look at it.</summary>
     internal ReadOnlySpan<byte> FieldSelector { get; init; }
+
+    /// <summary>The label selector likewise; webhooks look at it.</summary>
+    internal ReadOnlySpan<byte> LabelSelector { get; init; }
 
     internal static AuthorizationAttributes Of(in RequestInfo info, UserInfo user) => Of(info, user, info.Verb);
 
     /// <summary>The same request as if it had another verb.</summary>
     internal static AuthorizationAttributes Of(in RequestInfo info, UserInfo user, Verb verb)
     {
-        ReadOnlySpan<byte> selector = default;
-        if (info.Verb is RequestVerb.List or RequestVerb.Watch or RequestVerb.DeleteCollection && !info.IsWatchPath)
-            info.TryGetQuery("fieldSelector"u8, out selector);
+        ReadOnlySpan<byte> fields = default, labels = default;
+        if (info.Verb is RequestVerb.List or RequestVerb.Watch or RequestVerb.DeleteCollection && !info.Query.IsEmpty)
+        {
+            info.TryGetQuery("fieldSelector"u8, out fields);
+            info.TryGetQuery("labelSelector"u8, out labels);
+        }
         return new AuthorizationAttributes
         {
             User = user,
             Verb = verb.Utf8(),
             IsResourceRequest = info.IsResourceRequest,
             Group = info.Group,
+            Version = info.Version,
             Resource = info.Resource,
             Subresource = info.Subresource,
             Namespace = info.Namespace,
             Name = info.Name,
             Path = info.Path,
-            FieldSelector = selector,
+            FieldSelector = fields,
+            LabelSelector = labels,
         };
     }
+
+    /// <summary>A copy that outlives the request's bytes.</summary>
+    internal AuthorizationRequest ToOwned() => new(
+        User, Verb.ToArray(), IsResourceRequest, Group.ToArray(), Version.ToArray(), Resource.ToArray(), Subresource.ToArray(), Namespace.ToArray(), Name.ToArray(), Path.ToArray(),
+        FieldSelector.ToArray(), LabelSelector.ToArray());
 
     /// <summary>The refusal's words, as upstream's forbidden filter says them.</summary>
     internal string Describe()
@@ -64,4 +79,16 @@ internal readonly ref struct AuthorizationAttributes
         var where = Namespace.IsEmpty ? "at the cluster scope" : $"in the namespace \"{Encoding.UTF8.GetString(Namespace)}\"";
         return $"User {user} cannot {verb} resource \"{resource}\" in API group \"{Encoding.UTF8.GetString(Group)}\" {where}";
     }
+}
+
+/// <summary>What authorizers decide on, kept: for those that ask somebody.</summary>
+internal sealed record AuthorizationRequest(
+    UserInfo User, byte[] Verb, bool IsResourceRequest, byte[] Group, byte[] Version, byte[] Resource, byte[] Subresource, byte[] Namespace, byte[] Name, byte[] Path,
+    byte[] FieldSelector, byte[] LabelSelector)
+{
+    internal AuthorizationAttributes Attributes() => new()
+    {
+        User = User, Verb = Verb, IsResourceRequest = IsResourceRequest, Group = Group, Version = Version, Resource = Resource, Subresource = Subresource,
+        Namespace = Namespace, Name = Name, Path = Path, FieldSelector = FieldSelector, LabelSelector = LabelSelector,
+    };
 }

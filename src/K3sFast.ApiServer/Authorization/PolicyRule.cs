@@ -68,6 +68,51 @@ internal sealed class PolicyRule
         return true;
     }
 
+    /// <summary>What of the wanted rules no owned one allows: taken apart into single things, and put together again by resource.</summary>
+    internal static List<PolicyRule> Missing(IReadOnlyList<PolicyRule> owned, IReadOnlyList<PolicyRule> wanted)
+    {
+        var others = new List<PolicyRule>();
+        var byResource = new Dictionary<(string Group, string Resource, string? Name), List<byte[]>>();
+        foreach (var rule in wanted)
+        {
+            foreach (var verb in rule.Verbs)
+            {
+                foreach (var url in rule.NonResourceUrls)
+                {
+                    if (!owned.Any(o => Contains(o.Verbs, verb) && o.CoversPath(url)))
+                        others.Add(new PolicyRule { Verbs = [verb], ApiGroups = [], Resources = [], ResourceNames = [], NonResourceUrls = [url] });
+                }
+                foreach (var group in rule.ApiGroups)
+                {
+                    foreach (var resource in rule.Resources)
+                    {
+                        foreach (var name in rule.ResourceNames.Length == 0 ? (byte[]?[])[null] : rule.ResourceNames)
+                        {
+                            if (owned.Any(o => o.CoversResource(verb, group, resource, name)))
+                                continue;
+                            var key = (Encoding.UTF8.GetString(group), Encoding.UTF8.GetString(resource), name is null ? null : Encoding.UTF8.GetString(name));
+                            if (!byResource.TryGetValue(key, out var verbs))
+                                byResource[key] = verbs = [];
+                            verbs.Add(verb);
+                        }
+                    }
+                }
+            }
+        }
+        foreach (var ((group, resource, name), verbs) in byResource)
+        {
+            others.Add(new PolicyRule
+            {
+                Verbs = [.. verbs],
+                ApiGroups = [Encoding.UTF8.GetBytes(group)],
+                Resources = [Encoding.UTF8.GetBytes(resource)],
+                ResourceNames = name is null ? [] : [Encoding.UTF8.GetBytes(name)],
+                NonResourceUrls = [],
+            });
+        }
+        return others;
+    }
+
     /// <summary>The rule as Go prints it in escalation messages.</summary>
     internal string Describe()
     {

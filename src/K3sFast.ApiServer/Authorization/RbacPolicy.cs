@@ -39,7 +39,7 @@ internal readonly record struct Subject(string Kind, string Namespace, string Na
 /// Decisions are remembered until any role or binding changes.
 /// </summary>
 /// <remarks>Any thread. A remembered decision allocates nothing and takes no lock.</remarks>
-internal sealed class RbacPolicy
+internal sealed class RbacPolicy : IAuthorizer
 {
     // A node runs a few dozen identities, each with a few dozen different requests in its steady state.
     private const int CachedDecisions = 4096;
@@ -55,16 +55,15 @@ internal sealed class RbacPolicy
     private readonly Dictionary<string, Binding> _clusterBindings = [];
     private readonly Dictionary<string, Dictionary<string, Binding>> _bindings = [];
 
-    private readonly Decision?[] _decisions = new Decision?[CachedDecisions];
+    private readonly Remembered?[] _decisions = new Remembered?[CachedDecisions];
     private long _generation;
 
-    /// <summary>True if a rule of a role that is bound to the user allows it. <paramref name="reason"/> is what upstream adds to a refusal; usually empty.</summary>
-    internal bool Allows(in AuthorizationAttributes attributes, out string reason)
+    /// <summary>Allows when a rule of a role that is bound to the user does, with upstream's reason; else no opinion.</summary>
+    public AuthorizationDecision Authorize(in AuthorizationAttributes attributes)
     {
-        reason = "";
         Span<byte> key = stackalloc byte[MaxCachedKeyBytes];
         if (!TryWriteKey(attributes, key, out var length))
-            return AllowsSlow(attributes, out reason);
+            return Decide(attributes);
         key = key[..length];
 
         var identity = attributes.User.Identity;
@@ -75,14 +74,13 @@ internal sealed class RbacPolicy
         var generation = Volatile.Read(ref _generation);
         var known = Volatile.Read(ref slot);
         if (known is not null && known.Generation == generation && key.SequenceEqual(known.Key) && identity.SequenceEqual(known.Identity))
-        {
-            reason = known.Reason;
-            return known.IsAllowed;
-        }
-        var isAllowed = AllowsSlow(attributes, out reason);
-        Volatile.Write(ref slot, new Decision(generation, identity.ToArray(), key.ToArray(), isAllowed, reason));
-        return isAllowed;
+            return known.Decision;
+        var decision = Decide(attributes);
+        Volatile.Write(ref slot, new Remembered(generation, identity.ToArray(), key.ToArray(), decision));
+        return decision;
     }
+
+    public void List(UserInfo user, string ns, RuleListing listing) => listing.Rules.AddRange(RulesFor(user, ns, listing.Errors));
 
     /// <summary>All rules that hold for the user in a namespace ("" = cluster-wide ones only), and what could not be resolved.</summary>
     internal List<PolicyRule> RulesFor(UserInfo user, string ns, List<string>? errors = null)
@@ -92,14 +90,14 @@ internal sealed class RbacPolicy
         {
             foreach (var binding in _clusterBindings.Values)
             {
-                if (binding.Matches(user))
+                if (binding.Find(user) is not null)
                     AddRulesLocked(binding.Role, "", rules, errors);
             }
             if (ns.Length > 0 && _bindings.TryGetValue(ns, out var bindings))
             {
                 foreach (var binding in bindings.Values)
                 {
-                    if (binding.Matches(user))
+                    if (binding.Find(user) is not null)
                         AddRulesLocked(binding.Role, ns, rules, errors);
                 }
             }
@@ -150,7 +148,7 @@ internal sealed class RbacPolicy
             if (ns.Length == 0)
                 _bindings.Remove(ns);
             if (binding is { } present)
-                bindings[name] = Binding.Read(present, ns);
+                bindings[name] = Binding.Read(present, ns, name);
             else
                 bindings.Remove(name);
             Volatile.Write(ref _generation, _generation + 1);
@@ -165,35 +163,27 @@ internal sealed class RbacPolicy
         return [.. rules];
     }
 
-    private bool AllowsSlow(in AuthorizationAttributes attributes, out string reason)
+    private AuthorizationDecision Decide(in AuthorizationAttributes attributes)
     {
         List<string>? errors = null;
         lock (_gate)
         {
             foreach (var binding in _clusterBindings.Values)
             {
-                if (binding.Matches(attributes.User) && RoleAllowsLocked(binding.Role, "", attributes, ref errors))
-                {
-                    reason = "";
-                    return true;
-                }
+                if (binding.Find(attributes.User) is { } subject && RoleAllowsLocked(binding.Role, "", attributes, ref errors))
+                    return AuthorizationDecision.Allow(binding.Describe(subject));
             }
-            if (!attributes.Namespace.IsEmpty
-                && _bindings.TryGetValue(Encoding.UTF8.GetString(attributes.Namespace), out var bindings))
+            var ns = attributes.Namespace.IsEmpty ? "" : Encoding.UTF8.GetString(attributes.Namespace);
+            if (ns.Length > 0 && _bindings.TryGetValue(ns, out var bindings))
             {
-                var ns = Encoding.UTF8.GetString(attributes.Namespace);
                 foreach (var binding in bindings.Values)
                 {
-                    if (binding.Matches(attributes.User) && RoleAllowsLocked(binding.Role, ns, attributes, ref errors))
-                    {
-                        reason = "";
-                        return true;
-                    }
+                    if (binding.Find(attributes.User) is { } subject && RoleAllowsLocked(binding.Role, ns, attributes, ref errors))
+                        return AuthorizationDecision.Allow(binding.Describe(subject));
                 }
             }
         }
-        reason = errors is null ? "" : $"RBAC: {(errors.Count == 1 ? errors[0] : $"[{string.Join(", ", errors)}]")}";
-        return false;
+        return AuthorizationDecision.NoOpinion(errors is null ? "" : $"RBAC: {(errors.Count == 1 ? errors[0] : $"[{string.Join(", ", errors)}]")}");
     }
 
     private bool RoleAllowsLocked(RoleRef role, string ns, in AuthorizationAttributes attributes, ref List<string>? errors)
@@ -201,7 +191,9 @@ internal sealed class RbacPolicy
         var rules = role.IsClusterRole ? _clusterRoles.GetValueOrDefault(role.Name) : _roles.GetValueOrDefault((ns, role.Name));
         if (rules is null)
         {
-            (errors ??= []).Add(MissingRole(role));
+            var error = MissingRole(role);
+            if (errors is null || !errors.Contains(error))
+                (errors ??= []).Add(error);
             return false;
         }
         foreach (var rule in rules)
@@ -249,34 +241,5 @@ internal sealed class RbacPolicy
         return true;
     }
 
-    private sealed record Decision(long Generation, byte[] Identity, byte[] Key, bool IsAllowed, string Reason);
-
-    private sealed class Binding
-    {
-        internal required RoleRef Role { get; init; }
-
-        internal required Subject[] Subjects { get; init; }
-
-        internal static Binding Read(ApiNode binding, string ns)
-        {
-            var subjects = new List<Subject>();
-            foreach (var subject in binding["subjects"u8].Elements)
-            {
-                var subjectNamespace = subject["namespace"u8].AsString();
-                subjects.Add(new Subject(subject["kind"u8].AsString(), subjectNamespace.Length == 0 ? ns : subjectNamespace, subject["name"u8].AsString()));
-            }
-            var role = binding["roleRef"u8];
-            return new Binding { Role = new RoleRef(role["kind"u8].Equals("ClusterRole"u8), role["name"u8].AsString()), Subjects = [.. subjects] };
-        }
-
-        internal bool Matches(UserInfo user)
-        {
-            foreach (var subject in Subjects)
-            {
-                if (subject.Matches(user))
-                    return true;
-            }
-            return false;
-        }
-    }
+    private sealed record Remembered(long Generation, byte[] Identity, byte[] Key, AuthorizationDecision Decision);
 }

@@ -120,19 +120,19 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
     private Task EnsureTrustAsync(CancellationToken cancel)
     {
         var clientCa = Pem(options.ClientAuthorities);
-        var proxyCa = Pem(options.RequestHeaderAuthorities);
+        var proxy = options.Authentication.RequestHeaders;
         void Write(ApiNode obj)
         {
             var data = obj.GetOrAddObject("data"u8);
             data.Set("client-ca-file"u8, clientCa);
-            if (proxyCa.Length == 0)
+            if (proxy is null)
                 return;
-            data.Set("requestheader-client-ca-file"u8, proxyCa);
-            data.Set("requestheader-allowed-names"u8, "[\"system:auth-proxy\"]"u8);
-            data.Set("requestheader-extra-headers-prefix"u8, "[\"X-Remote-Extra-\"]"u8);
-            data.Set("requestheader-group-headers"u8, "[\"X-Remote-Group\"]"u8);
-            data.Set("requestheader-uid-headers"u8, "[\"X-Remote-Uid\"]"u8);
-            data.Set("requestheader-username-headers"u8, "[\"X-Remote-User\"]"u8);
+            data.Set("requestheader-client-ca-file"u8, Pem(proxy.Authorities));
+            data.Set("requestheader-allowed-names"u8, JsonList(proxy.AllowedNames));
+            data.Set("requestheader-extra-headers-prefix"u8, JsonList(proxy.ExtraHeaderPrefixes));
+            data.Set("requestheader-group-headers"u8, JsonList(proxy.GroupHeaders));
+            data.Set("requestheader-uid-headers"u8, JsonList(proxy.UidHeaders));
+            data.Set("requestheader-username-headers"u8, JsonList(proxy.UsernameHeaders));
         }
         return EnsureAsync(catalog.Storage("", "configmaps"), "kube-system", "extension-apiserver-authentication", Write, Write, cancel);
     }
@@ -232,6 +232,8 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
         Defaulting.Apply(root, storage.Info);
         using var created = await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
     }
+
+    private static string JsonList(IEnumerable<string> values) => $"[{string.Join(",", values.Select(static value => GoText.Quote(value)))}]";
 
     private static string Pem(X509Certificate2Collection certificates)
     {

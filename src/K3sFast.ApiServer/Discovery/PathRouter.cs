@@ -80,7 +80,7 @@ internal sealed class PathRouter(
     private byte[] OpenIdConfiguration() => Build(json =>
     {
         json.WriteString("issuer"u8, tokens.Issuer);
-        json.WriteString("jwks_uri"u8, $"https://{options.AdvertiseAddress}:{options.Port}/openid/v1/jwks");
+        json.WriteString("jwks_uri"u8, options.ServiceAccountKeysUrl.Length > 0 ? options.ServiceAccountKeysUrl : $"https://{options.AdvertiseAddress}:{options.Port}/openid/v1/jwks");
         json.WriteStartArray("response_types_supported"u8);
         json.WriteStringValue("id_token"u8);
         json.WriteEndArray();

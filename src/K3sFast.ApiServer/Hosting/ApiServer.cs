@@ -26,6 +26,11 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly FlowController? _flows;
     private readonly StartHook[] _flowsReady;
     private readonly Authorizer _authorizer;
+    private readonly AuthorizationWiring _authorization;
+    private readonly AuthenticationWiring _authentication;
+    private readonly ServiceAccountTokens _tokens;
+    private readonly LegacyTokenTracking _legacyTokens;
+    private readonly AuditLog? _audit;
     private readonly KubeletConnector _kubelets;
     private readonly BackendProxy _proxy;
     private readonly KestrelHost _host;
@@ -52,7 +57,8 @@ public sealed class ApiServer : IAsyncDisposable
         _catalog = new ResourceCatalog(Schema.BuiltIn, _cacher, options.EventTtl, options.RuntimeConfig);
 
         var policy = new RbacPolicy();
-        _authorizer = new Authorizer(policy, new NodeAuthorizer(_catalog.Storage("", "pods"), _catalog.Storage("", "persistentvolumeclaims")));
+        _authorization = new AuthorizationWiring(options, policy, new NodeGraph(_catalog), _logger);
+        _authorizer = _authorization.Authorizer;
         IPNetwork[] ranges = options.SecondaryServiceCidr is { } second ? [options.ServiceCidr, second] : [options.ServiceCidr];
         var addresses = new ServiceAddresses(_catalog, ranges, () => _writes!);
         var ports = new NodePorts(options.NodePortRange.First, options.NodePortRange.Last);
@@ -90,8 +96,12 @@ public sealed class ApiServer : IAsyncDisposable
         var dialer = new BackendDialer(options);
         _kubelets = new KubeletConnector(_catalog.Storage("", "nodes"), options, dialer);
         _proxy = new BackendProxy(_kubelets, dialer);
-        var tokens = new ServiceAccountTokens(options.Issuer, options.ServiceAccountAudiences ?? [options.Issuer, "k3s"], options.ServiceAccountKeys);
-        _pipeline = MakePipeline(policy, tokens);
+        _tokens = new ServiceAccountTokens(
+            [options.Issuer, .. options.FormerServiceAccountIssuers], options.ServiceAccountAudiences ?? [options.Issuer, "k3s"], options.ServiceAccountKeys);
+        _legacyTokens = new LegacyTokenTracking(_catalog, _writes, options.Clock, _logger);
+        _authentication = new AuthenticationWiring(options, _catalog, _tokens, _legacyTokens, _logger);
+        _audit = AuditLog.Create(options.Audit, options.Clock, _logger);
+        _pipeline = MakePipeline();
         _host = new KestrelHost(options, loggers);
     }
 
@@ -124,6 +134,9 @@ public sealed class ApiServer : IAsyncDisposable
         await StartFlowControlAsync(cancellationToken).ConfigureAwait(false);
         _rolesReady.Done();
         _loops.AddRange(_rbac.Follow(_stopping.Token));
+        _loops.AddRange(_authentication.Follow(_stopping.Token));
+        _loops.AddRange(_authorization.Follow(_stopping.Token));
+        await _legacyTokens.EnsureSinceAsync(cancellationToken).ConfigureAwait(false);
         await _host.StartAsync(new ApiServerApp(_pipeline, _stopping.Token), cancellationToken).ConfigureAwait(false);
         await _system.PublishAsync(_host.Port, cancellationToken).ConfigureAwait(false);
         _serviceReady.Done();
@@ -161,6 +174,10 @@ public sealed class ApiServer : IAsyncDisposable
     {
         await StopAsync(CancellationToken.None).ConfigureAwait(false);
         await _host.DisposeAsync().ConfigureAwait(false);
+        if (_audit is not null)
+            await _audit.DisposeAsync().ConfigureAwait(false);
+        await _authentication.DisposeAsync().ConfigureAwait(false);
+        _authorization.Dispose();
         _proxy.Dispose();
         _kubelets.Dispose();
         await _cacher.DisposeAsync().ConfigureAwait(false);
@@ -198,11 +215,10 @@ public sealed class ApiServer : IAsyncDisposable
         _health.Add("informer-sync", () => _cacher.Failure is { } failure ? $"the watch cache has stopped: {failure.Message}" : null, HealthPages.Ready);
     }
 
-    private RequestPipeline MakePipeline(RbacPolicy policy, ServiceAccountTokens tokens)
+    private RequestPipeline MakePipeline()
     {
         var clock = _options.Clock;
         var limit = _options.MaxRequestBodyBytes;
-        var authentication = new TokenAuthenticator(tokens, new CachedBoundObjects(_catalog), clock);
         var reader = new ObjectReader(clock);
         var deletes = new DeleteFlow(_writes, clock);
         var writer = new ResourceWriter(_writes, deletes, reader, _authorizer, clock, limit);
@@ -210,17 +226,16 @@ public sealed class ApiServer : IAsyncDisposable
             _kubelets, new PodTargets(_catalog.Storage("", "pods")), new ProxyTargets(_catalog, _kubelets), _proxy, new LogStreamer(_kubelets), _authorizer, _logger);
         var subresources = new SubresourceHandlers(
             _writes, deletes, reader, writer, new PodEviction(_catalog.Storage("policy", "poddisruptionbudgets"), _writes, clock, limit),
-            new TokenRequests(_catalog, tokens, clock, limit), new ScaleHandler(_writes, clock, limit), streams, limit);
-        var reviews = new ReviewHandlers(_catalog, _authorizer, policy, authentication, limit) { Subresources = subresources, ComponentStatuses = new ComponentStatuses(Components, _storeProbe, clock) };
+            new TokenRequests(_catalog, _tokens, _options.ServiceAccountTokens, _writes, clock, limit), new ScaleHandler(_writes, clock, limit), streams, limit);
+        var reviews = new ReviewHandlers(_catalog, _authorizer, _authentication.Authenticator.Tokens, _tokens.Audiences, clock, limit) { Subresources = subresources, ComponentStatuses = new ComponentStatuses(Components, _storeProbe, clock) };
         var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock, _options.MinRequestTimeout), writer, subresources, reviews, _metrics.Requests);
         var discovery = new DiscoveryDocuments(_catalog, $"{_options.AdvertiseAddress}:{_options.Port}");
         var openApi = new OpenApiDocuments(_catalog.Endpoints.Select(static endpoint => endpoint.Info));
-        var paths = new PathRouter(discovery, openApi, tokens, _metrics, _health, _options) { FlowControl = _flows is null ? null : new FlowControlDump(_flows) };
-        var authenticator = new Authenticator(new ClientCertificates(_options.ClientAuthorities, clock), authentication);
+        var paths = new PathRouter(discovery, openApi, _tokens, _metrics, _health, _options) { FlowControl = _flows is null ? null : new FlowControlDump(_flows) };
         RequestLimiter limiter = _flows is null
             ? new InFlightLimiter(_options.MaxRequestsInFlight, _options.MaxMutatingRequestsInFlight)
             : new FairLimiter(_flows, _catalog, clock, _options.RequestTimeout);
         return new RequestPipeline(
-            authenticator, _authorizer, new Impersonation(_authorizer), limiter, resources, paths, _metrics, new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), clock, _logger);
+            _authentication.Authenticator, _authorizer, new Impersonation(_authorizer), _audit, limiter, resources, paths, _metrics, new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), clock, _logger);
     }
 }

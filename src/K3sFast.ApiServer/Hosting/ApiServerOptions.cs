@@ -29,8 +29,14 @@ public sealed record ApiServerOptions
     /// <summary>The CAs whose client certificates are users.</summary>
     public required X509Certificate2Collection ClientAuthorities { get; init; }
 
-    /// <summary>The CAs of the aggregation layer's front proxy; published only.</summary>
-    public X509Certificate2Collection RequestHeaderAuthorities { get; init; } = [];
+    /// <summary>Credentials that are believed besides those.</summary>
+    public AuthenticationOptions Authentication { get; init; } = new();
+
+    /// <summary>Who says what a user may do.</summary>
+    public AuthorizationOptions Authorization { get; init; } = new();
+
+    /// <summary>What is recorded of requests.</summary>
+    public AuditOptions Audit { get; init; } = new();
 
     /// <summary>The certificate by which we are known to kubelets (group system:masters, or bound to system:kubelet-api-admin).</summary>
     public X509Certificate2? KubeletClientCertificate { get; init; }
@@ -40,6 +46,15 @@ public sealed record ApiServerOptions
 
     /// <summary>The issuer of service-account tokens; null makes it of the cluster domain.</summary>
     public string? ServiceAccountIssuer { get; init; }
+
+    /// <summary>Further issuers whose tokens our keys signed and that are still believed.</summary>
+    public IReadOnlyList<string> FormerServiceAccountIssuers { get; init; } = [];
+
+    /// <summary>Where the discovery document says our keys are; "" = at the advertised address.</summary>
+    public string ServiceAccountKeysUrl { get; init; } = "";
+
+    /// <summary>How long tokens of service accounts live.</summary>
+    public ServiceAccountTokenOptions ServiceAccountTokens { get; init; } = new();
 
     /// <summary>The audiences that tokens for us may name; null is the issuer and "k3s".</summary>
     public IReadOnlyList<string>? ServiceAccountAudiences { get; init; }

@@ -18,6 +18,7 @@ internal sealed class HttpApiCall : ApiCall
     private CancellationToken _stopping;
     private CancellationTokenSource? _deadline;
     private bool _hasDeadline;
+    private TeePipeWriter? _tee;
     private SeatHold _seat;
     private Action? _slot;
 
@@ -66,13 +67,16 @@ internal sealed class HttpApiCall : ApiCall
         get
         {
             if (!_hasOutput)
-                _output.Begin(Features.GetRequiredFeature<IHttpResponseBodyFeature>().Writer);
+                _output.Begin(MakeOutput());
             _hasOutput = true;
             return _output;
         }
     }
 
     internal override long SentBytes => _hasOutput ? _output.Count : 0;
+
+    internal override System.Net.IPAddress RemoteAddress =>
+        Features.Get<IHttpConnectionFeature>()?.RemoteIpAddress is { } address ? address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address : base.RemoteAddress;
 
     internal string? Authorization => _request.Headers.Authorization;
 
@@ -94,6 +98,7 @@ internal sealed class HttpApiCall : ApiCall
         _request = features.GetRequiredFeature<IHttpRequestFeature>();
         _response = features.GetRequiredFeature<IHttpResponseFeature>();
         _hasOutput = false;
+        _tee = null;
         // Behind a proxy the target may be absolute; only path and query count.
         var target = _request.RawTarget.AsSpan();
         if (target.Length > 0 && target[0] != '/' && target.IndexOf("://") is > 0 and var scheme)
@@ -142,7 +147,34 @@ internal sealed class HttpApiCall : ApiCall
     }
 
     /// <summary>The answer is 101 and what follows is not HTTP.</summary>
-    internal void NoteUpgraded() => AnsweredStatus = 101;
+    internal void NoteUpgraded()
+    {
+        AnsweredStatus = 101;
+        Audit?.NoteStarted(101);
+    }
+
+    /// <summary>The connection ends after this answer: who has not said who he is shall not hold it.</summary>
+    internal void CloseConnection()
+    {
+        if (Features.Get<IHttpRequestFeature>()?.Protocol == "HTTP/2")
+            Features.Get<Microsoft.AspNetCore.Connections.Features.IConnectionLifetimeNotificationFeature>()?.RequestClose();
+    }
+
+    /// <summary>Hands the audit event what was answered.</summary>
+    internal void TellAudit()
+    {
+        if (Audit is { } audit && _tee is { } tee)
+            audit.ResponseObject = AuditObjects.Json(tee.Copied, _response.Headers.ContentType, _response.Headers.ContentEncoding.ToString(), audit.Verdict.OmitsManagedFields);
+    }
+
+    private PipeWriter MakeOutput()
+    {
+        var writer = Features.GetRequiredFeature<IHttpResponseBodyFeature>().Writer;
+        if (Audit is not { WantsResponse: true })
+            return writer;
+        _tee = new TeePipeWriter(writer);
+        return _tee;
+    }
 
     internal override string ClientName => WriteOptions.NameOf(_request.Headers.UserAgent);
 
@@ -153,6 +185,7 @@ internal sealed class HttpApiCall : ApiCall
     internal override void Start(int statusCode, string contentType, long length)
     {
         AnsweredStatus = statusCode;
+        Audit?.NoteStarted(statusCode);
         _response.StatusCode = statusCode;
         var headers = _response.Headers;
         if (contentType.Length > 0)
@@ -187,6 +220,7 @@ internal sealed class HttpApiCall : ApiCall
                 if (!read.IsCompleted)
                     continue;
                 ReceivedBytes = body.Length;
+                Audit?.SetRequestBody(body.Span, ContentType);
                 return body;
             }
         }

@@ -97,7 +97,11 @@ internal sealed class KestrelHost : IAsyncDisposable
                 https.ServerCertificate = _options.ServingCertificate;
                 https.ClientCertificateMode = ClientCertificateMode.AllowCertificate;
                 // Any certificate may be shown; what it is worth is decided per request, with upstream's 401.
-                https.ClientCertificateValidation = static (_, _, _) => true;
+                https.ClientCertificateValidation = static (certificate, chain, _) =>
+                {
+                    ClientChain.Remember(certificate, chain);
+                    return true;
+                };
                 https.CheckCertificateRevocation = false;
                 https.OnAuthenticate = (_, tls) =>
                 {

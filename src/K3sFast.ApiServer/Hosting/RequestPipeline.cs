@@ -9,14 +9,15 @@ namespace K3sFast.ApiServer;
 
 /// <summary>Every request's way: who asks, may he, who answers; and what becomes of everything that is thrown on the way.</summary>
 internal sealed class RequestPipeline(
-    Authenticator authenticator, Authorizer authorizer, Impersonation impersonation, RequestLimiter limiter, ResourceRouter resources, PathRouter paths,
-    ApiServerMetrics metrics, RequestLimits limits, TimeProvider clock, ILogger logger)
+    Authenticator authenticator, Authorizer authorizer, Impersonation impersonation, AuditLog? audit, RequestLimiter limiter, ResourceRouter resources,
+    PathRouter paths, ApiServerMetrics metrics, RequestLimits limits, TimeProvider clock, ILogger logger)
 {
     /// <summary>A request over HTTP.</summary>
     internal async Task HandleAsync(HttpApiCall call)
     {
         var started = Stopwatch.GetTimestamp();
         metrics.Requests.Begin(call);
+        Exception? failure = null;
         try
         {
             try
@@ -26,10 +27,7 @@ internal sealed class RequestPipeline(
                         ? new ApiStatus { Code = 414, Reason = "", Message = "the request target is too long" }
                         : ApiStatus.BadRequest("the request target is not understandable: broken percent escapes")).ToException();
                 limits.Apply(call);
-                var user = authenticator.Authenticate(call);
-                metrics.Authenticated(user, call.ClientCertificate, started, clock);
-                call.User = user ?? throw ApiStatus.Unauthorized().ToException();
-                impersonation.Apply(call);
+                await IdentifyAsync(call, started).ConfigureAwait(false);
                 if (await limiter.EnterAsync(call).ConfigureAwait(false))
                     await AnswerAsync(call).ConfigureAwait(false);
             }
@@ -40,8 +38,14 @@ internal sealed class RequestPipeline(
                 else
                     await RequestLimits.AnswerTimeoutAsync(call).ConfigureAwait(false);
             }
+            catch (PlainTextException refused) when (!call.HasStarted)
+            {
+                await ResponseWriter.WriteTextAsync(call, refused.Code, refused.Message).ConfigureAwait(false);
+            }
             catch (Exception error) when (StatusOf(error, call) is { } status)
             {
+                if (IsUnexpected(error))
+                    failure = error;
                 if (call.HasStarted)
                     call.Features.GetRequiredFeature<IHttpRequestLifetimeFeature>().Abort();
                 else
@@ -56,6 +60,11 @@ internal sealed class RequestPipeline(
         {
             call.ReleaseSeat();
             call.EndDeadline();
+            if (call.Audit is not null)
+            {
+                call.TellAudit();
+                await audit!.EndAsync(call, failure).ConfigureAwait(false);
+            }
             metrics.Requests.End(call, started);
         }
     }
@@ -69,7 +78,13 @@ internal sealed class RequestPipeline(
         {
             if (!call.IsUnderstood)
                 throw ApiStatus.BadRequest("the request target is not understandable: broken percent escapes").ToException();
+            if (audit is not null)
+                await audit.BeginAsync(call, call.User).ConfigureAwait(false);
             await AnswerAsync(call).ConfigureAwait(false);
+        }
+        catch (PlainTextException refused)
+        {
+            await ResponseWriter.WriteStatusAsync(call, ApiStatus.InternalError(refused.Message.TrimEnd())).ConfigureAwait(false);
         }
         catch (Exception error) when (error is not OperationCanceledException && StatusOf(error, call) is { } status)
         {
@@ -77,30 +92,66 @@ internal sealed class RequestPipeline(
         }
         finally
         {
+            if (call.Audit is { } recorded)
+            {
+                if (recorded.WantsResponse)
+                    recorded.ResponseObject = AuditObjects.Json(call.Answer.Span, ResponseFormat.Json, "", recorded.Verdict.OmitsManagedFields);
+                await audit!.EndAsync(call, null).ConfigureAwait(false);
+            }
             metrics.Requests.End(call, started);
         }
     }
 
-    private ValueTask AnswerAsync(ApiCall call)
+    // Who asks, what is recorded of it, and whom he speaks for.
+    private async ValueTask IdentifyAsync(HttpApiCall call, long started)
     {
-        Demand(call);
-        return call.Info.IsResourceRequest ? resources.RouteAsync(call) : paths.RouteAsync(call);
+        var user = await authenticator.AuthenticateAsync(call).ConfigureAwait(false);
+        metrics.Authenticated(user, call.ClientCertificate, started, clock);
+        if (user is null)
+        {
+            if (audit is not null)
+                await audit.NoteUnauthenticatedAsync(call).ConfigureAwait(false);
+            call.CloseConnection();
+            throw ApiStatus.Unauthorized().ToException();
+        }
+        if (ReferenceEquals(user, UserInfo.Anonymous))
+            call.CloseConnection();
+        call.User = user;
+        if (audit is not null)
+            await audit.BeginAsync(call, user).ConfigureAwait(false);
+        await impersonation.ApplyAsync(call).ConfigureAwait(false);
+        if (call.Audit is { } recorded && call.Impersonator is not null)
+            (recorded.Impersonated, recorded.ImpersonationConstraint) = (call.User, call.ImpersonationConstraint);
     }
 
-    private void Demand(ApiCall call)
+    private ValueTask AnswerAsync(ApiCall call)
     {
         var started = Stopwatch.GetTimestamp();
-        var isAllowed = false;
-        try
+        var permission = authorizer.DemandAsync(AuthorizationAttributes.Of(call.Info, call.User), call);
+        if (!permission.IsCompletedSuccessfully)
+            return Awaited(permission, call, started);
+        metrics.Authorized(true, started);
+        return RouteAsync(call);
+
+        async ValueTask Awaited(ValueTask pending, ApiCall waiting, long since)
         {
-            authorizer.Demand(AuthorizationAttributes.Of(call.Info, call.User));
-            isAllowed = true;
-        }
-        finally
-        {
-            metrics.Authorized(isAllowed, started);
+            var isAllowed = false;
+            try
+            {
+                await pending.ConfigureAwait(false);
+                isAllowed = true;
+            }
+            finally
+            {
+                metrics.Authorized(isAllowed, since);
+            }
+            await RouteAsync(waiting).ConfigureAwait(false);
         }
     }
+
+    private ValueTask RouteAsync(ApiCall call) => call.Info.IsResourceRequest ? resources.RouteAsync(call) : paths.RouteAsync(call);
+
+    private static bool IsUnexpected(Exception error) => error is not (ApiStatusException or OperationCanceledException or BadHttpRequestException or IOException);
 
     // Null = the client has gone.
     private ApiStatus? StatusOf(Exception error, ApiCall call)

@@ -31,7 +31,7 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
     public async ValueTask<EncodedList> ListAsync(string pathAndQuery, CancellationToken cancellationToken)
     {
         var call = Begin(pathAndQuery, cancellationToken);
-        var endpoint = Admit(call, Verb.List);
+        var endpoint = await AdmitAsync(call, Verb.List).ConfigureAwait(false);
         if (!endpoint.IsStorageVersion)
             return await ListConvertedAsync(pathAndQuery, cancellationToken).ConfigureAwait(false);
         try
@@ -59,7 +59,7 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
     public async IAsyncEnumerable<WatchFrame> WatchAsync(string pathAndQuery, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var call = Begin(pathAndQuery, cancellationToken);
-        var endpoint = Admit(call, Verb.Watch);
+        var endpoint = await AdmitAsync(call, Verb.Watch).ConfigureAwait(false);
         var (storage, query) = Read(call, endpoint);
         var prefix = storage.PrefixOf(call.Info.Namespace);
         var initial = new List<StoredEncodedObject>();
@@ -158,13 +158,13 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
         return call.IsUnderstood ? call : throw Refused(ApiStatus.BadRequest("the request target is not understandable").ToException());
     }
 
-    private ResourceEndpoint Admit(LocalApiCall call, Verb verb)
+    private async ValueTask<ResourceEndpoint> AdmitAsync(LocalApiCall call, Verb verb)
     {
         try
         {
             if (call.Info.Verb != verb)
                 throw ApiStatus.BadRequest($"{Encoding.UTF8.GetString(call.Info.Path)} is no {verb.Text()} request").ToException();
-            authorizer.Demand(AuthorizationAttributes.Of(call.Info, user));
+            await authorizer.DemandAsync(AuthorizationAttributes.Of(call.Info, user), call).ConfigureAwait(false);
             var endpoint = catalog.Find(call.Info);
             return endpoint?.Storage is null ? throw ApiStatus.NotFoundPath().ToException() : endpoint;
         }

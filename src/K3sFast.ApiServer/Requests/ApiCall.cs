@@ -25,6 +25,12 @@ internal abstract class ApiCall
     /// <summary>The user that authenticated, when <see cref="User"/> is impersonated.</summary>
     internal UserInfo? Impersonator { get; set; }
 
+    /// <summary>By which constrained way the user is impersonated; "" for the old way.</summary>
+    internal string ImpersonationConstraint { get; set; } = "";
+
+    /// <summary>What the audit log is told about this request; null when nothing.</summary>
+    internal AuditEvent? Audit { get; set; }
+
     /// <summary>The resource that the router found; null for paths and unknown resources.</summary>
     internal ResourceInfo? Served { get; set; }
 
@@ -83,8 +89,12 @@ internal abstract class ApiCall
 
     internal abstract string? Header(string name);
 
-    /// <summary>What admission has to tell the audit log of this request; null when nothing.</summary>
-    internal Dictionary<string, string>? AuditAnnotations { get; private set; }
+    /// <summary>Where the request came from.</summary>
+    internal virtual System.Net.IPAddress RemoteAddress => System.Net.IPAddress.Loopback;
+
+    /// <summary>Path and query as text, for messages.</summary>
+    internal string TargetText => Info.Query.IsEmpty
+        ? Encoding.UTF8.GetString(Info.Path) : $"{Encoding.UTF8.GetString(Info.Path)}?{Encoding.UTF8.GetString(Info.Query)}";
 
     /// <summary>Tells the client something beside the answer; the same is told once.</summary>
     internal void AddWarning(string text)
@@ -94,16 +104,18 @@ internal abstract class ApiCall
             _warnings.Add(text);
     }
 
-    internal void Annotate(string key, string value) => (AuditAnnotations ??= [])[key] = value;
+    /// <summary>Adds a note to the request's audit event; an event keeps the first of a name. Free when the request is not audited.</summary>
+    internal void Annotate(string key, string value) => Audit?.Annotate(key, value);
 
     /// <summary>Takes a new request. False when the target is not understandable.</summary>
     private protected bool TryBegin(string method, ReadOnlySpan<char> target)
     {
         Method = method;
         _warnings = null;
-        AuditAnnotations = null;
         User = null!;
         Impersonator = null;
+        ImpersonationConstraint = "";
+        Audit = null;
         Served = null;
         AnsweredStatus = 0;
         ReceivedBytes = 0;

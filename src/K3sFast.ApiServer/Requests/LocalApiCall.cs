@@ -56,6 +56,7 @@ internal sealed class LocalApiCall : ApiCall
         var buffer = new PooledBuffer(Math.Max(1, _body.Length));
         buffer.Write(_body.Span);
         ReceivedBytes = _body.Length;
+        Audit?.SetRequestBody(_body.Span, _contentType);
         return ValueTask.FromResult(buffer);
     }
 
@@ -66,10 +67,11 @@ internal sealed class LocalApiCall : ApiCall
     internal override void Start(int statusCode, string contentType, long length)
     {
         AnsweredStatus = statusCode;
+        Audit?.NoteStarted(statusCode);
         _hasStarted = true;
     }
 
-    internal override string? Header(string name) => null;
+    internal override string? Header(string name) => name == "User-Agent" ? "k3sfast/in-process" : null;
 
     /// <summary>A pipe writer without a reader: everything stays.</summary>
     private sealed class BufferPipeWriter : PipeWriter

@@ -48,6 +48,7 @@ internal static class ResponseWriter
 
     internal static ValueTask WriteStatusAsync(ApiCall call, ApiStatus status)
     {
+        call.Audit?.SetStatus(status);
         // Where nothing is acceptable the refusal is indented JSON, as upstream sends it.
         if (!ResponseFormat.TryNegotiate(call, allowsProjection: false, out var format))
             format = new ResponseFormat(MediaKind.Json, IsPretty: true);

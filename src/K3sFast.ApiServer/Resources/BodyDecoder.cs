@@ -50,8 +50,12 @@ internal static class BodyDecoder
     /// <summary>
     /// Decodes a body that must be of <paramref name="type"/>, or of the same kind in <paramref name="otherVersion"/>; the caller disposes the result.
     /// </summary>
-    internal static ApiObject Decode(ApiCall call, ReadOnlySpan<byte> body, TypeSchema type, FieldValidation validation, string? otherVersion = null) =>
-        Decode(call, body, MediaOf(call.ContentType), type, validation, otherVersion);
+    internal static ApiObject Decode(ApiCall call, ReadOnlySpan<byte> body, TypeSchema type, FieldValidation validation, string? otherVersion = null)
+    {
+        var decoded = Decode(call, body, MediaOf(call.ContentType), type, validation, otherVersion);
+        call.Audit?.SetRequestObject(decoded.Root);
+        return decoded;
+    }
 
     /// <summary>Decodes bytes of one wire form that must be of <paramref name="type"/>.</summary>
     internal static ApiObject Decode(ApiCall call, ReadOnlySpan<byte> body, MediaKind media, TypeSchema type, FieldValidation validation, string? otherVersion = null)

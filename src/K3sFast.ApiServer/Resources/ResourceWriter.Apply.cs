@@ -74,7 +74,7 @@ internal sealed partial class ResourceWriter
         {
             using var document = Finish(default);
             document.Root["metadata"u8].Remove("resourceVersion"u8);
-            DemandCreate(call);
+            await DemandCreateAsync(call).ConfigureAwait(false);
             try
             {
                 return await writes.CreateAsync(storage, document, context).ConfigureAwait(false);

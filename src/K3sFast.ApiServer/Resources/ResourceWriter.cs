@@ -34,7 +34,7 @@ internal sealed partial class ResourceWriter(
             using var existing = storage.Get(context.Namespace, name);
             if (existing is null)
             {
-                DemandCreate(call);
+                await DemandCreateAsync(call).ConfigureAwait(false);
                 document.Root["metadata"u8].Remove("resourceVersion"u8);
                 using var created = await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
                 await reader.WriteJsonAsync(call, endpoint, 201, created.Json, format).ConfigureAwait(false);
@@ -133,7 +133,7 @@ internal sealed partial class ResourceWriter(
         ContextOf(call, name, options.IsDryRun) with { Owner = FieldOwner.Of(endpoint, subresource, options.Manager, clock) };
 
     // Who creates by another verb needs the permission to create as well.
-    private void DemandCreate(ApiCall call) => authorizer.Demand(AuthorizationAttributes.Of(call.Info, call.User, Verb.Create));
+    private ValueTask DemandCreateAsync(ApiCall call) => authorizer.DemandAsync(AuthorizationAttributes.Of(call.Info, call.User, Verb.Create), call);
 
     // The body in the endpoint's version, defaulted there, then in the storage version.
     private static ApiObject Decode(ApiCall call, PooledBuffer body, ResourceEndpoint endpoint, FieldValidation validation)
@@ -142,6 +142,7 @@ internal sealed partial class ResourceWriter(
         try
         {
             Defaulting.Apply(document.Root, endpoint.Info);
+            call.Audit?.SetRequestObject(document.Root);
             VersionConversion.Convert(document.Root, endpoint.Info, endpoint.Storage!.Info);
             return document;
         }

@@ -41,7 +41,7 @@ internal sealed class StreamRouter(
 
     private async ValueTask UpgradeAsync(HttpApiCall call, string subresource)
     {
-        DemandCreate(call);
+        await DemandCreateAsync(call).ConfigureAwait(false);
         var target = targets.Resolve(call, subresource);
         var address = kubelets.Find(target.Node);
         if (!UpgradeTunnel.IsUpgrade(call))
@@ -57,24 +57,12 @@ internal sealed class StreamRouter(
     }
 
     // A browser opens a WebSocket by GET, and still it makes something happen in the pod.
-    private void DemandCreate(ApiCall call)
+    private async ValueTask DemandCreateAsync(ApiCall call)
     {
         if (call.Info.Verb == Verb.Create)
             return;
-        var info = call.Info;
-        var attributes = new AuthorizationAttributes
-        {
-            User = call.User,
-            Verb = "create"u8,
-            IsResourceRequest = true,
-            Group = info.Group,
-            Resource = info.Resource,
-            Subresource = info.Subresource,
-            Namespace = info.Namespace,
-            Name = info.Name,
-            Path = info.Path,
-        };
-        if (!authorizer.Allows(attributes, out var reason))
-            throw ApiStatus.Forbidden("", Encoding.UTF8.GetString(info.Resource), info.NameText, reason).ToException();
+        var decision = await authorizer.AuthorizeAsync(AuthorizationAttributes.Of(call.Info, call.User, Verb.Create), call.Aborted).ConfigureAwait(false);
+        if (!decision.IsAllowed)
+            throw ApiStatus.Forbidden("", Encoding.UTF8.GetString(call.Info.Resource), call.Info.NameText, decision.Reason).ToException();
     }
 }

@@ -3,8 +3,19 @@ using K3sFast.WatchCache;
 
 namespace K3sFast.ApiServer;
 
+/// <summary>How long tokens of service accounts may live.</summary>
+public sealed record ServiceAccountTokenOptions
+{
+    /// <summary>Tokens that admission put into pods live a year, and are only noted as stale after the hour that was asked for.</summary>
+    public bool ExtendsExpiration { get; init; } = true;
+
+    /// <summary>Longer lives are shortened to this; zero = no limit.</summary>
+    public TimeSpan MaxExpiration { get; init; }
+}
+
 /// <summary>serviceaccounts/token: signs a token for the account, bound to a pod, secret or node if asked.</summary>
-internal sealed class TokenRequests(ResourceCatalog catalog, ServiceAccountTokens tokens, TimeProvider clock, int maxBodyBytes)
+internal sealed class TokenRequests(
+    ResourceCatalog catalog, ServiceAccountTokens tokens, ServiceAccountTokenOptions options, WriteFlow writes, TimeProvider clock, int maxBodyBytes)
 {
     private const long DefaultSeconds = 3600;
     private const long MinSeconds = 600;
@@ -23,12 +34,24 @@ internal sealed class TokenRequests(ResourceCatalog catalog, ServiceAccountToken
         using var request = BodyDecoder.Decode(call, body.Span, type, BodyDecoder.ValidationOf(call, "CreateOptions"));
         Defaulting.Apply(request.Root, type);
         string ns = call.Info.NamespaceText, name = call.Info.NameText;
+        var metadata = request.Root.GetOrAddObject("metadata"u8);
+        CheckSubject(metadata, ns, name);
         using var account = accounts.Storage!.Get(ns, name) ?? throw ApiStatus.NotFound("", "serviceaccounts", name).ToException();
+        var accountUid = account.Uid();
+        if (metadata["uid"u8].AsString() is { Length: > 0 } uid && uid != accountUid)
+        {
+            throw ApiStatus.Conflict("authentication.k8s.io", "TokenRequest", name,
+                $"the UID in the token request ({uid}) does not match the UID of the service account ({accountUid})").ToException();
+        }
 
         var spec = request.Root.GetOrAddObject("spec"u8);
         var seconds = spec["expirationSeconds"u8].TryGetInt64(out var given) ? given : DefaultSeconds;
-        CheckSubject(request.Root["metadata"u8], ns, name);
-        Validate(request.Root, seconds);
+        // Before the defaults are put in: a node may ask for no audience, but not for all of ours.
+        await writes.AdmitAsync(new AdmissionContext
+        {
+            Operation = AdmissionOperation.Create, Resource = accounts.Info, Subresource = "token", Namespace = ns, Name = name, User = call.User,
+            Object = request.Root, IsDryRun = false, Call = call,
+        }, call.Aborted).ConfigureAwait(false);
         var audiences = new List<string>();
         foreach (var audience in spec["audiences"u8].Elements)
             audiences.Add(audience.AsString());
@@ -38,26 +61,38 @@ internal sealed class TokenRequests(ResourceCatalog catalog, ServiceAccountToken
             foreach (var audience in audiences)
                 spec.GetOrAddArray("audiences"u8).AppendString(System.Text.Encoding.UTF8.GetBytes(audience));
         }
-
-        var now = clock.GetUtcNow().ToUnixTimeSeconds();
-        var isExtended = seconds == WarnOnlySeconds && !audiences.Except(tokens.Audiences).Any();
+        var issued = clock.GetUtcNow();
+        metadata.Set("name"u8, name);
+        metadata.Set("namespace"u8, ns);
+        metadata.Set("uid"u8, accountUid);
+        metadata.Set("creationTimestamp"u8, ObjectText.Time(issued));
+        Validate(request.Root, seconds);
+        var now = issued.ToUnixTimeSeconds();
         var claims = Bind(spec["boundObjectRef"u8], ns, new TokenClaims
         {
             Issuer = tokens.Issuer,
-            Audiences = [.. audiences],
-            ExpiresAt = now + (isExtended ? ExtendedSeconds : seconds),
+            Audiences = audiences,
+            ExpiresAt = 0,
             NotBefore = now,
+            IssuedAt = now,
             Id = Guid.NewGuid().ToString(),
             Namespace = ns,
-            ServiceAccount = new BoundObject(name, account.Uid()),
+            ServiceAccount = new BoundObject(name, accountUid),
         });
-        var metadata = request.Root.GetOrAddObject("metadata"u8);
-        metadata.Set("name"u8, name);
-        metadata.Set("namespace"u8, ns);
-        metadata.Set("creationTimestamp"u8, ObjectText.Time(clock.GetUtcNow()));
+        var max = (long)options.MaxExpiration.TotalSeconds;
+        if (max > 0 && seconds > max)
+        {
+            call.AddWarning($"requested expiration of {seconds} seconds shortened to {max} seconds");
+            seconds = max;
+            spec.Set("expirationSeconds"u8, seconds);
+        }
+        var isExtended = options.ExtendsExpiration && claims.Pod is not null && seconds == WarnOnlySeconds && !audiences.Except(tokens.Audiences).Any();
+        claims = claims with { ExpiresAt = now + (isExtended ? ExtendedSeconds : seconds), WarnAfter = isExtended ? now + seconds : 0 };
         var status = request.Root.GetOrAddObject("status"u8);
-        status.Set("token"u8, tokens.Sign(claims, now, isExtended ? now + seconds : null));
+        status.Clear();
+        status.Set("token"u8, tokens.Sign(claims));
         status.Set("expirationTimestamp"u8, ObjectText.Time(DateTimeOffset.FromUnixTimeSeconds(now + seconds)));
+        call.Annotate("authentication.kubernetes.io/issued-credential-id", $"JTI={claims.Id}");
         var output = new System.Buffers.ArrayBufferWriter<byte>(2048);
         JsonCodec.Encode(request.Root, type, output);
         await ResponseWriter.WriteObjectAsync(call, 201, output.WrittenMemory, type, format).ConfigureAwait(false);
@@ -71,7 +106,7 @@ internal sealed class TokenRequests(ResourceCatalog catalog, ServiceAccountToken
         if (seconds > MaxSeconds)
             errors.Invalid("spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds");
         if (errors.Count > 0)
-            throw ApiStatus.Invalid("authentication.k8s.io", "TokenRequest", ObjectText.NameOf(request), errors).ToException();
+            throw ApiStatus.Invalid("authentication.k8s.io", "TokenRequest", "", errors).ToException();
     }
 
     private static void CheckSubject(ApiNode metadata, string ns, string name)
@@ -94,59 +129,44 @@ internal sealed class TokenRequests(ResourceCatalog catalog, ServiceAccountToken
         var kind = reference["kind"u8].AsString();
         var name = reference["name"u8].AsString();
         var wantedUid = reference["uid"u8].AsString();
-        var resource = (kind, reference["apiVersion"u8].AsString()) switch
-        {
-            ("Pod", "v1") => "pods",
-            ("Secret", "v1") => "secrets",
-            ("Node", "v1") => "nodes",
-            _ => throw ApiStatus.BadRequest($"cannot bind token to object of type {GroupVersion(reference["apiVersion"u8].AsString())}, Kind={kind}").ToException(),
-        };
+        var version = reference["apiVersion"u8].AsString();
+        // The version does not matter, the group does.
+        var resource = version.Contains('/', StringComparison.Ordinal) ? "" : kind switch { "Pod" => "pods", "Secret" => "secrets", "Node" => "nodes", _ => "" };
+        if (resource.Length == 0)
+            throw ApiStatus.BadRequest($"cannot bind token to object of type {GroupVersion(version)}, Kind={kind}").ToException();
         var storage = catalog.Storage("", resource);
         using var stored = storage.Get(resource == "nodes" ? "" : ns, name) ?? throw ApiStatus.NotFound("", resource, name).ToException();
         var uid = stored.Uid();
-        using var pod = storage.Decode(stored);
-        if (resource == "pods" && pod.Root["spec"u8]["serviceAccountName"u8].AsString() != claims.ServiceAccount.Name)
+        var bound = new BoundObject(name, uid);
+        if (resource == "pods")
         {
-            throw ApiStatus.BadRequest(
-                $"cannot bind token for serviceaccount {GoText.Quote(claims.ServiceAccount.Name)} to pod running with different serviceaccount name.").ToException();
+            claims = BindPod(storage, stored, bound, claims);
+        }
+        else
+        {
+            claims = resource == "secrets" ? claims with { Secret = bound } : claims with { Node = bound };
         }
         if (wantedUid.Length > 0 && wantedUid != uid)
         {
-            throw ApiStatus.Conflict("", resource, name,
+            throw ApiStatus.Conflict("", kind, name,
                 $"the UID in the bound object reference ({wantedUid}) does not match the UID in record. The object might have been deleted and then recreated").ToException();
         }
-        var bound = new BoundObject(name, uid);
-        switch (resource)
+        return claims;
+    }
+
+    // The pod's node goes along, so that who sees the token knows where it came from.
+    private TokenClaims BindPod(ResourceStorage storage, StoredObject stored, BoundObject bound, TokenClaims claims)
+    {
+        using var pod = storage.Decode(stored);
+        if (pod.Root["spec"u8]["serviceAccountName"u8].AsString() != claims.ServiceAccount.Name)
         {
-            case "secrets": return claims with { Secret = bound };
-            case "nodes": return claims with { Node = bound };
+            throw ApiStatus.BadRequest(
+                $"cannot bind token for serviceaccount {GoText.Quote(claims.ServiceAccount.Name)} to pod running with different serviceaccount name.").ToException();
         }
         var nodeName = pod.Root["spec"u8]["nodeName"u8].AsString();
         if (nodeName.Length == 0)
             return claims with { Pod = bound };
         using var node = catalog.Storage("", "nodes").Get("", nodeName);
         return claims with { Pod = bound, Node = new BoundObject(nodeName, node?.Uid() ?? "") };
-    }
-}
-
-/// <summary>What tokens refer to, from the watch caches.</summary>
-internal sealed class CachedBoundObjects(ResourceCatalog catalog) : IBoundObjects
-{
-    private readonly ResourceStorage _accounts = catalog.Storage("", "serviceaccounts");
-    private readonly ResourceStorage _secrets = catalog.Storage("", "secrets");
-    private readonly ResourceStorage _pods = catalog.Storage("", "pods");
-    private readonly ResourceStorage _nodes = catalog.Storage("", "nodes");
-
-    public (string Uid, DateTimeOffset? DeletionTimestamp)? Find(string resource, string ns, string name)
-    {
-        var storage = resource switch { "serviceaccounts" => _accounts, "secrets" => _secrets, "pods" => _pods, _ => _nodes };
-        using var stored = storage.Get(ns, name);
-        if (stored is null)
-            return null;
-        // The word is looked for before anything is decoded: hardly any object is being deleted.
-        if (stored.Json.IndexOf("\"deletionTimestamp\":\""u8) < 0)
-            return (stored.Uid(), null);
-        using var document = storage.Decode(stored);
-        return (stored.Uid(), ObjectText.TryParseTime(document.Root["metadata"u8]["deletionTimestamp"u8], out var time) ? time : null);
     }
 }

@@ -3,7 +3,7 @@ namespace K3sFast.Configuration;
 /// <summary>The <c>flag=value</c> words of <c>--kubelet-arg</c> and its siblings. The last value of a flag wins, as for the real programs.</summary>
 internal sealed class ComponentArguments
 {
-    private readonly Dictionary<string, string> _values = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, List<string>> _values = new(StringComparer.Ordinal);
     private readonly HashSet<string> _used = new(StringComparer.Ordinal);
     private readonly string _flag;
 
@@ -14,10 +14,10 @@ internal sealed class ComponentArguments
         {
             var trimmed = word.TrimStart('-');
             var equals = trimmed.IndexOf('=');
-            if (equals < 0)
-                _values[trimmed] = "true";
-            else
-                _values[trimmed[..equals]] = trimmed[(equals + 1)..];
+            var name = equals < 0 ? trimmed : trimmed[..equals];
+            if (!_values.TryGetValue(name, out var values))
+                _values[name] = values = [];
+            values.Add(equals < 0 ? "true" : trimmed[(equals + 1)..]);
         }
     }
 
@@ -25,7 +25,43 @@ internal sealed class ComponentArguments
     public string Text(string name, string fallback = "")
     {
         _used.Add(name);
-        return _values.GetValueOrDefault(name, fallback);
+        return _values.TryGetValue(name, out var values) ? values[^1] : fallback;
+    }
+
+    /// <summary>True if the flag was given at all. Does not mark it.</summary>
+    public bool Has(string name) => _values.ContainsKey(name);
+
+    /// <summary>All values of a flag that may be repeated, each split at commas if <paramref name="splits"/>.</summary>
+    public List<string> Many(string name, bool splits = true)
+    {
+        _used.Add(name);
+        if (!_values.TryGetValue(name, out var values))
+            return [];
+        return splits ? [.. values.SelectMany(static value => value.Split(',', StringSplitOptions.RemoveEmptyEntries))] : [.. values];
+    }
+
+    /// <exception cref="ConfigurationException">Neither true nor false.</exception>
+    public bool Switch(string name, bool fallback)
+    {
+        var text = Text(name);
+        return text switch
+        {
+            "" => fallback,
+            "true" or "True" or "TRUE" or "t" or "T" or "1" => true,
+            "false" or "False" or "FALSE" or "f" or "F" or "0" => false,
+            _ => throw new ConfigurationException($"invalid value \"{text}\" for {name} in --{_flag}: must be true or false"),
+        };
+    }
+
+    /// <exception cref="ConfigurationException">Not a duration such as 10s or 1h30m.</exception>
+    public TimeSpan Duration(string name, TimeSpan fallback)
+    {
+        var text = Text(name);
+        if (text.Length == 0)
+            return fallback;
+        return ApiServer.GoDuration.TryParse(text, out var duration)
+            ? duration
+            : throw new ConfigurationException($"invalid value \"{text}\" for {name} in --{_flag}: must be a duration such as 10s or 1h30m");
     }
 
     /// <exception cref="ConfigurationException">Not a number from <paramref name="low"/> to <paramref name="high"/>.</exception>

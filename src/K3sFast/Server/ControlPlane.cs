@@ -61,6 +61,7 @@ internal sealed class ControlPlane : IAsyncDisposable
     private static ApiServerOptions Options(ServerConfig config, ClusterPki pki)
     {
         var arguments = config.ApiServerArgs;
+        var issuers = IdentityFlags.Issuers(arguments);
         var options = new ApiServerOptions
         {
             BindAddress = config.BindAddress,
@@ -70,11 +71,16 @@ internal sealed class ControlPlane : IAsyncDisposable
             ServingChain = pki.ServerCa.Chain,
             ServerAuthorities = pki.ServerCa.Chain,
             ClientAuthorities = pki.ClientCa.Chain,
-            RequestHeaderAuthorities = pki.RequestHeaderCa.Chain,
             KubeletClientCertificate = pki.ApiServerToKubelet.Load(),
             ServiceAccountKeys = pki.ServiceAccountKeys,
-            ServiceAccountIssuer = arguments.Text("service-account-issuer") is { Length: > 0 } issuer ? issuer : null,
-            ServiceAccountAudiences = arguments.Text("api-audiences") is { Length: > 0 } audiences ? audiences.Split(',') : null,
+            ServiceAccountIssuer = issuers.Count > 0 ? issuers[0] : null,
+            FormerServiceAccountIssuers = [.. issuers.Skip(1)],
+            ServiceAccountAudiences = arguments.Many("api-audiences") is { Count: > 0 } audiences ? audiences : null,
+            ServiceAccountKeysUrl = IdentityFlags.KeysUrl(arguments),
+            ServiceAccountTokens = IdentityFlags.Tokens(arguments),
+            Authentication = IdentityFlags.Authentication(arguments, pki),
+            Authorization = IdentityFlags.Authorization(arguments),
+            Audit = AuditFlags.Read(arguments),
             ServiceCidr = config.ServiceCidrs[0],
             SecondaryServiceCidr = config.ServiceCidrs.Count > 1 ? config.ServiceCidrs[1] : null,
             NodePortRange = (config.NodePortFirst, config.NodePortLast),

@@ -89,7 +89,7 @@ public sealed class AuthenticationTests(TestServer server)
         request.Headers.Add("Impersonate-User", "alice");
         using var response = await client.SendAsync(request, TestContext.Current.CancellationToken);
         var text = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
-        Assert.Contains("users \\\"alice\\\" is forbidden: User \\\"mallory\\\" cannot impersonate resource \\\"users\\\" in API group \\\"\\\" at the cluster scope", text);
+        Assert.Contains("pods is forbidden: User \\\"mallory\\\" cannot impersonate-on:user-info:list resource \\\"pods\\\" in API group \\\"\\\" at the cluster scope", text);
     }
 
     [Fact]

@@ -107,8 +107,8 @@ public sealed class RbacTests(TestServer server)
         Assert.Equal(1100, allowed);
     }
 
-    private static bool Decide(RbacPolicy policy, UserInfo user) => policy.Allows(
-        new AuthorizationAttributes { User = user, Verb = "get"u8, IsResourceRequest = true, Group = "apps"u8, Resource = "deployments"u8, Namespace = "x"u8, Name = "y"u8 }, out _);
+    private static bool Decide(RbacPolicy policy, UserInfo user) => policy.Authorize(
+        new AuthorizationAttributes { User = user, Verb = "get"u8, IsResourceRequest = true, Group = "apps"u8, Resource = "deployments"u8, Namespace = "x"u8, Name = "y"u8 }).IsAllowed;
 
     private static async Task UntilAsync(Func<Task<bool>> condition)
     {

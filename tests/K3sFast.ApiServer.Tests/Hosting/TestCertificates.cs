@@ -26,6 +26,13 @@ internal sealed class TestCertificates
     internal X509Certificate2 Client(string user, params string[] groups) =>
         Issue(string.Join(",", groups.Select(static g => $"O={g}").Prepend($"CN={user}").Reverse()), "1.3.6.1.5.5.7.3.2");
 
+    /// <summary>A client certificate with a subject made by hand.</summary>
+    internal X509Certificate2 Client(X500DistinguishedName subject)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        return Sign(new CertificateRequest(subject, key, HashAlgorithmName.SHA256), key, "1.3.6.1.5.5.7.3.2", DateTimeOffset.UtcNow.AddHours(20));
+    }
+
     internal X509Certificate2 Expired(string user)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);

@@ -9,34 +9,36 @@ namespace K3sFast.ApiServer;
 /// <summary>Who may act for a signer: verbs approve, sign and attest on the resource signers of certificates.k8s.io, by name or by the name's domain.</summary>
 internal static class SignerPermission
 {
-    internal static bool Has(Authorizer authorizer, UserInfo user, ReadOnlySpan<byte> verb, string signer)
+    internal static async ValueTask<bool> HasAsync(Authorizer authorizer, UserInfo user, string verb, string signer, CancellationToken cancel)
     {
-        if (Allows(authorizer, user, verb, signer))
+        if (await AllowsAsync(authorizer, user, verb, signer, cancel).ConfigureAwait(false))
             return true;
         var slash = signer.IndexOf('/', StringComparison.Ordinal);
-        return slash > 0 && Allows(authorizer, user, verb, signer[..slash] + "/*");
+        return slash > 0 && await AllowsAsync(authorizer, user, verb, signer[..slash] + "/*", cancel).ConfigureAwait(false);
     }
 
-    private static bool Allows(Authorizer authorizer, UserInfo user, ReadOnlySpan<byte> verb, string name) => authorizer.Allows(new AuthorizationAttributes
-    {
-        User = user,
-        Verb = verb,
-        IsResourceRequest = true,
-        Group = "certificates.k8s.io"u8,
-        Resource = "signers"u8,
-        Name = Encoding.UTF8.GetBytes(name),
-    }, out _);
+    private static async ValueTask<bool> AllowsAsync(Authorizer authorizer, UserInfo user, string verb, string name, CancellationToken cancel) =>
+        (await authorizer.AuthorizeAsync(new AuthorizationAttributes
+        {
+            User = user,
+            Verb = Encoding.UTF8.GetBytes(verb),
+            IsResourceRequest = true,
+            Group = "certificates.k8s.io"u8,
+            Version = "*"u8,
+            Resource = "signers"u8,
+            Name = Encoding.UTF8.GetBytes(name),
+        }, cancel).ConfigureAwait(false)).IsAllowed;
 }
 
 /// <summary>CertificateApproval: only who may approve for the signer approves or denies a request.</summary>
 internal sealed class CertificateApproval(Authorizer authorizer) : AdmissionPlugin
 {
-    internal override void Validate(AdmissionContext context)
+    internal override async ValueTask ValidateAsync(AdmissionContext context, CancellationToken cancel)
     {
         if (context.Operation != AdmissionOperation.Update || context.Subresource != "approval" || !context.Is("certificates.k8s.io", "certificatesigningrequests"))
             return;
         var signer = context.OldObject["spec"u8]["signerName"u8].AsString();
-        if (!SignerPermission.Has(authorizer, context.User, "approve"u8, signer))
+        if (!await SignerPermission.HasAsync(authorizer, context.User, "approve", signer, cancel).ConfigureAwait(false))
             throw context.Forbid($"user not permitted to approve requests with signerName {GoText.Quote(signer)}");
     }
 }
@@ -44,7 +46,7 @@ internal sealed class CertificateApproval(Authorizer authorizer) : AdmissionPlug
 /// <summary>CertificateSigning: only who may sign for the signer writes a request's certificate or conditions.</summary>
 internal sealed class CertificateSigning(Authorizer authorizer) : AdmissionPlugin
 {
-    internal override void Validate(AdmissionContext context)
+    internal override async ValueTask ValidateAsync(AdmissionContext context, CancellationToken cancel)
     {
         if (context.Operation != AdmissionOperation.Update || context.Subresource != "status" || !context.Is("certificates.k8s.io", "certificatesigningrequests"))
             return;
@@ -52,7 +54,7 @@ internal sealed class CertificateSigning(Authorizer authorizer) : AdmissionPlugi
         if (IsSame(now["certificate"u8], before["certificate"u8]) && IsSame(now["conditions"u8], before["conditions"u8]))
             return;
         var signer = context.OldObject["spec"u8]["signerName"u8].AsString();
-        if (!SignerPermission.Has(authorizer, context.User, "sign"u8, signer))
+        if (!await SignerPermission.HasAsync(authorizer, context.User, "sign", signer, cancel).ConfigureAwait(false))
             throw context.Forbid($"user not permitted to sign requests with signerName {GoText.Quote(signer)}");
     }
 

@@ -1,0 +1,86 @@
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>Puts the authenticators together that the options ask for, and keeps those current that come from files.</summary>
+internal sealed class AuthenticationWiring : IAsyncDisposable
+{
+    private readonly List<Func<CancellationToken, Task>> _loops = [];
+    private readonly JwtIssuers _issuers;
+    private readonly WebhookClient? _webhook;
+
+    /// <exception cref="ApiServerStartException">A file cannot be read, or options contradict each other.</exception>
+    internal AuthenticationWiring(ApiServerOptions options, ResourceCatalog catalog, ServiceAccountTokens accounts, LegacyTokenTracking tracking, ILogger logger)
+    {
+        var wanted = options.Authentication;
+        var clock = options.Clock;
+        var audiences = accounts.Audiences;
+        _issuers = new JwtIssuers(clock, logger);
+
+        var kinds = new List<ITokenAuthenticator>();
+        if (wanted.TokenFile.Length > 0)
+            kinds.Add(new AudienceAgnostic(new StaticTokens(wanted.TokenFile, logger), audiences));
+        kinds.Add(new ServiceAccountAuthenticator(accounts, new CachedBoundObjects(catalog), tracking, clock));
+        if (wanted.AllowsBootstrapTokens)
+            kinds.Add(new AudienceAgnostic(new BootstrapTokens(catalog.Storage("", "secrets"), clock), audiences));
+        // Behind the service accounts: a token of an unknown key may cost its issuer a request.
+        var anonymous = UseIssuers(options, accounts, logger);
+        kinds.Add(new AudienceAgnostic(_issuers, audiences));
+        if (wanted.WebhookFile.Length > 0)
+        {
+            if (wanted.WebhookVersion is not ("v1" or "v1beta1"))
+                throw new ApiServerStartException($"unsupported authentication webhook version \"{wanted.WebhookVersion}\", supported versions are \"v1\", \"v1beta1\"");
+            var kubeconfig = WebhookKubeconfig.Load("authentication-token-webhook-config-file", wanted.WebhookFile);
+            _webhook = new WebhookClient(kubeconfig, TimeSpan.FromSeconds(30), WebhookBackoff.Default);
+            kinds.Add(new TokenCache(new WebhookTokens(_webhook, wanted.WebhookVersion, audiences, logger), wanted.WebhookCacheTtl, wanted.WebhookCacheTtl, clock));
+        }
+        var proxy = wanted.RequestHeaders is { } headers ? new FrontProxy(headers, new ClientChain(headers.Authorities, clock)) : null;
+        Authenticator = new Authenticator(
+            proxy, new ClientCertificates(new ClientChain(options.ClientAuthorities, clock)), new TokenUnion(kinds), anonymous, logger);
+    }
+
+    internal Authenticator Authenticator { get; }
+
+    /// <summary>Loops that follow files; each ends with the token.</summary>
+    internal IEnumerable<Task> Follow(CancellationToken cancel) => _loops.Select(loop => loop(cancel));
+
+    public async ValueTask DisposeAsync()
+    {
+        await _issuers.DisposeAsync().ConfigureAwait(false);
+        _webhook?.Dispose();
+    }
+
+    private AnonymousAccess UseIssuers(ApiServerOptions options, ServiceAccountTokens accounts, ILogger logger)
+    {
+        var wanted = options.Authentication;
+        if (wanted.ConfigurationFile.Length == 0)
+        {
+            var errors = new K3sFast.ApiMachinery.FieldErrorList();
+            AuthenticationConfiguration.Validate(new AuthenticationConfiguration(wanted.Issuers, null), accounts.Issuers, errors);
+            if (errors.Count > 0)
+                throw new ApiServerStartException($"invalid authentication configuration: {errors}");
+            _issuers.Start(wanted.Issuers);
+            return wanted.Anonymous;
+        }
+        if (wanted.Issuers.Count > 0)
+            throw new ApiServerStartException("authentication-config file and oidc-* flags are mutually exclusive");
+        var path = wanted.ConfigurationFile;
+        var bytes = ConfigDocument.Load(AuthenticationConfiguration.Flag, path);
+        var configuration = AuthenticationConfiguration.Read(path, bytes, accounts.Issuers);
+        if (configuration.Anonymous is not null && wanted.IsAnonymousGiven)
+        {
+            throw new ApiServerStartException(
+                "anonymous: Forbidden: --anonymous-auth flag cannot be set when anonymous field is configured in authentication configuration file");
+        }
+        _issuers.Start(configuration.Issuers);
+        var file = new ReloadedFile(path, bytes, async (changed, cancel) =>
+        {
+            var next = AuthenticationConfiguration.Read(path, changed, accounts.Issuers);
+            if (!Equals(next.Anonymous, configuration.Anonymous))
+                throw new ApiServerStartException("anonymous: Forbidden: changed from initial configuration file");
+            return await _issuers.TryReplaceAsync(next.Issuers, cancel).ConfigureAwait(false);
+        }, options.Clock, logger);
+        _loops.Add(file.FollowAsync);
+        return configuration.Anonymous ?? wanted.Anonymous;
+    }
+}
