@@ -8,7 +8,7 @@ internal static class ControllerList
     /// <summary>Named in the log at each start.</summary>
     internal static IReadOnlyList<string> Missing { get; } =
     [
-        "persistent-volume-binder", "attachdetach-controller", "horizontal-pod-autoscaler", "certificate-controller",
+        "persistent-volume-binder", "attachdetach-controller", "horizontal-pod-autoscaler",
         "ephemeral-volume-controller", "expand-controller",
     ];
 
@@ -20,6 +20,10 @@ internal static class ControllerList
             new NamespaceController(context, discovery),
             new ServiceAccountController(context),
             new RootCaPublisher(context),
+            new TokenSecretController(context),
+            new LegacyTokenCleaner(context),
+            new TokenCleaner(context),
+            new CertificateController(context),
             new ReplicaController<V1ReplicaSet>(context, new ReplicaSetKind()),
             new ReplicaController<V1ReplicationController>(context, new ReplicationControllerKind()),
             new DeploymentController(context),

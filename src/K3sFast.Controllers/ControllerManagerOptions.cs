@@ -12,6 +12,23 @@ public sealed record ControllerManagerOptions
     /// <summary>PEM of the CA that signed the API server's certificate: published to pods as <c>kube-root-ca.crt</c>.</summary>
     public required string RootCaPem { get; init; }
 
+    /// <summary>Signs client certificates that are asked for; null signs none.</summary>
+    public SigningAuthority? ClientAuthority { get; init; }
+
+    /// <summary>Signs kubelets' serving certificates, and what asks for the legacy signer; null signs none.</summary>
+    public SigningAuthority? ServingAuthority { get; init; }
+
+    /// <summary>The longest, and by default the only, life of certificates that are signed.</summary>
+    public TimeSpan SigningDuration { get; init; } = TimeSpan.FromDays(365);
+
+    /// <summary>
+    /// Makes the token of a Secret of type kubernetes.io/service-account-token from namespace, account name, account uid and Secret name; null makes none.
+    /// </summary>
+    public Func<string, string, string, string, string>? SignTokenOfSecret { get; init; }
+
+    /// <summary>Tokens of Secrets that nobody used for so long are marked invalid, and deleted as long after that.</summary>
+    public TimeSpan LegacyTokenCleanUpPeriod { get; init; } = TimeSpan.FromDays(365);
+
     /// <summary>Prefix length of a node's IPv4 pod range.</summary>
     public int NodeCidrMaskSize { get; init; } = 24;
 

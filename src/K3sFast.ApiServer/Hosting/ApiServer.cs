@@ -166,6 +166,11 @@ public sealed class ApiServer : IAsyncDisposable
     /// <summary>The API for a component in this process, as that user; authorization and admission apply to it.</summary>
     public IApiTransport InProcess(UserInfo identity) => new InProcessTransport(identity, _pipeline, _authorizer, _catalog, _stopping.Token);
 
+    /// <summary>
+    /// The token that belongs into a Secret of type kubernetes.io/service-account-token: it has no end, and is good as long as Secret and account are there.
+    /// </summary>
+    public string SignTokenOfSecret(string ns, string account, string accountUid, string secret) => _tokens.SignLegacy(ns, new BoundObject(account, accountUid), secret);
+
     /// <summary>Serves new connections with a renewed certificate.</summary>
     public void UseServingCertificate(X509Certificate2 certificate, X509Certificate2Collection chain) => _host.UseCertificate(certificate, chain);
 

@@ -32,6 +32,10 @@ public static class Resources
     public static Resource<V1Job> Jobs { get; } = new("batch", "v1", "jobs", "Job", true);
     public static Resource<V1CronJob> CronJobs { get; } = new("batch", "v1", "cronjobs", "CronJob", true);
 
+    // certificates.k8s.io/v1
+    public static Resource<V1CertificateSigningRequest> CertificateSigningRequests { get; } =
+        new("certificates.k8s.io", "v1", "certificatesigningrequests", "CertificateSigningRequest", false);
+
     // the rest, by group
     public static Resource<Eventsv1Event> SeriesEvents { get; } = new("events.k8s.io", "v1", "events", "Event", true);
     public static Resource<V1Lease> Leases { get; } = new("coordination.k8s.io", "v1", "leases", "Lease", true);

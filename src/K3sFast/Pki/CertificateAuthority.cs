@@ -25,6 +25,8 @@ internal sealed class CertificateAuthority : IDisposable
     /// <summary>The file's certificates: the issuer first, its own issuers after it.</summary>
     public X509Certificate2Collection Chain { get; }
     public X509Certificate2 Issuer => _issuer;
+    /// <summary>The private key; lives as long as this.</summary>
+    public AsymmetricAlgorithm Key => _key;
 
     /// <summary>Reads <c>&lt;directory&gt;/&lt;name&gt;.crt/.key</c> or makes them.</summary>
     /// <exception cref="ConfigurationException">One of the two is missing or corrupt, they do not match, or the CA is expired.</exception>

@@ -52,6 +52,9 @@ internal sealed class ControlPlane : IAsyncDisposable
     /// <summary>A client in this process that acts as a user. RBAC applies to it as over the wire.</summary>
     public ApiClient ClientFor(string user, params string[] groups) => new(_api.InProcess(new UserInfo(user, [.. groups, UserInfo.AuthenticatedGroup])));
 
+    /// <summary>The token that a Secret of type kubernetes.io/service-account-token holds.</summary>
+    public string SignTokenOfSecret(string ns, string account, string uid, string secret) => _api.SignTokenOfSecret(ns, account, uid, secret);
+
     public async ValueTask DisposeAsync()
     {
         await _api.DisposeAsync().ConfigureAwait(false);

@@ -146,6 +146,11 @@ internal sealed class ServerNode
                 ClusterCidr = string.Join(',', _config.ClusterCidrs),
                 ServiceCidr = string.Join(',', _config.ServiceCidrs),
                 RootCaPem = File.ReadAllText(pki.ServerCa.CertificatePath),
+                ClientAuthority = new(pki.ClientCa.Issuer, pki.ClientCa.Key),
+                ServingAuthority = new(pki.ServerCa.Issuer, pki.ServerCa.Key),
+                SigningDuration = _config.ControllerArgs.Duration("cluster-signing-duration", TimeSpan.FromDays(365)),
+                LegacyTokenCleanUpPeriod = _config.ControllerArgs.Duration("legacy-service-account-token-clean-up-period", TimeSpan.FromDays(365)),
+                SignTokenOfSecret = plane.SignTokenOfSecret,
                 NodeCidrMaskSize = _config.ControllerArgs.Number("node-cidr-mask-size", 24, 8, 30),
                 TerminatedPodThreshold = _config.ControllerArgs.Number("terminated-pod-gc-threshold", 12500, 0, int.MaxValue),
             };
