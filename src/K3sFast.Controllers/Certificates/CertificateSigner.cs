@@ -77,12 +77,13 @@ internal static class CertificateSigner
     {
         var flags = X509KeyUsageFlags.None;
         var purposes = new OidCollection();
+        var seen = new HashSet<string>();
         var unknown = new List<string>();
         foreach (var usage in usages)
         {
             if (s_keyUsages.TryGetValue(usage, out var flag)) flags |= flag;
             else if (!s_purposes.TryGetValue(usage, out var purpose)) unknown.Add(usage);
-            else if (!purposes.Any(known => known.Value == purpose)) purposes.Add(new Oid(purpose));
+            else if (seen.Add(purpose)) purposes.Add(new Oid(purpose));
         }
         if (unknown.Count > 0) throw new InvalidOperationException($"unrecognized usage values: [{string.Join(' ', unknown.Select(static usage => $"\"{usage}\""))}]");
         if (flags != X509KeyUsageFlags.None) request.CertificateExtensions.Add(new X509KeyUsageExtension(flags, critical: true));

@@ -46,6 +46,8 @@ internal static class AuthorizationConfiguration
             root => Read(root, errors));
         if (errors.Count > 0)
             throw new ApiServerStartException($"--{Flag}: {path}: {errors}");
+        if (chain.Find(static spec => spec.Type != "Webhook" && spec.Name != spec.Type.ToLowerInvariant()) is { } named)
+            throw new ApiServerStartException($"--{Flag}: {path}: expected name {named.Type.ToLowerInvariant()} for authorizer {named.Type} instead of {named.Name}");
         return chain;
     }
 
@@ -70,8 +72,6 @@ internal static class AuthorizationConfiguration
                 errors.Required(item.PathOf("name"));
             else if (!names.Add(name))
                 errors.Duplicate(item.PathOf("name"), name);
-            else if (type != "Webhook" && name != type.ToLowerInvariant())
-                item.Fail($"expected name {type.ToLowerInvariant()} for authorizer {type} instead of {name}");
             if (type == "Webhook" && webhook.IsPresent)
                 chain.Add(ReadWebhook(webhook, item.Path, name, errors));
             else if (type == "Webhook")
