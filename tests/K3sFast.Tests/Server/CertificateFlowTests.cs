@@ -71,7 +71,7 @@ public sealed class CertificateFlowTests : IAsyncLifetime
         Assert.Null(csr.Status?.Certificate);
         await ApproveAsync(admin, csr);
         using var certificate = await CertificateAsync(admin, "alice");
-        Assert.Equal("CN=alice, O=dev", certificate.Subject);
+        Assert.Equal("O=dev, CN=alice", certificate.Subject);
         Assert.True(_pki.ClientCa.HasSigned(certificate));
         Assert.InRange((certificate.NotAfter.ToUniversalTime() - DateTime.UtcNow).TotalMinutes, 55, 61);
         Assert.Equal("1.3.6.1.5.5.7.3.2", Assert.Single(certificate.Extensions.OfType<X509EnhancedKeyUsageExtension>().Single().EnhancedKeyUsages.OfType<Oid>()).Value);
@@ -91,7 +91,7 @@ public sealed class CertificateFlowTests : IAsyncLifetime
         var node = _plane.ClientFor("system:node:n1", "system:nodes");
         await CreateAsync(node, "node", "kubernetes.io/kube-apiserver-client-kubelet", "CN=system:node:n1,O=system:nodes", null, "digital signature", "client auth");
         using var certificate = await CertificateAsync(admin, "node");
-        Assert.Equal("CN=system:node:n1, O=system:nodes", certificate.Subject);
+        Assert.Equal("O=system:nodes, CN=system:node:n1", certificate.Subject);
         var refused = await Assert.ThrowsAsync<ApiException>(() => CreateAsync(
             node, "other", "kubernetes.io/kubelet-serving", "CN=system:node:n2,O=system:nodes", null, "digital signature", "server auth"));
         Assert.Contains("can only create a node CSR with CN=system:node:n1", refused.Message);
