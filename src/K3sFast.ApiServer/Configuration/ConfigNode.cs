@@ -56,8 +56,8 @@ internal readonly struct ConfigNode
         var text = Text(name);
         if (text.Length == 0)
             return fallback;
-        if (!GoDuration.TryParse(text, out var duration))
-            _errors.Add($"{PathOf(name)}: time: invalid duration {GoText.Quote(text)}");
+        if (!GoDuration.TryParse(text, out var duration, out var error))
+            _errors.Add($"{PathOf(name)}: {error}");
         return duration == default ? fallback : duration;
     }
 

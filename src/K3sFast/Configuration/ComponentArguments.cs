@@ -53,17 +53,6 @@ internal sealed class ComponentArguments
         };
     }
 
-    /// <exception cref="ConfigurationException">Not a duration such as 10s or 1h30m.</exception>
-    public TimeSpan Duration(string name, TimeSpan fallback)
-    {
-        var text = Text(name);
-        if (text.Length == 0)
-            return fallback;
-        return ApiServer.GoDuration.TryParse(text, out var duration)
-            ? duration
-            : throw new ConfigurationException($"invalid value \"{text}\" for {name} in --{_flag}: must be a duration such as 10s or 1h30m");
-    }
-
     /// <exception cref="ConfigurationException">Not a number from <paramref name="low"/> to <paramref name="high"/>.</exception>
     public int Number(string name, int fallback, int low, int high)
     {
@@ -75,13 +64,13 @@ internal sealed class ComponentArguments
             : throw new ConfigurationException($"invalid value \"{text}\" for {name} in --{_flag}: must be between {low} and {high}");
     }
 
-    /// <exception cref="ConfigurationException">Not a duration such as 1h30m.</exception>
+    /// <exception cref="ConfigurationException">Not a duration such as 1h30m, or a negative one.</exception>
     public TimeSpan Duration(string name, TimeSpan fallback)
     {
         var text = Text(name);
         if (text.Length == 0)
             return fallback;
-        return DurationText.TryParse(text, out var duration)
+        return ApiServer.GoDuration.TryParse(text, out var duration, out _) && duration >= TimeSpan.Zero
             ? duration
             : throw new ConfigurationException($"invalid value \"{text}\" for {name} in --{_flag}: must be a duration such as 1h30m");
     }
