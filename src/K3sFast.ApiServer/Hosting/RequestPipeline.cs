@@ -149,7 +149,9 @@ internal sealed class RequestPipeline(
         }
     }
 
-    private ValueTask RouteAsync(ApiCall call) => call.Info.IsResourceRequest ? resources.RouteAsync(call) : paths.RouteAsync(call);
+    // Who may is asked of the path without its outer slashes; who answers, of the path as it came, and nobody serves one with a doubled first slash.
+    private ValueTask RouteAsync(ApiCall call) => call.Info.Path.StartsWith("//"u8) ? ResponseWriter.WriteTextAsync(call, 404, "404 page not found\n")
+        : call.Info.IsResourceRequest ? resources.RouteAsync(call) : paths.RouteAsync(call);
 
     private static bool IsUnexpected(Exception error) => error is not (ApiStatusException or OperationCanceledException or BadHttpRequestException or IOException);
 

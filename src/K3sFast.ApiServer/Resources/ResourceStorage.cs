@@ -125,10 +125,11 @@ internal sealed class ResourceStorage
         return body;
     }
 
-    /// <summary>The object's canonical bytes with a resourceVersion, for answers that are not stored (dry run).</summary>
-    internal byte[] WithVersion(ApiNode obj, long revision)
+    /// <summary>The object's canonical bytes for answers that are not stored (dry run): with a resourceVersion when there is an object that has one.</summary>
+    internal byte[] WithVersion(ApiNode obj, long? revision)
     {
-        obj.GetOrAddObject("metadata"u8).Set("resourceVersion"u8, revision.ToString(CultureInfo.InvariantCulture));
+        if (revision is { } known)
+            obj.GetOrAddObject("metadata"u8).Set("resourceVersion"u8, known.ToString(CultureInfo.InvariantCulture));
         var body = new ArrayBufferWriter<byte>();
         JsonCodec.Encode(obj, Info.Type, body);
         return body.WrittenSpan.ToArray();

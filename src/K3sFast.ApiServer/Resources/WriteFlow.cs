@@ -128,7 +128,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                     using var existing = storage.Get(context.Namespace, name);
                     if (existing is not null)
                         throw AlreadyExists(storage, context.Namespace, name);
-                    return new WriteAnswer(storage.WithVersion(obj, 0), isCreated: true);
+                    return new WriteAnswer(storage.WithVersion(obj, revision: null), isCreated: true);
                 }
                 var stored = await storage.TryCreateAsync(context.Namespace, name, body.Written, context.Cancel).ConfigureAwait(false);
                 if (stored is not null)

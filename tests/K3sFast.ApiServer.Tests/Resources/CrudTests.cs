@@ -73,6 +73,19 @@ public sealed class CrudTests(TestServer server)
     }
 
     [Fact]
+    public async Task DryRun_AnswersTheVersionOfWhatIsStored_AndNoneForWhatIsNot()
+    {
+        var path = $"/api/v1/namespaces/{await server.NamespaceAsync()}/configmaps";
+        var created = await server.SendAsync(HttpMethod.Post, $"{path}?dryRun=All", """{"metadata":{"name":"a"}}""");
+        Assert.Equal(201, created.Code);
+        Assert.False(created.Json["metadata"]!.AsObject().ContainsKey("resourceVersion"));
+        Assert.NotNull(created.Json["metadata"]!["uid"]);
+        var stored = await server.SendAsync(HttpMethod.Post, path, """{"metadata":{"name":"a"}}""");
+        var patched = await server.SendAsync(HttpMethod.Patch, $"{path}/a?dryRun=All", """{"data":{"k":"v"}}""", "application/merge-patch+json");
+        Assert.Equal((string?)stored.Json["metadata"]!["resourceVersion"], (string?)patched.Json["metadata"]!["resourceVersion"]);
+    }
+
+    [Fact]
     public async Task Finalizer_HoldsADeletedObject_UntilItIsTakenAway()
     {
         var ns = await server.NamespaceAsync();
