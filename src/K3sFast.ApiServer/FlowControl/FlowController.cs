@@ -20,6 +20,7 @@ internal sealed class FlowController
     private readonly ResourceStorage _schemas;
     private readonly ResourceStorage _levels;
     private readonly WriteFlow _writes;
+    private readonly FlowMetrics _metrics;
     private readonly TimeProvider _clock;
     private readonly ILogger _logger;
     private readonly SeatBudget _budget;
@@ -30,14 +31,16 @@ internal sealed class FlowController
 
     private FlowConfiguration _current;
 
-    internal FlowController(ResourceCatalog catalog, WriteFlow writes, int seats, TimeProvider clock, ILogger logger)
+    internal FlowController(ResourceCatalog catalog, WriteFlow writes, int seats, ApiServerMetrics metrics, TimeProvider clock, ILogger logger)
     {
         _schemas = catalog.Storage(Group, FlowControlDefaults.Schemas);
         _levels = catalog.Storage(Group, FlowControlDefaults.Levels);
         _writes = writes;
         _clock = clock;
         _logger = logger;
+        _metrics = metrics.Flows;
         _budget = new SeatBudget(seats);
+        FlowMetrics.Follow(metrics.Registry, _budget);
         _current = Digest();
     }
 
@@ -129,7 +132,7 @@ internal sealed class FlowController
         {
             using var document = _schemas.Decode(stored);
             if (levels.TryGetValue(document.Root["spec"u8]["priorityLevelConfiguration"u8]["name"u8].AsString(), out var level))
-                schemas.Add(new FlowSchemaMatcher(document.Root, level));
+                schemas.Add(Matcher(document.Root, level));
         }
         schemas.Sort(static (left, right) =>
             left.Precedence != right.Precedence ? left.Precedence.CompareTo(right.Precedence) : string.CompareOrdinal(left.Name, right.Name));
@@ -137,11 +140,14 @@ internal sealed class FlowController
         {
             if (mandatory is not { IsMandatory: true, Resource: FlowControlDefaults.Schemas } || schemas.Exists(schema => schema.Name == mandatory.Name))
                 continue;
-            var imagined = Imagine(mandatory, node => new FlowSchemaMatcher(node, levels[mandatory.Name]));
+            var imagined = Imagine(mandatory, node => Matcher(node, levels[mandatory.Name]));
             schemas.Insert(mandatory.Name == FlowControlDefaults.Exempt ? 0 : schemas.Count, imagined);
         }
         return new FlowConfiguration([.. schemas], schemas.Find(static schema => schema.Name == FlowControlDefaults.CatchAll)!, levels);
     }
+
+    private FlowSchemaMatcher Matcher(ApiNode schema, PriorityLevel level) =>
+        new(schema, level) { Measured = _metrics.Of(level.Name, schema["metadata"u8]["name"u8].AsString()) };
 
     // A mandatory object that somebody has deleted a moment ago still rules.
     private static T Imagine<T>(FlowControlDefault wanted, Func<ApiNode, T> make)

@@ -33,6 +33,7 @@ internal sealed class FlowQueue
         _newest = waiter;
         Waiting++;
         SeatsWaiting += waiter.Seats;
+        waiter.LengthAtArrival = Waiting;
     }
 
     internal void Remove(SeatWaiter waiter)
@@ -66,6 +67,9 @@ internal sealed class SeatWaiter(FlowQueue queue, int seats, double arrivedAt)
     /// <summary>The virtual time of its arrival.</summary>
     internal double ArrivedAt => arrivedAt;
 
+    /// <summary>How many stood in its queue when it came, with itself.</summary>
+    internal int LengthAtArrival { get; set; }
+
     /// <summary>Whose flow it is, and since when it waits; for people.</summary>
     internal FlowLabel Label { get; set; }
 
@@ -94,4 +98,9 @@ internal struct SeatHold
     internal FlowQueue? Queue;
     internal int Seats;
     internal long StartedAt;
+
+    // For metrics: whose request it is, and since when it is served by the stopwatch.
+    internal FlowMetrics.FlowSeries? Measured;
+    internal bool IsWatch;
+    internal long MeasuredFrom;
 }

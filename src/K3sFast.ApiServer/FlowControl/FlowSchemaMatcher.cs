@@ -47,6 +47,9 @@ internal sealed class FlowSchemaMatcher
 
     internal FlowDistinguisher Distinguisher { get; }
 
+    /// <summary>Where its requests are counted.</summary>
+    internal FlowMetrics.FlowSeries? Measured { get; init; }
+
     internal bool Matches(in RequestInfo info, UserInfo user)
     {
         foreach (var rule in _rules)

@@ -49,6 +49,9 @@ internal sealed class PriorityLevel(string name, TimeProvider clock)
 
     internal bool IsExempt => _isExempt;
 
+    /// <summary>Requests that find no seat wait.</summary>
+    internal bool HasQueues => _queueCount > 0;
+
     /// <summary>A request of this level never asks for more seats.</summary>
     internal int MaxSeats { get; private set; } = 1;
 
@@ -73,12 +76,12 @@ internal sealed class PriorityLevel(string name, TimeProvider clock)
         }
     }
 
-    /// <summary>Changes how many seats there are; who waited for more is served.</summary>
-    internal void SetLimit(int limit, int maxSeats)
+    /// <summary>Changes how many seats there are; who waited for more is served. Demand is told as a part of the nominal seats.</summary>
+    internal void SetLimit(int limit, int maxSeats, int nominal = 1)
     {
         lock (_gate)
         {
-            AdvanceLocked();
+            _demand.SetNominal(clock, AdvanceLocked(), nominal);
             _limit = limit;
             MaxSeats = maxSeats;
             ServeWaitingLocked();
@@ -179,6 +182,13 @@ internal sealed class PriorityLevel(string name, TimeProvider clock)
     {
         lock (_gate)
             return _demand.Take(clock, clock.GetTimestamp());
+    }
+
+    /// <summary>For how long there was how much demand, since the start.</summary>
+    internal DemandTimes DemandTimes()
+    {
+        lock (_gate)
+            return _demand.Times(clock, clock.GetTimestamp());
     }
 
     internal LevelState State()

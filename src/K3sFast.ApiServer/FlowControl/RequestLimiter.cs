@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using K3sFast.ApiMachinery;
 
@@ -78,22 +79,30 @@ internal sealed class FairLimiter(FlowController flows, ResourceCatalog catalog,
         call.SetHeader("X-Kubernetes-PF-FlowSchema-UID", schema.Uid);
         call.SetHeader("X-Kubernetes-PF-PriorityLevel-UID", level.Uid);
         var hash = level.IsExempt ? 0 : schema.HashOf(info, call.User);
-        switch (level.Enter(hash, SeatEstimate.Of(info, catalog, level.MaxSeats), out var hold, out var waiter))
+        var seats = SeatEstimate.Of(info, catalog, level.MaxSeats);
+        schema.Measured?.Estimated(seats);
+        switch (level.Enter(hash, seats, out var hold, out var waiter))
         {
             case SeatOutcome.Entered:
-                call.Hold(hold);
+                if (hold.Queue is not null)
+                    schema.Measured?.Passed(waiter?.LengthAtArrival ?? 1);
+                Begin(call, schema, hold);
                 return ValueTask.FromResult(true);
             case SeatOutcome.Queued:
                 waiter!.Label = schema.LabelOf(info, call.User, clock.GetUtcNow());
-                return WaitAsync(call, level, waiter);
+                return WaitAsync(call, schema, waiter);
             default:
+                schema.Measured?.Refused(level.HasQueues);
                 return RefuseAsync(call, level.NoteDropped());
         }
     }
 
     // A quarter of the request's own time, so that what remains suffices to serve it.
-    private async ValueTask<bool> WaitAsync(HttpApiCall call, PriorityLevel level, SeatWaiter waiter)
+    private async ValueTask<bool> WaitAsync(HttpApiCall call, FlowSchemaMatcher schema, SeatWaiter waiter)
     {
+        var (level, measured) = (schema.Level, schema.Measured);
+        var since = Stopwatch.GetTimestamp();
+        measured?.Queued(waiter.LengthAtArrival, waiter.Seats);
         var limit = (call.Timeout > TimeSpan.Zero ? call.Timeout : requestTimeout) / 4;
         var isTimeout = false;
         try
@@ -108,10 +117,24 @@ internal sealed class FairLimiter(FlowController flows, ResourceCatalog catalog,
         {
             // The client has gone; its place is given up all the same.
         }
+        measured?.Left(waiter.Seats);
+        measured?.Waited(since);
         if (!waiter.Turn.IsCompleted && level.TryWithdraw(waiter, isTimeout))
+        {
+            measured?.TimedOut();
             return await RefuseAsync(call, level.NoteDropped()).ConfigureAwait(false);
-        call.Hold(level.HoldOf(waiter));
+        }
+        Begin(call, schema, level.HoldOf(waiter));
         return true;
+    }
+
+    private static void Begin(HttpApiCall call, FlowSchemaMatcher schema, SeatHold hold)
+    {
+        hold.Measured = schema.Measured;
+        hold.IsWatch = call.Info.Verb == Verb.Watch;
+        hold.MeasuredFrom = Stopwatch.GetTimestamp();
+        schema.Measured?.Started(hold.Seats);
+        call.Hold(hold);
     }
 }
 

@@ -74,6 +74,7 @@ internal sealed class SeatBudget(int seats)
             foreach (var part in _parts.Values)
             {
                 var demand = part.Level.TakeDemand();
+                part.Demand = demand;
                 part.Peak = (int)Math.Round(demand.Max, MidpointRounding.AwayFromZero);
                 if (demand.Seconds <= 0)
                     continue;
@@ -81,6 +82,16 @@ internal sealed class SeatBudget(int seats)
                 part.Smoothed = Math.Max(envelope, (Smoothing * part.Smoothed) + ((1 - Smoothing) * envelope));
             }
             ShareOutLocked();
+        }
+    }
+
+    /// <summary>What each level has, may have and wants.</summary>
+    internal List<LevelSeats> Levels()
+    {
+        lock (_gate)
+        {
+            return [.. _parts.Values.OrderBy(static part => part.Level.Name, StringComparer.Ordinal).Select(static part => new LevelSeats(
+                part.Level.Name, part.Nominal, part.Min, part.Max, part.Current ?? part.Nominal, part.Demand, part.Smoothed, part.Target, part.Level.DemandTimes()))];
         }
     }
 
@@ -104,12 +115,12 @@ internal sealed class SeatBudget(int seats)
         else
         {
             var shares = ConcurrencyAllocation.Share(
-                left, [.. limited.Select(static part => new ConcurrencyAllocation.Claim(part.Wanted, part.Max, Math.Max(part.Wanted, part.Smoothed)))]);
+                left, [.. limited.Select(static part => new ConcurrencyAllocation.Claim(part.Wanted, part.Max, part.Target))]);
             for (var i = 0; i < limited.Count; i++)
                 limited[i].Current = (int)Math.Round(shares[i], MidpointRounding.AwayFromZero);
         }
         foreach (var part in _parts.Values)
-            part.Level.SetLimit(part.Current ?? part.Nominal, part.MaxSeats);
+            part.Level.SetLimit(part.Current ?? part.Nominal, part.MaxSeats, part.Nominal);
     }
 
     private sealed class Part(PriorityLevel level)
@@ -120,11 +131,18 @@ internal sealed class SeatBudget(int seats)
         internal long? BorrowingPercent;
         internal int HandSize = 1, Nominal, Min, Max, Peak;
         internal double Smoothed;
+        internal SeatDemand.Summary Demand;
         internal int? Current;
 
         /// <summary>What it keeps of its nominal seats, by what it had in use.</summary>
         internal int Wanted => Math.Max(Min, Math.Min(Nominal, Peak));
 
+        internal double Target => Math.Max(Wanted, Smoothed);
+
         internal int MaxSeats => (int)Math.Max(1, Math.Min(Math.Ceiling(Nominal * MaxSeatsFraction), Nominal / Math.Max(1, HandSize)));
     }
 }
+
+/// <summary>How many seats a level has, between which bounds, and how many it asked for in the last period and since the start.</summary>
+internal readonly record struct LevelSeats(
+    string Name, int Nominal, int Min, int Max, int Current, SeatDemand.Summary Demand, double Smoothed, double Target, DemandTimes Times);

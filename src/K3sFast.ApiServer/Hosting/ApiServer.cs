@@ -74,7 +74,7 @@ public sealed class ApiServer : IAsyncDisposable
         _services = new ServiceRepair(_catalog.Storage("", "services"), addresses, ports, options.Clock, _logger);
         _rbac = new RbacController(_catalog, policy, _writes, _logger);
         _flows = options.EnablePriorityAndFairness
-            ? new FlowController(_catalog, _writes, options.MaxRequestsInFlight + options.MaxMutatingRequestsInFlight, options.Clock, _logger)
+            ? new FlowController(_catalog, _writes, options.MaxRequestsInFlight + options.MaxMutatingRequestsInFlight, _metrics, options.Clock, _logger)
             : null;
         _system = new SystemObjects(_catalog, _writes, options, _logger);
         _storeProbe = new StoreProbe(store, _cacher, options.Clock);

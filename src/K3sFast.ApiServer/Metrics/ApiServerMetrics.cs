@@ -20,6 +20,7 @@ internal sealed class ApiServerMetrics
         Requests = new RequestMetrics(Registry);
         Admission = new AdmissionMetrics(Registry);
         Storage = new StorageMetrics(Registry);
+        Flows = new FlowMetrics(Registry);
         var seconds = Histogram.Exponential(0.001, 2, 15);
         _authenticationAttempts = Registry.Counters("authentication_attempts", "[ALPHA] Counter of authenticated attempts.", "result");
         _authenticationSuccesses = _authenticationAttempts.With("success");
@@ -52,6 +53,8 @@ internal sealed class ApiServerMetrics
     internal AdmissionMetrics Admission { get; }
 
     internal StorageMetrics Storage { get; }
+
+    internal FlowMetrics Flows { get; }
 
     internal PodSecurityMetrics? PodSecurity { get; set; }
 

@@ -207,6 +207,21 @@ public sealed class PriorityLevelTests
         Assert.Equal(7, dropped.Note(200));
     }
 
+    [Fact]
+    public void Demand_IsToldAsTimeByItsPartOfTheNominalSeats()
+    {
+        var clock = new ManualClock();
+        var level = Make(limit: 4, queues: 0, hand: 1, length: 0, clock);
+        level.SetLimit(4, 10, nominal: 4);
+        level.Enter(Mouse, 1, out var hold, out _);
+        clock.Advance(TimeSpan.FromSeconds(2));
+        level.Leave(hold);
+        clock.Advance(TimeSpan.FromSeconds(1));
+        // A quarter for two seconds, nothing for one.
+        Assert.Equal([1e9, 2e9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], level.DemandTimes().Nanoseconds);
+        Assert.Equal(0.25 * 2e9, level.DemandTimes().Sum);
+    }
+
     private static PriorityLevel Make(int limit, int queues, int hand, int length, TimeProvider? clock = null)
     {
         var level = new PriorityLevel("test", clock ?? TimeProvider.System);

@@ -117,6 +117,10 @@ public sealed class RequestLimitTests(TestServer server)
         Assert.Equal(uid, answer.Headers.GetValues("X-Kubernetes-PF-FlowSchema-UID").Single());
         if (!queues)
             Assert.Equal("1", answer.Headers.GetValues("Retry-After").Single());
+        var metrics = await MetricsAsync(small);
+        Assert.Contains("apiserver_flowcontrol_current_inqueue_requests{flow_schema=\"tiny\",priority_level=\"tiny\"} 0\n", metrics, StringComparison.Ordinal);
+        Assert.Equal(!queues, metrics.Contains("apiserver_flowcontrol_rejected_requests_total{flow_schema=\"tiny\",priority_level=\"tiny\",reason=\"concurrency-limit\"} ", StringComparison.Ordinal));
+        Assert.Matches($"apiserver_flowcontrol_request_wait_duration_seconds_count{{execute=\"{(queues ? "true" : "false")}\",flow_schema=\"tiny\",priority_level=\"tiny\"}} [1-9]", metrics);
         using var late = await slow;
         Assert.Equal(HttpStatusCode.GatewayTimeout, late.StatusCode);
         // A watch gives its seat back as soon as it has begun.
@@ -125,6 +129,9 @@ public sealed class RequestLimitTests(TestServer server)
         using var beside = await bob.GetAsync("/api/v1/namespaces", TestContext.Current.CancellationToken);
         Assert.Equal(HttpStatusCode.OK, beside.StatusCode);
     }
+
+    private static Task<string> MetricsAsync(SmallServer small) =>
+        small.ClientAs("root", "system:masters").GetStringAsync("/metrics", TestContext.Current.CancellationToken);
 
     [Fact]
     public async Task Suggested_Level_IsKeptAsItsAnnotationSays()
