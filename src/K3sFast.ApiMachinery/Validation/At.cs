@@ -26,6 +26,9 @@ internal readonly struct At
     /// <summary>The element at that index.</summary>
     internal At this[int index] => new(_check, _check.Add(_id, null, index, default));
 
+    /// <summary>A field below this place that has this member's name.</summary>
+    internal At Field(in ApiMember member) => new(_check, _check.Add(_id, null, -3, member.Value));
+
     /// <summary>The entry of a map whose key is this member's name.</summary>
     internal At Key(in ApiMember member) => new(_check, _check.Add(_id, null, -1, member.Value));
 
@@ -129,7 +132,8 @@ internal readonly struct At
         _check.Errors.AddRaw(FieldErrorType.Invalid, ToString(), GoValue.Member(obj, name, type), detail);
 
     /// <summary>A duplicate of a struct of that type.</summary>
-    internal void DuplicateValue(ApiNode value, TypeSchema? type) => _check.Errors.AddRaw(FieldErrorType.Duplicate, ToString(), GoValue.Text(value, type), "");
+    internal void DuplicateValue(ApiNode value, TypeSchema? type, string detail = "") =>
+        _check.Errors.AddRaw(FieldErrorType.Duplicate, ToString(), GoValue.Text(value, type), detail);
 
     /// <summary>A value of the given words, where the message shows something else than the word itself.</summary>
     internal void NotSupportedRaw(string badValueText, params ReadOnlySpan<string> supported) => _check.Errors.AddRaw(
@@ -216,6 +220,8 @@ internal sealed class Check
             text.Append(text.Length > 0 && entry.Index != -2 ? "." : "").Append(entry.Name);
         else if (entry.Index >= 0)
             text.Append('[').Append(entry.Index).Append(']');
+        else if (entry.Index == -3)
+            text.Append('.').Append(Encoding.UTF8.GetString(entry.Key.Name));
         else
             text.Append('[').Append(Encoding.UTF8.GetString(entry.Key.Name)).Append(']');
     }

@@ -42,7 +42,9 @@ internal sealed record KindRules(
         ("coordination.k8s.io", "leases") => new(Format.Dns1123Subdomain, PolicyValidation.Lease, PolicyValidation.LeaseUpdate),
         ("scheduling.k8s.io", "priorityclasses") => new(Format.Dns1123Subdomain, PolicyValidation.PriorityClass, PolicyValidation.PriorityClassUpdate),
         ("node.k8s.io", "runtimeclasses") => new(Format.Dns1123Subdomain, PolicyValidation.RuntimeClass, PolicyValidation.RuntimeClassUpdate),
-        ("certificates.k8s.io", "certificatesigningrequests") => new(Format.PathSegment, PolicyValidation.CertificateSigningRequest, null),
+        ("certificates.k8s.io", "certificatesigningrequests") =>
+            new(Format.PathSegment, CertificateValidation.Create, CertificateValidation.Update, CertificateValidation.UpdateStatus, CertificateValidation.UpdateSubresource),
+        ("apiregistration.k8s.io", "apiservices") => new(Format.PathSegment, ApiServiceValidation.Service, ApiServiceValidation.ServiceUpdate, ApiServiceValidation.ServiceStatus),
         ("flowcontrol.apiserver.k8s.io", "flowschemas") => new(Format.Dns1123Subdomain, FlowControlValidation.FlowSchema, FlowControlValidation.FlowSchemaUpdate, FlowControlValidation.StatusUpdate),
         ("flowcontrol.apiserver.k8s.io", _) => new(Format.Dns1123Subdomain, FlowControlValidation.PriorityLevel, FlowControlValidation.PriorityLevelUpdate, FlowControlValidation.StatusUpdate),
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") =>

@@ -107,8 +107,21 @@ internal static class ResourceValidation
     {
         string text = Encoding.UTF8.GetString(name);
         Name(at, name);
-        if (name.IndexOf((byte)'/') < 0 && !IsStandard(name))
+        if (name.IndexOf((byte)'/') < 0 && !IsStandardQuota(name))
             at.Invalid(text, "must be a standard resource for quota");
+    }
+
+    /// <summary>The resources without a domain that a quota can bound.</summary>
+    internal static bool IsStandardQuota(ReadOnlySpan<byte> name) => IsStandard(name) && !name.SequenceEqual("storage"u8) && !name.StartsWith("count/"u8);
+
+    /// <summary>What the containers of pods ask for in time and memory.</summary>
+    internal static bool IsComputeQuota(ReadOnlySpan<byte> name)
+    {
+        if (name.StartsWith("requests."u8))
+            name = name["requests.".Length..];
+        else if (name.StartsWith("limits."u8))
+            name = name["limits.".Length..];
+        return IsCpuOrMemory(name);
     }
 
     internal static bool IsCpuOrMemory(ReadOnlySpan<byte> name) => name.SequenceEqual("cpu"u8) || name.SequenceEqual("memory"u8);

@@ -26,8 +26,10 @@ internal static class StorageValidation
     /// <summary>The spec of a claim or of a claim template.</summary>
     internal static void ClaimSpec(At at, ApiNode spec)
     {
-        AccessModes(at["accessModes"], spec["accessModes"u8]);
+        if (spec["accessModes"u8].Count == 0)
+            at["accessModes"].Required("at least 1 access mode is required");
         SelectorValidation.LabelSelector(at["selector"], spec["selector"u8]);
+        AccessModes(at["accessModes"], spec["accessModes"u8]);
         var storage = spec["resources"u8]["requests"u8]["storage"u8];
         if (storage.IsNullOrUndefined)
             at["resources"].Key("storage").Required();
@@ -37,20 +39,21 @@ internal static class StorageValidation
         at["volumeMode"].OptionalOneOf(spec["volumeMode"u8], ["Block", "Filesystem"]);
         DataSource(at["dataSource"], spec["dataSource"u8]);
         DataSource(at["dataSourceRef"], spec["dataSourceRef"u8]);
+        SameSource(at, spec["dataSource"u8], spec["dataSourceRef"u8]);
         PodValidation.FormatWhenSet(at["volumeAttributesClassName"], spec["volumeAttributesClassName"u8], Format.Dns1123Subdomain);
     }
 
     internal static void AccessModes(At at, ApiNode modes)
     {
-        if (modes.Count == 0)
-            at.Required("at least 1 access mode is required");
-        bool isSinglePod = false;
+        bool isSinglePod = false, isShared = false;
         foreach (var mode in modes.Elements)
         {
             at.OneOf(mode, s_accessModes);
-            isSinglePod |= mode.Equals("ReadWriteOncePod"u8);
+            bool isForOne = mode.Equals("ReadWriteOncePod"u8);
+            isSinglePod |= isForOne;
+            isShared |= !isForOne && Array.IndexOf(s_accessModes, mode.AsString()) >= 0;
         }
-        if (isSinglePod && modes.Count > 1)
+        if (isSinglePod && isShared)
             at.Forbidden("may not use ReadWriteOncePod with other access modes");
     }
 
@@ -62,6 +65,21 @@ internal static class StorageValidation
         at["kind"].RequiredText(source["kind"u8]);
         if (source["apiGroup"u8].Utf8.IsEmpty && !source["kind"u8].Equals("PersistentVolumeClaim"u8))
             at.Invalid(source["kind"u8].AsString(), "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+    }
+
+    // The two say the same, but that only the newer can name another namespace. Upstream's message shows a path as an empty object.
+    private static void SameSource(At at, ApiNode source, ApiNode reference)
+    {
+        if (source.Kind != NodeKind.Object || reference.Kind != NodeKind.Object)
+            return;
+        string? problem = null;
+        if (!reference["namespace"u8].Utf8.IsEmpty)
+            problem = "may not be specified when dataSourceRef.namespace is specified";
+        else if (!source["apiGroup"u8].Utf8.SequenceEqual(reference["apiGroup"u8].Utf8) || !source["kind"u8].Utf8.SequenceEqual(reference["kind"u8].Utf8)
+            || !source["name"u8].Utf8.SequenceEqual(reference["name"u8].Utf8))
+            problem = "must match dataSourceRef";
+        if (problem is not null)
+            at.Check.Errors.AddRaw(FieldErrorType.Invalid, at.ToString(), "{}", problem);
     }
 
     internal static void Claim(At at, ApiNode claim) => ClaimSpec(at["spec"], claim["spec"u8]);
@@ -90,7 +108,7 @@ internal static class StorageValidation
         }
         if (Quantity.TryParse(spec["resources"u8]["requests"u8]["storage"u8].Utf8, out var size)
             && Quantity.TryParse(oldSpec["resources"u8]["requests"u8]["storage"u8].Utf8, out var oldSize) && size.CompareTo(oldSize) < 0
-            && (!Quantity.TryParse(old["status"u8]["capacity"u8]["storage"u8].Utf8, out var capacity) || size.CompareTo(capacity) <= 0))
+            && Quantity.TryParse(old["status"u8]["capacity"u8]["storage"u8].Utf8, out var capacity) && size.CompareTo(capacity) <= 0)
             at["spec"]["resources"]["requests"]["storage"].Forbidden("field can not be less than status.capacity");
     }
 
@@ -107,7 +125,13 @@ internal static class StorageValidation
         if (!spec["capacity"u8]["storage"u8].IsDefined || spec["capacity"u8].Count > 1)
             at.Check.Errors.AddRaw(FieldErrorType.NotSupported, at["capacity"].ToString(), spec["capacity"u8].IsDefined ? spec["capacity"u8].ToString() : "null", "supported values: \"storage\"");
         foreach (var capacity in spec["capacity"u8].Members)
+        {
+            if (Quantity.TryParse(capacity.Value.Utf8, out var size) && size.Value < 0)
+                at["capacity"].Key(capacity).Invalid(size.Value, "must be a valid resource quantity");
             ResourceValidation.Positive(at["capacity"].Key(capacity), capacity.Value);
+        }
+        if (spec["persistentVolumeReclaimPolicy"u8].Equals("Recycle"u8) && IsRoot(spec["hostPath"u8]["path"u8].Utf8))
+            at["persistentVolumeReclaimPolicy"].Forbidden("may not be 'recycle' for a hostPath mount of '/'");
         PodValidation.FormatWhenSet(at["storageClassName"], spec["storageClassName"u8], Format.Dns1123Subdomain);
         if (!spec["persistentVolumeReclaimPolicy"u8].Utf8.IsEmpty)
             at["persistentVolumeReclaimPolicy"].OneOf(spec["persistentVolumeReclaimPolicy"u8], ["Delete", "Recycle", "Retain"]);
@@ -220,6 +244,17 @@ internal static class StorageValidation
     private static readonly TypeSchema s_claimSpecType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.PersistentVolumeClaimSpec")!;
     private static readonly TypeSchema s_volumeSpecType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.PersistentVolumeSpec")!;
     private static readonly TypeSchema s_storageClassType = Schema.BuiltIn.FindType("io.k8s.api.storage.v1.StorageClass")!;
+
+    // A path of nothing but slashes and dots for the same directory.
+    private static bool IsRoot(ReadOnlySpan<byte> path)
+    {
+        if (path.IsEmpty || path[0] != '/')
+            return false;
+        foreach (var range in path.Split((byte)'/'))
+            if (!path[range].IsEmpty && !path[range].SequenceEqual("."u8))
+                return false;
+        return true;
+    }
 
     private static bool IsVolumeSource(ReadOnlySpan<byte> name) =>
         !(name.SequenceEqual("capacity"u8) || name.SequenceEqual("accessModes"u8) || name.SequenceEqual("claimRef"u8) || name.SequenceEqual("nodeAffinity"u8)

@@ -138,7 +138,10 @@ internal static class CsiValidation
         {
             var place = at[i++];
             if (!audiences.Add(request["audience"u8].AsString()))
+            {
                 place["audience"].Duplicate(request["audience"u8]);
+                continue;
+            }
             if (!request["expirationSeconds"u8].TryGetInt64(out long seconds))
                 continue;
             if (seconds < 600)

@@ -131,38 +131,6 @@ internal static class PolicyValidation
         at["handler"].ImmutableMember(runtimeClass, old, "handler"u8, s_runtimeClassType);
     }
 
-    internal static void CertificateSigningRequest(At at, ApiNode request)
-    {
-        var spec = request["spec"u8];
-        at = at["spec"];
-        byte[]? pem = TryDecode(spec["request"u8].AsString());
-        if (pem is null || !IsCertificateRequest(pem))
-            at["request"].Invalid(spec["request"u8], "PEM block type must be CERTIFICATE REQUEST");
-        if (spec["usages"u8].Count == 0)
-            at["usages"].Required();
-        var seen = new HashSet<string>();
-        int i = 0;
-        foreach (var usage in spec["usages"u8].Elements)
-        {
-            if (!seen.Add(usage.AsString()))
-                at["usages"][i].Duplicate(usage);
-            i++;
-        }
-        NetworkingValidation.DomainPrefixedPath(at["signerName"], spec["signerName"u8]);
-        if (spec["signerName"u8].Equals("kubernetes.io/legacy-unknown"u8))
-            at["signerName"].Invalid(spec["signerName"u8], "the legacy signerName is not allowed via this API version");
-        if (spec["expirationSeconds"u8].TryGetInt64(out long seconds) && seconds < 600)
-            at["expirationSeconds"].Invalid(seconds, "may not specify a duration less than 600 seconds (10 minutes)");
-    }
-
-    private static byte[]? TryDecode(string base64)
-    {
-        var buffer = new byte[base64.Length];
-        return Convert.TryFromBase64String(base64, buffer, out int written) ? buffer[..written] : null;
-    }
-
-    private static bool IsCertificateRequest(byte[] pem) => pem.AsSpan().IndexOf("-----BEGIN CERTIFICATE REQUEST-----"u8) >= 0 || pem.AsSpan().IndexOf("-----BEGIN NEW CERTIFICATE REQUEST-----"u8) >= 0;
-
     private static string? SystemClassProblem(string name, long value, bool isGlobalDefault)
     {
         long? known = name switch { "system-node-critical" => 2_000_001_000, "system-cluster-critical" => 2_000_000_000, _ => null };

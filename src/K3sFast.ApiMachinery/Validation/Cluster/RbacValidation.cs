@@ -5,6 +5,8 @@ internal static class RbacValidation
 {
     private const string Group = "rbac.authorization.k8s.io";
 
+    private static readonly TypeSchema s_roleRefType = Schema.BuiltIn.FindType("io.k8s.api.rbac.v1.RoleRef")!;
+
     internal static void Role(At at, ApiNode role) => Rules(at["rules"], role["rules"u8], isNamespaced: true);
 
     internal static void RoleUpdate(At at, ApiNode role, ApiNode old) => Role(at, role);
@@ -44,7 +46,7 @@ internal static class RbacValidation
     private static void SameRole(At at, ApiNode binding, ApiNode old)
     {
         if (!binding["roleRef"u8].DeepEquals(old["roleRef"u8]))
-            at["roleRef"].Invalid(binding["roleRef"u8], "cannot change roleRef");
+            at["roleRef"].InvalidValue(binding["roleRef"u8], s_roleRefType, "cannot change roleRef");
     }
 
     private static void Rules(At at, ApiNode rules, bool isNamespaced)

@@ -1,6 +1,5 @@
 using System.Buffers.Text;
 using System.Text;
-using System.Text.Json;
 
 namespace K3sFast.ApiMachinery;
 
@@ -27,7 +26,7 @@ internal static class ConfigValidation
             size += DecodedLength(entry.Value);
         }
         if (size > MaxBytes)
-            at[""].TooLong(MaxBytes);
+            at.Key("").TooLong(MaxBytes);
     }
 
     internal static void ConfigMapUpdate(At at, ApiNode map, ApiNode old)
@@ -117,22 +116,23 @@ internal static class ConfigValidation
             at.Key(key).Required();
             return;
         }
-        try
-        {
-            var decoded = Convert.FromBase64String(value.AsString());
-            using var document = JsonDocument.Parse(decoded);
-            if (document.RootElement.ValueKind != JsonValueKind.Object)
-                at.Key(key).Invalid("<secret contents redacted>", "json: cannot unmarshal into Go value of type map[string]interface {}");
-        }
-        catch (JsonException)
-        {
-            at.Key(key).Invalid("<secret contents redacted>", "invalid character in JSON");
-        }
-        catch (FormatException)
-        {
-            at.Key(key).Invalid("<secret contents redacted>", "illegal base64 data");
-        }
+        var decoded = new byte[value.Utf8.Length];
+        if (!Convert.TryFromBase64String(value.AsString(), decoded, out int length))
+            return;
+        using var document = JsonCodec.TryDecode(decoded.AsSpan(0, length), null, DecodeOptions.Free, null, out var error, out _);
+        if (document is not null && document.Root.Kind is not (NodeKind.Object or NodeKind.Null))
+            error = $"json: cannot unmarshal {GoKind(document.Root.Kind)} into Go value of type map[string]interface {{}}";
+        if (error is not null)
+            at.Key(key).Invalid("<secret contents redacted>", error);
     }
+
+    private static string GoKind(NodeKind kind) => kind switch
+    {
+        NodeKind.Array => "array",
+        NodeKind.String => "string",
+        NodeKind.Number => "number",
+        _ => "bool",
+    };
 
     private static long DecodedLength(ApiNode base64)
     {

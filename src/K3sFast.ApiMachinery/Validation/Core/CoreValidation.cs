@@ -5,6 +5,8 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Validation of the core kinds around pods: namespaces, nodes, endpoints, limits, quotas, events.</summary>
 internal static class CoreValidation
 {
+    private static readonly TypeSchema s_addressType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.NodeAddress")!;
+
     internal static void Namespace(At at, ApiNode ns)
     {
         foreach (var finalizer in ns["spec"u8]["finalizers"u8].Elements)
@@ -55,7 +57,7 @@ internal static class CoreValidation
                     break;
                 if (!other.DeepEquals(address))
                     continue;
-                at["status"]["addresses"][i].Duplicate(address);
+                at["status"]["addresses"][i].DuplicateValue(address, s_addressType);
                 break;
             }
             i++;
@@ -116,7 +118,7 @@ internal static class CoreValidation
     {
         foreach (string list in (ReadOnlySpan<string>)["capacity", "allocatable"])
             foreach (var value in status[Encoding.ASCII.GetBytes(list)].Members)
-                ResourceValidation.NonNegative(at[list].Key(value), value.Value);
+                ResourceValidation.QuantityValue(at[list].Field(value), value.Name, value.Value);
     }
 
     private static void EndpointAddresses(At at, ApiNode addresses)

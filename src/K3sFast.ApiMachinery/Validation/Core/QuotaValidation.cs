@@ -8,6 +8,8 @@ internal static class QuotaValidation
 {
     private static readonly string[] s_scopes = ["BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating", "VolumeAttributesClass"];
 
+    private static readonly TypeSchema s_selectorType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.ScopeSelector")!;
+
     internal static void LimitRange(At at, ApiNode range)
     {
         var seen = new HashSet<string>();
@@ -148,26 +150,49 @@ internal static class QuotaValidation
     private static void Scopes(At at, ApiNode spec)
     {
         var scopes = spec["scopes"u8];
-        bool isUnknown = false;
         foreach (var scope in scopes.Elements)
-            isUnknown |= Array.IndexOf(s_scopes, scope.AsString()) < 0;
-        if (isUnknown)
-            at["scopes"].Invalid(scopes, "unsupported scope");
+        {
+            if (Array.IndexOf(s_scopes, scope.AsString()) < 0)
+                at["scopes"].Invalid(scopes, "unsupported scope");
+            if (!CoversAll(scope.AsString(), spec["hard"u8]))
+                at["scopes"].Invalid(scopes, "unsupported scope applied to resource");
+        }
         bool has(string scope) => WebhookValidation.Contains(scopes, Encoding.ASCII.GetBytes(scope));
         if (has("BestEffort") && has("NotBestEffort") || has("Terminating") && has("NotTerminating"))
             at["scopes"].Invalid(scopes, "conflicting scopes");
         foreach (var requirement in spec["scopeSelector"u8]["matchExpressions"u8].Elements)
-            Requirement(at["scopeSelector"]["matchExpressions"], requirement);
+            Requirement(at["scopeSelector"]["matchExpressions"], requirement, spec);
     }
 
-    private static void Requirement(At at, ApiNode requirement)
+    // Whether a scope has a meaning for each of upstream's own resources that the quota bounds.
+    private static bool CoversAll(string scope, ApiNode hard)
+    {
+        foreach (var member in hard.Members)
+        {
+            bool isPods = member.Name.SequenceEqual("pods"u8);
+            bool covers = scope switch
+            {
+                "BestEffort" => isPods,
+                "Terminating" or "NotTerminating" or "NotBestEffort" or "PriorityClass" or "CrossNamespacePodAffinity" => isPods || ResourceValidation.IsComputeQuota(member.Name),
+                "VolumeAttributesClass" => member.Name.SequenceEqual("persistentvolumeclaims"u8) || member.Name.SequenceEqual("requests.storage"u8),
+                _ => true,
+            };
+            if (!covers && ResourceValidation.IsStandardQuota(member.Name))
+                return false;
+        }
+        return true;
+    }
+
+    private static void Requirement(At at, ApiNode requirement, ApiNode spec)
     {
         string scope = requirement["scopeName"u8].AsString(), op = requirement["operator"u8].AsString();
         var values = requirement["values"u8];
         if (Array.IndexOf(s_scopes, scope) < 0)
             at["scopeName"].Invalid(scope, "unsupported scope");
+        if (!CoversAll(scope, spec["hard"u8]))
+            at.InvalidValue(spec["scopeSelector"u8], s_selectorType, "unsupported scope applied to resource");
         if (scope is "BestEffort" or "NotBestEffort" or "Terminating" or "NotTerminating" or "CrossNamespacePodAffinity" && op != "Exists")
-            at["operator"].Invalid(op, "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity");
+            at["operator"].Invalid(op, "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity");
         switch (op)
         {
             case "In" or "NotIn":

@@ -80,7 +80,7 @@ internal static class SchedulingValidation
             place["effect"].RequiredOneOf(taint["effect"u8], s_effects);
             seen ??= [];
             if (!seen.Add($"{taint["key"u8].AsString()}:{taint["effect"u8].AsString()}"))
-                place.Check.Errors.AddRaw(FieldErrorType.Duplicate, place.ToString(), GoValue.Text(taint, s_taintType), "taints must be unique by key and effect pair");
+                place.DuplicateValue(taint, s_taintType, "taints must be unique by key and effect pair");
         }
     }
 

@@ -45,6 +45,9 @@ internal sealed class PriorityAdmission(ResourceStorage classes) : AdmissionPlug
 
     internal override void Validate(AdmissionContext context)
     {
+        if (context.Operation == AdmissionOperation.Delete && context.Name is "system-node-critical" or "system-cluster-critical"
+            && context.Is("scheduling.k8s.io", "priorityclasses"))
+            throw context.Forbid("this is a system priority class and cannot be deleted");
         if (context.Operation is not (AdmissionOperation.Create or AdmissionOperation.Update) || context.Subresource.Length > 0
             || !context.Is("scheduling.k8s.io", "priorityclasses") || !context.Object["globalDefault"u8].AsBool() || FindDefault() is not { } found)
             return;
