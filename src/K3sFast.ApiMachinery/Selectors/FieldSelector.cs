@@ -137,7 +137,7 @@ public sealed class FieldSelector
     {
         ("batch", "jobs") => $"field label {GoText.Quote(label)} not supported for Job",
         ("resource.k8s.io", "resourceslices") => $"field label not supported for {resource.ApiVersion}, Kind=ResourceSlice: {label}",
-        _ when resource.SelectableFields.Any(field => field.Path is not ("metadata.name" or "metadata.namespace")) || resource.Group.Length == 0
+        _ when resource.SelectableFields.Any(field => field.Path is not ("metadata.name" or "metadata.namespace"))
             => $"field label not supported: {label}",
         _ => $"{GoText.Quote(label)} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
     };

@@ -15,7 +15,7 @@ internal sealed record KindRules(
     private static KindRules Make(string group, string resource) => (group, resource) switch
     {
         ("", "pods") => new(Format.Dns1123Subdomain, PodValidation.Create, PodValidation.Update, PodValidation.UpdateStatus, PodValidation.UpdateSubresource),
-        ("", "services") => new(Format.Dns1123Label, ServiceValidation.Service, ServiceValidation.ServiceUpdate),
+        ("", "services") => new(Format.Dns1123Label, ServiceValidation.Service, ServiceValidation.ServiceUpdate, ServiceValidation.ServiceStatus),
         ("", "configmaps") => new(Format.Dns1123Subdomain, ConfigValidation.ConfigMap, ConfigValidation.ConfigMapUpdate),
         ("", "secrets") => new(Format.Dns1123Subdomain, ConfigValidation.Secret, ConfigValidation.SecretUpdate),
         ("", "namespaces") => new(Format.Dns1123Label, CoreValidation.Namespace, null, CoreValidation.NamespaceStatus, CoreValidation.NamespaceFinalize),
@@ -63,7 +63,8 @@ internal sealed record KindRules(
         ("apps", "replicasets") => new(Format.Dns1123Subdomain, WorkloadValidation.ReplicaSet, WorkloadValidation.ReplicaSetUpdate, WorkloadValidation.ReplicaSetStatus),
         ("apps", "statefulsets") => new(Format.Dns1123Label, WorkloadValidation.StatefulSet, WorkloadValidation.StatefulSetUpdate, WorkloadValidation.StatefulSetStatus),
         ("apps", "daemonsets") => new(Format.Dns1123Subdomain, WorkloadValidation.DaemonSet, WorkloadValidation.DaemonSetUpdate, WorkloadValidation.DaemonSetStatus),
-        ("batch", "jobs") => new(Format.Dns1123Subdomain, JobValidation.Job, JobValidation.JobUpdate),
+        ("apps", "controllerrevisions") => new(Format.Dns1123Subdomain, WorkloadValidation.Revision, WorkloadValidation.RevisionUpdate),
+        ("batch", "jobs") => new(Format.Dns1123Subdomain, JobValidation.Job, JobValidation.JobUpdate, JobValidation.JobStatus),
         ("batch", "cronjobs") => new(Format.Dns1123Subdomain, JobValidation.CronJob, JobValidation.CronJobUpdate),
         ("rbac.authorization.k8s.io", "roles") => new(Format.PathSegment, RbacValidation.Role, RbacValidation.RoleUpdate),
         ("rbac.authorization.k8s.io", "clusterroles") => new(Format.PathSegment, RbacValidation.ClusterRole, RbacValidation.ClusterRoleUpdate),

@@ -144,11 +144,7 @@ internal static class ObjectMetaValidation
         foreach (var finalizer in finalizers.Elements)
         {
             at.Format(Format.LabelKey, finalizer);
-            // A name without a domain is upstream's own, or a mistake.
-            if (finalizer.Utf8.IndexOf((byte)'/') < 0
-                && !finalizer.Equals("orphan"u8) && !finalizer.Equals("foregroundDeletion"u8) && !finalizer.Equals("kubernetes"u8))
-                at[i].Invalid(finalizer, "name is neither a standard finalizer name nor is it fully qualified");
-            i++;
+            StandardFinalizer(at[i++], finalizer);
             hasOrphan |= finalizer.Equals("orphan"u8);
             hasForeground |= finalizer.Equals("foregroundDeletion"u8);
         }
@@ -188,5 +184,13 @@ internal static class ObjectMetaValidation
             if (entry["subresource"u8].Utf8.Length > 256)
                 place["subresource"].TooLong(256);
         }
+    }
+
+    /// <summary>A finalizer without a domain is upstream's own, or a mistake.</summary>
+    internal static void StandardFinalizer(At at, ApiNode finalizer)
+    {
+        if (finalizer.Utf8.IndexOf((byte)'/') < 0
+            && !finalizer.Equals("orphan"u8) && !finalizer.Equals("foregroundDeletion"u8) && !finalizer.Equals("kubernetes"u8))
+            at.Invalid(finalizer, "name is neither a standard finalizer name nor is it fully qualified");
     }
 }

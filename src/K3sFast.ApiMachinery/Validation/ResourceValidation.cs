@@ -51,8 +51,21 @@ internal static class ResourceValidation
             else if (!HasNamed(podClaims, claim["name"u8].Utf8))
                 place.NotFound(claim["name"u8], podClaims.Count == 0
                     ? "must be one of the names in pod.spec.resourceClaims which is empty"
-                    : $"must be one of the names in pod.spec.resourceClaims");
+                    : "must be one of the names in pod.spec.resourceClaims: "
+                        + NamesOf(podClaims));
         }
+    }
+
+    private static string NamesOf(ApiNode podClaims)
+    {
+        var names = new List<string>();
+        foreach (var claim in podClaims.Elements)
+        {
+            string name = claim["name"u8].AsString();
+            if (!names.Contains(name))
+                names.Add(name);
+        }
+        return string.Join(", ", names);
     }
 
     /// <summary>What a runtime class adds to each pod; upstream's path says limits.</summary>

@@ -31,20 +31,20 @@ internal static class BodyDecoder
     /// <summary>Reads the dryRun parameter: only All is known.</summary>
     internal static bool IsDryRun(ApiCall call, string optionsKind)
     {
-        var isDryRun = false;
-        foreach (var value in QueryReader.GetAll(call.Info.Query, "dryRun"u8))
-        {
-            if (value.Length == 0)
-                continue;
-            if (value != "All")
-            {
-                var errors = new FieldErrorList();
-                errors.NotSupported("dryRun", value, "All");
-                throw ApiStatus.Invalid("meta.k8s.io", optionsKind, "", errors).ToException();
-            }
-            isDryRun = true;
-        }
-        return isDryRun;
+        var values = QueryReader.GetAll(call.Info.Query, "dryRun"u8);
+        values.RemoveAll(static value => value.Length == 0);
+        var errors = new FieldErrorList();
+        CheckDryRun(errors, values);
+        if (errors.Count > 0)
+            throw ApiStatus.Invalid("meta.k8s.io", optionsKind, "", errors).ToException();
+        return values.Count > 0;
+    }
+
+    /// <summary>Reports all words of dryRun together when one of them is unknown.</summary>
+    internal static void CheckDryRun(FieldErrorList errors, List<string> values)
+    {
+        if (values.Exists(static value => value != "All"))
+            errors.AddRaw(FieldErrorType.NotSupported, "dryRun", $"[{string.Join(',', values.Select(static value => GoText.Quote(value)))}]", "supported values: \"All\"");
     }
 
     /// <summary>
@@ -81,6 +81,15 @@ internal static class BodyDecoder
         if (type.Equals(ResponseFormat.Yaml, StringComparison.OrdinalIgnoreCase)) return MediaKind.Yaml;
         if (type.Equals(ResponseFormat.Protobuf, StringComparison.OrdinalIgnoreCase)) return MediaKind.Protobuf;
         throw ApiStatus.UnsupportedMediaType(ResponseFormat.Accepted).ToException();
+    }
+
+    /// <summary>What a sound body says that it is.</summary>
+    internal static (string Kind, string ApiVersion) KindOf(ApiCall call, ReadOnlySpan<byte> body)
+    {
+        if (MediaOf(call.ContentType) == MediaKind.Protobuf)
+            return ProtobufCodec.TryReadKind(body, out var apiVersion, out var kind) ? (kind, apiVersion) : ("", "");
+        using var document = YamlCodec.Decode(body, null, DecodeOptions.Free, []);
+        return (document.Root["kind"u8].AsString(), document.Root["apiVersion"u8].AsString());
     }
 
     private static ApiObject DecodeJson(

@@ -30,21 +30,23 @@ internal sealed record DeleteOptions
             if (!body.IsEmpty)
             {
                 var type = Schema.BuiltIn.FindType("", "v1", "DeleteOptions") ?? throw new InvalidOperationException("the schema has no DeleteOptions");
-                document = BodyDecoder.Decode(call, body, type, FieldValidation.Ignore);
+                document = Decode(call, body, type);
                 root = document.Root;
             }
-            var grace = root["gracePeriodSeconds"u8].TryGetInt64(out var seconds) ? seconds : root.IsDefined ? (long?)null : call.QueryInt64("gracePeriodSeconds"u8);
-            var propagation = Word(root["propagationPolicy"u8]) ?? call.QueryString("propagationPolicy"u8) ?? "";
+            // Who sends a body says everything there.
+            var hasBody = root.IsDefined;
+            var grace = root["gracePeriodSeconds"u8].TryGetInt64(out var seconds) ? seconds : hasBody ? (long?)null : call.QueryInt64("gracePeriodSeconds"u8);
+            var propagation = Word(root["propagationPolicy"u8]) ?? (hasBody ? null : call.QueryString("propagationPolicy"u8)) ?? "";
             var orphan = root["orphanDependents"u8];
             bool? orphans = orphan.IsNullOrUndefined
-                ? call.Info.TryGetQuery("orphanDependents"u8, out var value) ? QueryReader.IsTrue(value) : null
+                ? !hasBody && call.Info.TryGetQuery("orphanDependents"u8, out var value) ? QueryReader.IsTrue(value) : null
                 : orphan.AsBool();
-            Check(propagation, orphans);
+            var dryRun = hasBody ? Words(root["dryRun"u8]) : QueryReader.GetAll(call.Info.Query, "dryRun"u8);
+            if (!hasBody)
+                dryRun.RemoveAll(static word => word.Length == 0);
+            Check(propagation, orphans, dryRun);
             if (orphans is { } flag)
                 propagation = flag ? "Orphan" : "Background";
-            var isDryRun = BodyDecoder.IsDryRun(call, "DeleteOptions");
-            foreach (var element in root["dryRun"u8].Elements)
-                isDryRun |= element.Equals("All"u8);
             return new DeleteOptions
             {
                 GracePeriodSeconds = grace,
@@ -52,7 +54,7 @@ internal sealed record DeleteOptions
                 DeniesOrphans = orphans == false,
                 Uid = Word(root["preconditions"u8]["uid"u8]),
                 ResourceVersion = Word(root["preconditions"u8]["resourceVersion"u8]),
-                IsDryRun = isDryRun,
+                IsDryRun = dryRun.Count > 0,
             };
         }
         finally
@@ -61,15 +63,51 @@ internal sealed record DeleteOptions
         }
     }
 
+    /// <summary>The texts of a list.</summary>
+    internal static List<string> Words(ApiNode list)
+    {
+        var words = new List<string>(list.Count);
+        foreach (var word in list.Elements)
+            words.Add(word.AsString());
+        return words;
+    }
+
     private static string? Word(ApiNode node) => node.Utf8.IsEmpty ? null : node.AsString();
 
-    private static void Check(string propagation, bool? orphans)
+    // Upstream reads these options by a scheme that knows nothing else, and says what is wrong without the usual introduction.
+    private static ApiObject Decode(ApiCall call, ReadOnlySpan<byte> body, TypeSchema type)
+    {
+        const string Unrecognized = "the object provided is unrecognized (must be of type DeleteOptions): ";
+        const string Mistyped = " cannot be handled as a DeleteOptions: ";
+        try
+        {
+            return BodyDecoder.Decode(call, body, type, FieldValidation.Ignore);
+        }
+        catch (ApiStatusException refused) when (refused.Status.Message.StartsWith(Unrecognized, StringComparison.Ordinal))
+        {
+            var message = refused.Status.Message;
+            throw ApiStatus.BadRequest(message[Unrecognized.Length..message.LastIndexOf(" (", StringComparison.Ordinal)]).ToException();
+        }
+        catch (ApiStatusException refused) when (refused.Status.Message.Contains(Mistyped, StringComparison.Ordinal))
+        {
+            var message = refused.Status.Message;
+            if (message.StartsWith("DeleteOptions in version ", StringComparison.Ordinal))
+                throw ApiStatus.BadRequest(message[(message.IndexOf(Mistyped, StringComparison.Ordinal) + Mistyped.Length)..]).ToException();
+            var (kind, version) = BodyDecoder.KindOf(call, body);
+            throw ApiStatus.BadRequest(
+                $"no kind {GoText.Quote(kind)} is registered for version {GoText.Quote(version)} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"").ToException();
+        }
+    }
+
+    /// <summary>Refuses policies and dry runs that nobody knows, and two words for one thing.</summary>
+    internal static void Check(string propagation, bool? orphans, List<string> dryRun)
     {
         var errors = new FieldErrorList();
         if (propagation.Length > 0 && orphans is not null)
             errors.Invalid("propagationPolicy", propagation, "orphanDependents and deletionPropagation cannot be both set");
         if (propagation is not ("" or "Orphan" or "Background" or "Foreground"))
             errors.NotSupported("propagationPolicy", propagation, "Foreground", "Background", "Orphan", "nil");
+        BodyDecoder.CheckDryRun(errors, dryRun);
         if (errors.Count > 0)
             throw ApiStatus.Invalid("meta.k8s.io", "DeleteOptions", "", errors).ToException();
     }
@@ -145,15 +183,30 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
             ApplyPropagation(metadata, options.Propagation);
             return true;
         }
-        ApplyPropagation(metadata, options.Propagation);
+        ApplyPropagation(metadata, PolicyOf(resource, metadata, options));
         var grace = GraceOf(resource, obj, options.GracePeriodSeconds);
         metadata.Set("deletionTimestamp"u8, ObjectText.Time(now + TimeSpan.FromSeconds(grace)));
-        metadata.Set("deletionGracePeriodSeconds"u8, grace);
+        // A namespace has its own way of going, which knows no grace.
+        if (resource is not { Group: "", Resource: "namespaces" })
+            metadata.Set("deletionGracePeriodSeconds"u8, grace);
         if (metadata["generation"u8].TryGetInt64(out var generation) && generation > 0)
             metadata.Set("generation"u8, generation + 1);
         if (resource is { Group: "", Resource: "namespaces" })
             obj.GetOrAddObject("status"u8).Set("phase"u8, "Terminating"u8);
         return true;
+    }
+
+    // The two oldest controllers leave their pods behind unless they are told otherwise.
+    private static string PolicyOf(ResourceInfo resource, ApiNode metadata, DeleteOptions options)
+    {
+        if (options.Propagation.Length > 0 || resource is not ({ Group: "batch", Resource: "jobs" } or { Group: "", Resource: "replicationcontrollers" }))
+            return options.Propagation;
+        foreach (var finalizer in metadata["finalizers"u8].Elements)
+        {
+            if (finalizer.Equals("orphan"u8) || finalizer.Equals("foregroundDeletion"u8))
+                return "";
+        }
+        return "Orphan";
     }
 
     private static void Shorten(ApiNode metadata, long held, long wanted, DateTimeOffset now)

@@ -21,12 +21,14 @@ internal sealed class PodEviction(ResourceStorage budgets, WriteFlow writes, Tim
         // Clients of the version before are heard as well.
         using var eviction = BodyDecoder.Decode(call, body.Span, type, BodyDecoder.ValidationOf(call, "CreateOptions"), "policy/v1beta1");
         var name = call.Info.NameText;
-        if (ObjectText.NameOf(eviction.Root) is { Length: > 0 } given && given != name)
+        if (ObjectText.NameOf(eviction.Root) != name)
             throw ApiStatus.BadRequest("name in URL does not match name in Eviction object").ToException();
         var wanted = eviction.Root["deleteOptions"u8];
         var isDryRun = BodyDecoder.IsDryRun(call, "CreateOptions");
         foreach (var element in wanted["dryRun"u8].Elements)
             isDryRun |= element.Equals("All"u8);
+        var orphans = wanted["orphanDependents"u8];
+        DeleteOptions.Check(wanted["propagationPolicy"u8].AsString(), orphans.IsNullOrUndefined ? null : orphans.AsBool(), DeleteOptions.Words(wanted["dryRun"u8]));
         var context = ResourceWriter.ContextOf(call, name, isDryRun);
         var options = new DeleteOptions
         {

@@ -90,7 +90,6 @@ internal static class NetworkingValidation
     {
         var type = slice["addressType"u8];
         at["addressType"].RequiredOneOf(type, ["FQDN", "IPv4", "IPv6"]);
-        Endpoints(at["endpoints"], slice["endpoints"u8], type);
         var ports = slice["ports"u8];
         if (ports.Count > MaxPorts)
             at["ports"].TooMany(ports.Count, MaxPorts);
@@ -109,6 +108,7 @@ internal static class NetworkingValidation
             if (!port["appProtocol"u8].IsNullOrUndefined)
                 place["appProtocol"].Format(Format.LabelKey, port["appProtocol"u8]);
         }
+        Endpoints(at["endpoints"], slice["endpoints"u8], type);
     }
 
     internal static void EndpointSliceUpdate(At at, ApiNode slice, ApiNode old)

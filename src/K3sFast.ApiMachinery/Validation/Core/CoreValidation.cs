@@ -10,7 +10,10 @@ internal static class CoreValidation
     internal static void Namespace(At at, ApiNode ns)
     {
         foreach (var finalizer in ns["spec"u8]["finalizers"u8].Elements)
+        {
             at["spec"]["finalizers"].Format(Format.LabelKey, finalizer);
+            ObjectMetaValidation.StandardFinalizer(at["spec"]["finalizers"], finalizer);
+        }
     }
 
     internal static void NamespaceStatus(At at, ApiNode ns, ApiNode old)
@@ -126,10 +129,15 @@ internal static class CoreValidation
         int i = 0;
         foreach (var address in addresses.Elements)
         {
+            Addresses.LegacyIP(at[i]["ip"], address["ip"u8]);
             PodValidation.FormatWhenSet(at[i]["hostname"], address["hostname"u8], Format.Dns1123Label);
             if (!address["nodeName"u8].IsNullOrUndefined)
                 at[i]["nodeName"].Format(Format.Dns1123Subdomain, address["nodeName"u8].AsString());
-            Addresses.Endpoint(at[i]["ip"], address["ip"u8]);
+            // What is no address is told twice.
+            if (Addresses.Parse(address["ip"u8].AsString()) is null)
+                at[i]["ip"].Invalid(address["ip"u8], "must be a valid IP address");
+            else
+                Addresses.Reachable(at[i]["ip"], address["ip"u8].AsString());
             i++;
         }
     }

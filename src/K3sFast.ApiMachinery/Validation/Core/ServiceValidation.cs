@@ -30,7 +30,7 @@ internal static class ServiceValidation
             Addresses.Endpoint(at["externalIPs"][i++], ip);
         at["type"].RequiredOneOf(spec["type"u8], ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
         LoadBalancer(at, spec, isLoadBalancer);
-        TrafficPolicies(at, spec, isExternal: isLoadBalancer || isNodePort || spec["type"u8].Equals("ClusterIP"u8) && spec["externalIPs"u8].Count > 0, isLoadBalancer, isExternalName);
+        TrafficPolicies(at, spec, isExternal: isLoadBalancer || isNodePort || spec["type"u8].Equals("ClusterIP"u8) && spec["externalIPs"u8].Count > 0, isLoadBalancer);
         at["trafficDistribution"].OptionalOneOf(spec["trafficDistribution"u8], ["PreferClose", "PreferSameZone", "PreferSameNode"]);
     }
 
@@ -195,7 +195,36 @@ internal static class ServiceValidation
             at["loadBalancerClass"].Forbidden("may only be used when `type` is 'LoadBalancer'");
     }
 
-    private static void TrafficPolicies(At at, ApiNode spec, bool isExternal, bool isLoadBalancer, bool isExternalName)
+    internal static void ServiceStatus(At at, ApiNode service, ApiNode old)
+    {
+        at = at["status"]["loadBalancer"]["ingress"];
+        var entries = service["status"u8]["loadBalancer"u8]["ingress"u8];
+        if (entries.Count > 0 && !service["spec"u8]["type"u8].Equals("LoadBalancer"u8))
+        {
+            at.Forbidden("may only be used when `spec.type` is 'LoadBalancer'");
+            return;
+        }
+        int i = 0;
+        foreach (var entry in entries.Elements)
+        {
+            var place = at[i++];
+            var mode = entry["ipMode"u8];
+            bool hasAddress = !entry["ip"u8].Utf8.IsEmpty;
+            if (hasAddress)
+                Addresses.LegacyIP(place["ip"], entry["ip"u8]);
+            if (mode.IsNullOrUndefined && hasAddress)
+                place["ipMode"].Required("must be specified when `ip` is set");
+            else if (!mode.IsNullOrUndefined && !hasAddress)
+                place["ipMode"].Forbidden("may not be specified when `ip` is not set");
+            else
+                place["ipMode"].OptionalOneOf(mode, ["Proxy", "VIP"]);
+            PodValidation.FormatWhenSet(place["hostname"], entry["hostname"u8], Format.Dns1123Subdomain);
+            if (Addresses.Parse(entry["hostname"u8].AsString()) is not null)
+                place["hostname"].Invalid(entry["hostname"u8], "must be a DNS name, not an IP address");
+        }
+    }
+
+    private static void TrafficPolicies(At at, ApiNode spec, bool isExternal, bool isLoadBalancer)
     {
         var external = spec["externalTrafficPolicy"u8];
         if (isExternal)
@@ -217,7 +246,7 @@ internal static class ServiceValidation
         var inner = spec["internalTrafficPolicy"u8];
         if (inner.IsNullOrUndefined)
         {
-            if (!isExternalName)
+            if (isLoadBalancer || spec["type"u8].Equals("NodePort"u8) || spec["type"u8].Equals("ClusterIP"u8))
                 at["internalTrafficPolicy"].Required();
         }
         else

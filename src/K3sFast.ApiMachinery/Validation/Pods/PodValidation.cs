@@ -24,8 +24,9 @@ internal static partial class PodValidation
     /// <summary>A pod template: labels, annotations and spec.</summary>
     internal static void Template(At at, ApiNode template)
     {
-        ObjectMetaValidation.Labels(at["metadata"]["labels"], template["metadata"u8]["labels"u8]);
-        ObjectMetaValidation.Annotations(at["metadata"]["annotations"], template["metadata"u8]["annotations"u8]);
+        // Upstream's paths leave out the metadata here.
+        ObjectMetaValidation.Labels(at["labels"], template["metadata"u8]["labels"u8]);
+        ObjectMetaValidation.Annotations(at["annotations"], template["metadata"u8]["annotations"u8]);
         Spec(at["spec"], new PodFacts(template["spec"u8], template["metadata"u8], isPod: false));
         if (template["spec"u8]["ephemeralContainers"u8].Count > 0)
             at["spec"]["ephemeralContainers"].Forbidden("ephemeral containers not allowed in pod template");

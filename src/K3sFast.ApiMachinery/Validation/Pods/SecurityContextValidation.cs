@@ -3,6 +3,7 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Validation of the security contexts of containers and pods.</summary>
 internal static class SecurityContextValidation
 {
+    private static readonly TypeSchema s_containerType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.SecurityContext")!;
     private static readonly TypeSchema s_seccompType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.SeccompProfile")!;
 
     private const int MaxSysctlLength = 253;
@@ -22,10 +23,10 @@ internal static class SecurityContextValidation
         if (context["allowPrivilegeEscalation"u8].Kind == NodeKind.False)
         {
             if (context["privileged"u8].AsBool())
-                at.Invalid(context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+                at.InvalidValue(context, s_containerType, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
             foreach (var capability in context["capabilities"u8]["add"u8].Elements)
                 if (capability.Equals("CAP_SYS_ADMIN"u8))
-                    at.Invalid(context, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+                    at.InvalidValue(context, s_containerType, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
         }
         AppArmor(at["appArmorProfile"], context["appArmorProfile"u8]);
     }

@@ -130,10 +130,30 @@ internal static class VolumeValidation
                     at["reference"].RequiredText(source["reference"u8]);
                 ContainerValidation.PullPolicy(at["pullPolicy"], source["pullPolicy"u8]);
                 break;
+            case "fc":
+                FibreChannel(at, source);
+                break;
             default:
                 RequiredFields(at, field, source);
                 break;
         }
+    }
+
+    private static void FibreChannel(At at, ApiNode source)
+    {
+        var targets = source["targetWWNs"u8];
+        if (targets.Count == 0)
+        {
+            if (source["wwids"u8].Count == 0)
+                at["targetWWNs"].Required("must specify either targetWWNs or wwids, but not both");
+            return;
+        }
+        if (source["wwids"u8].Count > 0)
+            at["targetWWNs"].Invalid(targets, "targetWWNs and wwids can not be specified simultaneously");
+        if (source["lun"u8].IsNullOrUndefined)
+            at["lun"].Required("lun is required if targetWWNs is specified");
+        else
+            at["lun"].InRange(source["lun"u8], 0, 255);
     }
 
     // Sources of storage systems outside the cluster: the fields without which they cannot be reached.
@@ -260,9 +280,9 @@ internal static class VolumeValidation
         if (seconds > 1L << 32)
             place["expirationSeconds"].Invalid(seconds, "may not specify a duration larger than 2^32 seconds");
         if (token["path"u8].Utf8.IsEmpty)
-            place["path"].Required();
+            at["path"].Required();
         else
-            Paths.NonReserved(place["path"], token["path"u8]);
+            Paths.NonReserved(at["path"], token["path"u8]);
         Occupy(at, paths, token["path"u8], token["path"u8].AsString());
     }
 

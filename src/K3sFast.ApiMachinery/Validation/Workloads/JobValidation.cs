@@ -8,6 +8,7 @@ internal static class JobValidation
     private const int ManyCompletions = 100_000;
     private const int MaxOfMany = 10_000;
     private const int MaxCronJobName = 52; // 63 of a label less the 11 that the controller adds
+    private static readonly TypeSchema s_metaType = Schema.BuiltIn.FindType("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")!;
     private static readonly TypeSchema s_specType = Schema.BuiltIn.FindType("io.k8s.api.batch.v1.JobSpec")!;
 
     internal static void Job(At at, ApiNode job)
@@ -23,6 +24,8 @@ internal static class JobValidation
     {
         var spec = job["spec"u8];
         var oldSpec = old["spec"u8];
+        if (!spec["manualSelector"u8].AsBool())
+            GeneratedSelector(at, job);
         Spec(at["spec"], spec);
         // Twice, as upstream's two layers do.
         SelectorAndTemplate(at["spec"], spec);
@@ -39,6 +42,12 @@ internal static class JobValidation
             at["spec"]["template"].ImmutableMember(spec, oldSpec, "template"u8, s_specType);
         foreach (string field in (ReadOnlySpan<string>)["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"])
             at["spec"][field].ImmutableMember(spec, oldSpec, System.Text.Encoding.ASCII.GetBytes(field), s_specType);
+    }
+
+    internal static void JobStatus(At at, ApiNode job, ApiNode old)
+    {
+        foreach (string field in (ReadOnlySpan<string>)["active", "succeeded", "failed", "ready", "terminating"])
+            at["status"][field].NonNegative(job["status"u8][System.Text.Encoding.ASCII.GetBytes(field)]);
     }
 
     internal static void CronJob(At at, ApiNode cronJob)
@@ -104,9 +113,21 @@ internal static class JobValidation
         Label(at, labels, "controller-uid", uid);
         Label(at, labels, "batch.kubernetes.io/job-name", job["metadata"u8]["name"u8]);
         Label(at, labels, "job-name", job["metadata"u8]["name"u8]);
-        var selector = job["spec"u8]["selector"u8];
-        if (!selector["matchLabels"u8]["batch.kubernetes.io/controller-uid"u8].Utf8.SequenceEqual(uid.Utf8))
+        if (!SelectsOwnPods(job, job["spec"u8]["selector"u8]))
             at["spec"]["selector"].InvalidMember(job["spec"u8], "selector", s_specType, "`selector` not auto-generated");
+    }
+
+    // A generated selector asks for nothing but the labels that the job gives its pods.
+    private static bool SelectsOwnPods(ApiNode job, ApiNode selector)
+    {
+        foreach (var label in selector["matchLabels"u8].Members)
+        {
+            bool isUid = label.Name.SequenceEqual("batch.kubernetes.io/controller-uid"u8) || label.Name.SequenceEqual("controller-uid"u8);
+            bool isName = label.Name.SequenceEqual("batch.kubernetes.io/job-name"u8) || label.Name.SequenceEqual("job-name"u8);
+            if (!isUid && !isName || !label.Value.Utf8.SequenceEqual(job["metadata"u8][isUid ? "uid"u8 : "name"u8].Utf8))
+                return false;
+        }
+        return selector.Kind == NodeKind.Object;
     }
 
     private static void Label(At at, ApiNode labels, string key, ApiNode wanted)
@@ -129,7 +150,7 @@ internal static class JobValidation
             SelectorValidation.LabelSelector(at["selector"], selector);
         // No selector selects nothing.
         if (selector.Kind != NodeKind.Object || !SelectorValidation.Matches(selector, labels))
-            at["template"]["metadata"]["labels"].Invalid(labels, "`selector` does not match template `labels`");
+            at["template"]["metadata"]["labels"].InvalidMember(spec["template"u8]["metadata"u8], "labels", s_metaType, "`selector` does not match template `labels`");
     }
 
     private static void Indexed(At at, ApiNode spec, bool hasPerIndex, bool hasMaxFailed, long maxFailed)

@@ -55,6 +55,23 @@ internal static class WorkloadValidation
         ImmutableSelector(at, replicaSet, old);
     }
 
+    internal static void Revision(At at, ApiNode revision)
+    {
+        at["revision"].NonNegative(revision["revision"u8]);
+        if (revision["data"u8].IsNullOrUndefined)
+            at["data"].Required("data is mandatory");
+        else if (revision["data"u8].Kind != NodeKind.Object)
+            at["data"].Required("data must be a valid JSON object");
+    }
+
+    internal static void RevisionUpdate(At at, ApiNode revision, ApiNode old)
+    {
+        at["revision"].NonNegative(revision["revision"u8]);
+        var data = revision["data"u8];
+        if (data.IsDefined != old["data"u8].IsDefined || data.IsDefined && !data.DeepEquals(old["data"u8]))
+            at["data"].Invalid(data, "field is immutable");
+    }
+
     internal static void ReplicaSetStatus(At at, ApiNode replicaSet, ApiNode old) => ReplicaCounts(at["status"], replicaSet["status"u8], ["fullyLabeledReplicas"]);
 
     internal static void ReplicationController(At at, ApiNode controller)
