@@ -19,8 +19,7 @@ public sealed class ValidationTests
         "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
         "spec.ports[0].targetPort: Invalid value: \"-\": must contain at least one letter (a-z)",
         "spec.ports[0].targetPort: Invalid value: \"-\": must not begin or end with a hyphen",
-        "spec.type: Unsupported value: \"Foo\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
-        "spec.internalTrafficPolicy: Required value")]
+        "spec.type: Unsupported value: \"Foo\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"")]
     [InlineData("configmaps", """{"metadata":{"name":"a","namespace":"default"},"data":{"a b":"1","..x":"2"}}""",
         "data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
         "data[..x]: Invalid value: \"..x\": must not start with '..'")]

@@ -39,9 +39,9 @@ public sealed partial class MetricsTests(TestServer server)
         await server.GetAsync(path);
         await server.GetAsync("/apis/apps/v1/controllerrevisions");
         await server.GetAsync(path + "/nope");
-        await server.SendAsync(HttpMethod.Post, path + "?dryRun=All", """{"metadata":{"name":"a"},"revision":1}""");
-        await server.CreateAsync(path, """{"metadata":{"name":"a"},"revision":1}""");
-        await server.SendAsync(HttpMethod.Put, path + "/a", """{"metadata":{"name":"a","labels":{"x":"y"}},"revision":1}""");
+        await server.SendAsync(HttpMethod.Post, path + "?dryRun=All", """{"metadata":{"name":"a"},"data":{},"revision":1}""");
+        await server.CreateAsync(path, """{"metadata":{"name":"a"},"data":{},"revision":1}""");
+        await server.SendAsync(HttpMethod.Put, path + "/a", """{"metadata":{"name":"a","labels":{"x":"y"}},"data":{},"revision":1}""");
         await server.SendAsync(HttpMethod.Patch, path + "/a", """{"metadata":{"labels":{"x":"z"}}}""", "application/merge-patch+json");
         await server.SendAsync(HttpMethod.Delete, path + "/a");
         await server.SendAsync(HttpMethod.Delete, path);

@@ -7,7 +7,8 @@ internal static class ApiServiceValidation
     {
         var spec = service["spec"u8];
         string group = spec["group"u8].AsString(), version = spec["version"u8].AsString(), name = $"{version}.{group}";
-        if (service["metadata"u8]["name"u8].AsString() != name)
+        // A missing name has its own cause.
+        if (service["metadata"u8]["name"u8].AsString() is { Length: > 0 } given && given != name)
             at["metadata"]["name"].Invalid(service["metadata"u8]["name"u8], $"must be `spec.version+\".\"+spec.group`: {GoText.Quote(name)}");
         at = at["spec"];
         if (group.Length > 0)
