@@ -84,13 +84,23 @@ internal sealed class AuditLogFile : IAuditOutput
     {
         _file.Dispose();
         var path = Path.GetFullPath(_options.LogPath);
-        var time = _clock.GetUtcNow().ToString("yyyy-MM-dd'T'HH-mm-ss.fff", CultureInfo.InvariantCulture);
-        var backup = $"{PrefixOf(path)}{time}{Path.GetExtension(path)}";
-        File.Move(path, backup, overwrite: true);
+        var backup = FreeBackup(path);
+        File.Move(path, backup);
         _file = Open();
         if (_options.LogCompresses)
             Compress(backup);
         RemoveOld(path);
+    }
+
+    // Named by the millisecond, as upstream's; files that fill faster than that take the next one, so that none is lost.
+    private string FreeBackup(string path)
+    {
+        for (var time = _clock.GetUtcNow(); ; time += TimeSpan.FromMilliseconds(1))
+        {
+            var backup = $"{PrefixOf(path)}{time.ToString("yyyy-MM-dd'T'HH-mm-ss.fff", CultureInfo.InvariantCulture)}{Path.GetExtension(path)}";
+            if (!File.Exists(backup) && !File.Exists(backup + ".gz"))
+                return backup;
+        }
     }
 
     private static void Compress(string path)

@@ -103,20 +103,19 @@ public sealed class AuditTests
         Assert.Equal("EventList", (string?)webhook.Requests[0].Body!["kind"]);
     }
 
-    [Fact]
-    public async Task LogFile_ThatIsFull_IsPutAside()
+    [Theory]
+    [InlineData(1, 2)]
+    [InlineData(5, 4)]
+    public async Task LogFile_ThatIsFull_IsPutAside(int backups, int files)
     {
         var directory = OwnServer.NewDirectory();
         var log = Path.Combine(directory, "audit.log");
-        await using (var output = new AuditLogFile(new AuditOptions { LogPath = log, LogMaxMegabytes = 1, LogMaxBackups = 1 }, TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance))
+        await using (var output = new AuditLogFile(new AuditOptions { LogPath = log, LogMaxMegabytes = 1, LogMaxBackups = backups }, new StoppedClock(), Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance))
         {
             for (var i = 0; i < 4; i++)
-            {
                 Assert.True(await output.WriteAsync([new byte[700_000]], CancellationToken.None));
-                await Task.Delay(2, TestContext.Current.CancellationToken);
-            }
         }
-        Assert.Equal(2, Directory.GetFiles(directory, "audit*").Length);
+        Assert.Equal(files, Directory.GetFiles(directory, "audit*").Length);
         Assert.Equal(700_001, new FileInfo(log).Length);
         Directory.Delete(directory, recursive: true);
     }
@@ -156,5 +155,11 @@ public sealed class AuditTests
     {
         lock (webhook.Requests)
             return [.. webhook.Requests.SelectMany(static request => request.Body!["items"]!.AsArray()).Select(static item => item!)];
+    }
+
+    // Every rotation falls on the same millisecond.
+    private sealed class StoppedClock : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => new(2026, 1, 2, 3, 4, 5, TimeSpan.Zero);
     }
 }
