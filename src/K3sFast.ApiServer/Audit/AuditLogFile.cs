@@ -19,6 +19,7 @@ internal sealed class AuditLogFile : IAuditOutput
 
     // Guarded by _gate
     private Stream _file;
+    private DateTimeOffset _lastBackup;
     private long _length;
 
     /// <exception cref="ApiServerStartException">The file cannot be written.</exception>
@@ -95,11 +96,17 @@ internal sealed class AuditLogFile : IAuditOutput
     // Named by the millisecond, as upstream's; files that fill faster than that take the next one, so that none is lost.
     private string FreeBackup(string path)
     {
-        for (var time = _clock.GetUtcNow(); ; time += TimeSpan.FromMilliseconds(1))
+        var step = TimeSpan.FromMilliseconds(1);
+        for (var time = _clock.GetUtcNow(); ; time += step)
         {
+            // Never behind one that was removed meanwhile: the oldest name goes first.
+            if (time < _lastBackup + step)
+                time = _lastBackup + step;
             var backup = $"{PrefixOf(path)}{time.ToString("yyyy-MM-dd'T'HH-mm-ss.fff", CultureInfo.InvariantCulture)}{Path.GetExtension(path)}";
-            if (!File.Exists(backup) && !File.Exists(backup + ".gz"))
-                return backup;
+            if (File.Exists(backup) || File.Exists(backup + ".gz"))
+                continue;
+            _lastBackup = time;
+            return backup;
         }
     }
 
