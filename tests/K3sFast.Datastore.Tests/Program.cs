@@ -1,6 +1,9 @@
 using K3sFast.Datastore.Tests.Crash;
 
-// The test host; with "append <file> <writers>" the child process of the crash tests.
-return args is ["append", var path, var writers]
-    ? await AppenderChild.RunAsync(path, int.Parse(writers, System.Globalization.CultureInfo.InvariantCulture))
-    : await Xunit.Runner.InProc.SystemConsole.ConsoleRunner.Run(args);
+// The test host; with "append <file> <writers>" or "churn <file>" the child process of the crash tests.
+return args switch
+{
+    ["append", var path, var writers] => await AppenderChild.RunAsync(path, int.Parse(writers, System.Globalization.CultureInfo.InvariantCulture)),
+    ["churn", var path] => await ChurnChild.RunAsync(path),
+    _ => await Xunit.Runner.InProc.SystemConsole.ConsoleRunner.Run(args),
+};

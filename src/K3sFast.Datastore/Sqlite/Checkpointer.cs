@@ -1,3 +1,4 @@
+using K3sFast.Datastore.FailPoints;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Datastore.Sqlite;
@@ -63,7 +64,9 @@ internal sealed class Checkpointer(string path, ILogger logger) : IDisposable
         try
         {
             _connection ??= Open();
+            _connection.Reach(FailPointNames.CheckpointBefore);
             var (logFrames, copied) = _connection.Checkpoint(truncate: false);
+            _connection.Reach(FailPointNames.CheckpointAfter);
             // What could not be copied because a reader still needs the old pages is waited for again.
             Interlocked.Add(ref _pages, Math.Max(0, logFrames - copied) - noted);
             if (logFrames > MaxLogPages) Volatile.Write(ref _isLogTooLong, true);
@@ -79,6 +82,7 @@ internal sealed class Checkpointer(string path, ILogger logger) : IDisposable
         var connection = SqliteConnection.Open(path, busyTimeoutMs: 0);
         // A connection that has read nothing does not know of the log, and its checkpoint would silently do nothing.
         connection.Execute("SELECT count(*) FROM sqlite_master"u8);
+        connection.WatchFiles(isCheckpointer: true);
         return connection;
     }
 }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text;
+using K3sFast.Datastore.FailPoints;
 
 namespace K3sFast.Datastore.Sqlite;
 
@@ -144,10 +145,13 @@ internal sealed partial class CommitWriter
         _feed.CompactRevision = to;
         using var compactRows = _connection.Prepare(KineSchema.CompactRows);
         using var setCompactRevision = _connection.Prepare(KineSchema.SetCompactRevision);
+        _connection.Reach(FailPointNames.CompactBeforeBegin);
         _begin.Run();
         compactRows.Bind(1, from).Bind(2, to).Run();
         setCompactRevision.Bind(1, to).Run();
+        _connection.Reach(FailPointNames.CompactBeforeCommit);
         _commit.Run();
+        _connection.Reach(FailPointNames.CompactAfterCommit);
         _checkpointer.OnCommit(CompactStepRevisions);
     }
 
@@ -155,7 +159,9 @@ internal sealed partial class CommitWriter
     {
         long free = _connection.QueryInt64("PRAGMA freelist_count"u8);
         if (free < VacuumMinFreePages || free * 100 < _connection.QueryInt64("PRAGMA page_count"u8) * VacuumMinFreePercent) return;
+        _connection.Reach(FailPointNames.VacuumBeforeStep);
         _connection.Execute("PRAGMA incremental_vacuum(1024)"u8);
+        _connection.Reach(FailPointNames.VacuumAfterStep);
     }
 
     private void EndCompaction(Exception? error)

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text;
+using K3sFast.Datastore.FailPoints;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Datastore.Sqlite;
@@ -153,9 +154,11 @@ internal sealed partial class CommitWriter : IDisposable
         _groupPages = 0;
         try
         {
+            _connection.Reach(FailPointNames.CommitBeforeBegin);
             _begin.Run();
             foreach (var append in group) Decide(append, ref revision);
             if (_isExpiring) ExpireDue(ref revision);
+            _connection.Reach(FailPointNames.CommitBeforeCommit);
             _commit.Run();
         }
         catch (SqliteException error)
@@ -164,6 +167,7 @@ internal sealed partial class CommitWriter : IDisposable
             Refuse(group, error);
             return;
         }
+        FailPoint.Reach(FailPointNames.CommitBeforePublish, _connection.Path);
         if (_isFull) LeaveFull();
         if (revision > before)
         {
@@ -171,6 +175,7 @@ internal sealed partial class CommitWriter : IDisposable
             _feed.Publish(group, _expired, revision);
         }
         ScheduleLeases();
+        FailPoint.Reach(FailPointNames.CommitBeforeComplete, _connection.Path);
         // From here on the appends belong to their callers again.
         foreach (var append in group) append.Complete();
         var elapsed = Stopwatch.GetElapsedTime(startedAt);
@@ -231,6 +236,7 @@ internal sealed partial class CommitWriter : IDisposable
         if (kind == AppendKind.Delete) _insert.BindNull(8);
         else _insert.BindBlob(8, value);
         _insert.Run();
+        _connection.Reach(FailPointNames.CommitAfterInsert);
         _groupPages += PagesPerRow + (value.Length / PageBytes);
     }
 

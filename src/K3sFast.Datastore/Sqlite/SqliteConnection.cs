@@ -1,3 +1,4 @@
+using K3sFast.Datastore.FailPoints;
 using SQLitePCL;
 
 namespace K3sFast.Datastore.Sqlite;
@@ -76,6 +77,19 @@ internal sealed class SqliteConnection : IDisposable
             _db, null!, truncate ? raw.SQLITE_CHECKPOINT_TRUNCATE : raw.SQLITE_CHECKPOINT_PASSIVE, out int logFrames, out int copied);
         if (code != raw.SQLITE_BUSY) Check(code, "checkpoint");
         return (logFrames, copied);
+    }
+
+    /// <summary>Puts fail points into this connection's writes and flushes, where the build has any. After the first read.</summary>
+    public void WatchFiles(bool isCheckpointer)
+    {
+        if (FailPoint.IsAvailable) FileFaults.Watch(_db, Path, isCheckpointer);
+    }
+
+    /// <summary>Fails as SQLite does when a fail point says so.</summary>
+    public void Reach(string failPoint)
+    {
+        if (FailPoint.Reach(failPoint, Path) is var error and not FailPointError.None)
+            throw new SqliteException(error == FailPointError.NoSpace ? raw.SQLITE_FULL : raw.SQLITE_IOERR, $"fail point {failPoint}", "step");
     }
 
     public void Dispose() => raw.sqlite3_close_v2(_db);

@@ -84,6 +84,7 @@ internal static class SqliteOpener
             connection.Execute("PRAGMA journal_size_limit = 16777216"u8);
             if (!isNew) Check(path, connection, wasKilled || taken.Length <= AlwaysCheckBytes);
             LayOut(path, connection);
+            connection.WatchFiles(isCheckpointer: false);
             return connection;
         }
         catch (SqliteException error)

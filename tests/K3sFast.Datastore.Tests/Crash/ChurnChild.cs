@@ -1,0 +1,41 @@
+using System.Globalization;
+using System.Text;
+using K3sFast.Datastore.Sqlite;
+
+namespace K3sFast.Datastore.Tests.Crash;
+
+/// <summary>
+/// A process that keeps a store busy at everything it does: eight writers replace large values of few keys, history is compacted, free
+/// pages are given back. Says <c>ack revision key</c> after the store said so. Ends by being killed.
+/// </summary>
+internal static class ChurnChild
+{
+    public static async Task<int> RunAsync(string path)
+    {
+        await using var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = path });
+        var output = Console.OpenStandardOutput();
+        var gate = new Lock();
+        using var enough = new CancellationTokenSource(TimeSpan.FromSeconds(45));
+        var writers = Enumerable.Range(0, 8).Select(writer => Task.Run(() => WriteAsync(writer))).ToArray();
+        while (!enough.IsCancellationRequested)
+        {
+            await Task.Delay(50);
+            await store.CompactAsync(store.CurrentRevision);
+        }
+        await Task.WhenAll(writers);
+        return 0;
+
+        async Task WriteAsync(int writer)
+        {
+            byte[] value = new byte[20_000];
+            string key = string.Create(CultureInfo.InvariantCulture, $"/churn/{Environment.ProcessId}/{writer}");
+            var result = await store.AppendAsync(AppendRequest.Create(key, value));
+            while (!enough.IsCancellationRequested)
+            {
+                // One write(2) per line: what the parent read was said whole.
+                lock (gate) output.Write(Encoding.UTF8.GetBytes($"ack {result.Revision} {key}\n"));
+                result = await store.AppendAsync(AppendRequest.Update(key, result.Revision, value));
+            }
+        }
+    }
+}
