@@ -21,11 +21,22 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   command -v curl >/dev/null || PACKAGES+=(curl)
   command -v musl-gcc >/dev/null || PACKAGES+=(musl-tools)
   command -v prometheus >/dev/null || PACKAGES+=(prometheus)
+  command -v etcd >/dev/null || PACKAGES+=(etcd-server)
+  command -v mariadbd >/dev/null || PACKAGES+=(mariadb-server)
+  ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || PACKAGES+=(postgresql)
   dpkg -s busybox-static >/dev/null 2>&1 || PACKAGES+=(busybox-static)
   if [ ${#PACKAGES[@]} -gt 0 ]; then
     step "Installing ${PACKAGES[*]}"
-    (apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${PACKAGES[@]}") >"$OUT/apt.log" 2>&1 || step "apt-get failed (see $OUT/apt.log); tests that need it will say so"
-    # The tests start their own; the package's would only sit there.
+    # The tests start their own servers; the packages' would only sit there. invoke-rc.d asks this file before it starts one.
+    POLICY=/usr/sbin/policy-rc.d
+    if [ -e $POLICY ]; then POLICY=; else printf '#!/bin/sh\nexit 101\n' >$POLICY; chmod 755 $POLICY; fi
+    install_packages() { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >>"$OUT/apt.log" 2>&1; }
+    apt-get update -qq >"$OUT/apt.log" 2>&1
+    # One that cannot be had must not keep the others away.
+    if ! install_packages "${PACKAGES[@]}"; then
+      for package in "${PACKAGES[@]}"; do install_packages "$package" || step "apt-get failed for $package (see $OUT/apt.log); tests that need it will say so"; done
+    fi
+    [ -z "$POLICY" ] || rm -f "$POLICY"
     case " ${PACKAGES[*]} " in *" prometheus "*) systemctl disable --now prometheus >/dev/null 2>&1 || true ;; esac
   fi
 fi

@@ -2,6 +2,8 @@ namespace K3sFast.Datastore;
 
 /// <summary>
 /// An append log of key changes with revisions. Revisions start at 2, rise by one per committed change and are never used twice.
+/// In a shared store the changes of other processes and of the engine itself lie between ours, and keys whose lease ends together may
+/// go at one revision.
 /// Any thread may call any member.
 /// </summary>
 public interface IDatastore : IAsyncDisposable
@@ -11,6 +13,15 @@ public interface IDatastore : IAsyncDisposable
 
     /// <summary>History up to here may be gone: ranges below it and watches from below it are refused.</summary>
     long CompactRevision { get; }
+
+    /// <summary>True = other processes write to the same store, and <see cref="CurrentRevision"/> may lag behind what they were acknowledged.</summary>
+    bool IsShared => false;
+
+    /// <summary>
+    /// The newest revision that anybody, in any process, was acknowledged before this call. One question to the engine when the store is
+    /// shared (callers that come together share it); free when it is not.
+    /// </summary>
+    ValueTask<long> ReadCurrentRevisionAsync(CancellationToken cancellationToken = default) => new(CurrentRevision);
 
     /// <summary>Appends one change; completes when it is on disk and every live watch has seen it.</summary>
     /// <remarks>

@@ -33,4 +33,19 @@ internal static partial class Log
 
     [LoggerMessage(2009, LogLevel.Warning, "Leases could not be read: keys with a lease expire only after the next start")]
     public static partial void LeasesUnreadable(ILogger logger, Exception error);
+
+    [LoggerMessage(2020, LogLevel.Information, "Opened etcd {Endpoints} at revision {Revision} (compacted {CompactRevision})")]
+    public static partial void EtcdOpened(ILogger logger, string endpoints, long revision, long compactRevision);
+
+    [LoggerMessage(2021, LogLevel.Warning, "etcd member {Member} does not answer, {Next} is asked: {Reason}")]
+    public static partial void EtcdMovedOn(ILogger logger, string member, string next, string reason);
+
+    [LoggerMessage(2022, LogLevel.Warning, "The watch on etcd member {Member} broke at revision {Revision} and goes on from there: {Reason}")]
+    public static partial void EtcdWatchBroken(ILogger logger, string member, long revision, string reason);
+
+    [LoggerMessage(2023, LogLevel.Warning, "The history behind revision {Revision} was compacted before it was seen: everything is read anew from revision {Current}")]
+    public static partial void HistoryLost(ILogger logger, long revision, long current);
+
+    [LoggerMessage(2024, LogLevel.Error, "Following the datastore failed")]
+    public static partial void FollowFailed(ILogger logger, Exception error);
 }

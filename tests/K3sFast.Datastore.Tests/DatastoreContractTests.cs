@@ -14,11 +14,25 @@ public abstract class DatastoreContractTests : IAsyncLifetime
     /// <summary>Removes what the engine left.</summary>
     protected abstract void CleanUp();
 
-    public async ValueTask InitializeAsync() => Store = await OpenAsync();
+    /// <summary>Why the engine cannot be tested here; null = it can.</summary>
+    protected virtual string? SkipReason => null;
+
+    /// <summary>A value that the engine must take.</summary>
+    protected virtual int LargeValueBytes => 2 * 1024 * 1024;
+
+    /// <summary>Removes what an earlier test left in a store that outlives tests.</summary>
+    protected virtual Task EmptyAsync() => Task.CompletedTask;
+
+    public async ValueTask InitializeAsync()
+    {
+        if (SkipReason is { } reason) Assert.Skip(reason);
+        Store = await OpenAsync();
+        await EmptyAsync();
+    }
 
     public async ValueTask DisposeAsync()
     {
-        await Store.DisposeAsync();
+        if (Store is not null) await Store.DisposeAsync();
         CleanUp();
         GC.SuppressFinalize(this);
     }
@@ -263,7 +277,7 @@ public abstract class DatastoreContractTests : IAsyncLifetime
     [Fact]
     public async Task Append_EmptyAndLargeValues_ComeBackWhole()
     {
-        string large = new('x', 2 * 1024 * 1024);
+        string large = new('x', LargeValueBytes);
         await Create("/v/empty", "");
         await Create("/v/large", large);
         Assert.Equal(["/v/empty=", $"/v/large={large}"], await Keys("/v/"));

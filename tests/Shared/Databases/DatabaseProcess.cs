@@ -1,0 +1,133 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+
+namespace K3sFast.Tests.Databases;
+
+/// <summary>A database server that a test starts for itself: own directory, own loopback port, ended by its process id.</summary>
+public abstract partial class DatabaseProcess : IAsyncDisposable
+{
+    private const int SigTerm = 15;
+    private const int SigKill = 9;
+    private const int SigStop = 19;
+    private const int SigContinue = 18;
+    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(90);
+
+    private Process? _process;
+
+    protected DatabaseProcess(string name)
+    {
+        Folder = Directory.CreateTempSubdirectory($"k3sfast-{name}-").FullName;
+        Port = FreePort();
+    }
+
+    public string Folder { get; }
+
+    public int Port { get; protected set; }
+
+    public string LogFile => Path.Combine(Folder, "log");
+
+    public bool IsRunning => _process is { HasExited: false };
+
+    /// <summary>Ends the server without a word.</summary>
+    public Task KillAsync() => EndAsync(SigKill);
+
+    /// <summary>Ends the server as an init system does.</summary>
+    public Task StopAsync() => EndAsync(SigTerm);
+
+    /// <summary>Holds the server where it is: connections stay, nothing is answered.</summary>
+    public void Freeze() => _ = Kill(_process!.Id, SigStop);
+
+    public void Thaw() => _ = Kill(_process!.Id, SigContinue);
+
+    /// <summary>Starts the server again on what is in its directory, and waits until it answers.</summary>
+    public async Task StartAsync()
+    {
+        var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
+        start.ArgumentList.Add("-c");
+        start.ArgumentList.Add($"exec {CommandLine()} >>{LogFile} 2>&1 </dev/null");
+        _process = Process.Start(start)!;
+        var since = Stopwatch.StartNew();
+        while (!await AnswersAsync())
+        {
+            if (_process.HasExited || since.Elapsed > s_deadline)
+            {
+                string log = File.Exists(LogFile) ? string.Join('\n', File.ReadLines(LogFile).TakeLast(30)) : "(no log)";
+                throw new InvalidOperationException($"{GetType().Name} did not start:\n{log}");
+            }
+            await Task.Delay(50);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_process is { HasExited: false })
+        {
+            Thaw();
+            await KillAsync();
+        }
+        try
+        {
+            Directory.Delete(Folder, recursive: true);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            await Console.Error.WriteLineAsync($"{Folder} could not be removed: {error.Message}");
+        }
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>The server's command, for a shell.</summary>
+    protected abstract string CommandLine();
+
+    /// <summary>True once the server takes requests.</summary>
+    protected abstract Task<bool> AnswersAsync();
+
+    public static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    /// <summary>The first of these programs that is installed, or null.</summary>
+    protected static string? Find(params string[] paths) => paths.FirstOrDefault(File.Exists);
+
+    /// <summary>Runs a command to its end; its output, or an exception with all it said.</summary>
+    protected static async Task<string> RunAsync(params string[] command)
+    {
+        var start = new ProcessStartInfo(command[0]) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (string argument in command.Skip(1)) start.ArgumentList.Add(argument);
+        using var process = Process.Start(start)!;
+        var output = process.StandardOutput.ReadToEndAsync();
+        var error = process.StandardError.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        return process.ExitCode == 0 ? await output : throw new InvalidOperationException($"{string.Join(' ', command)}: code {process.ExitCode}\n{await output}\n{await error}");
+    }
+
+    protected static async Task<bool> CanConnectAsync(int port)
+    {
+        using var socket = new TcpClient();
+        try
+        {
+            await socket.ConnectAsync(IPAddress.Loopback, port);
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
+    }
+
+    private async Task EndAsync(int signal)
+    {
+        if (_process is null || _process.HasExited) return;
+        _ = Kill(_process.Id, signal);
+        using var patience = new CancellationTokenSource(s_deadline);
+        await _process.WaitForExitAsync(patience.Token);
+    }
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Kill(int pid, int signal);
+}

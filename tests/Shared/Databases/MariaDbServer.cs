@@ -1,0 +1,37 @@
+namespace K3sFast.Tests.Databases;
+
+/// <summary>A MariaDB on a loopback port and a Unix socket. User root without a password; user k3s with the password "secret".</summary>
+public sealed class MariaDbServer : DatabaseProcess
+{
+    private static readonly string? s_program = Find("/usr/sbin/mariadbd", "/usr/sbin/mysqld");
+    private static readonly string? s_install = Find("/usr/bin/mariadb-install-db", "/usr/bin/mysql_install_db");
+    private string _flags = "";
+
+    private MariaDbServer()
+        : base("mariadb")
+    {
+    }
+
+    public static string? SkipReason => s_program is null || s_install is null ? "MariaDB is not installed (apt: mariadb-server)" : null;
+
+    public string Socket => Path.Combine(Folder, "s.sock");
+
+    public static async Task<MariaDbServer> StartNewAsync(string flags = "")
+    {
+        var server = new MariaDbServer { _flags = flags };
+        await RunAsync(s_install!, "--no-defaults", $"--user={Environment.UserName}", $"--datadir={server.Folder}/data", "--auth-root-authentication-method=normal", "--skip-test-db");
+        await File.WriteAllTextAsync(Path.Combine(server.Folder, "init.sql"), "CREATE USER IF NOT EXISTS 'k3s'@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO 'k3s'@'%';\n");
+        await server.StartAsync();
+        return server;
+    }
+
+    /// <summary>k3s's form of an endpoint.</summary>
+    public string Url(string database) => $"mysql://k3s:secret@tcp(127.0.0.1:{Port})/{database}";
+
+    // InnoDB is as durable as in production; its buffers are small, since many servers run on one machine.
+    protected override string CommandLine() =>
+        $"{s_program} --no-defaults --user={Environment.UserName} --datadir={Folder}/data --socket={Socket} --port={Port} --bind-address=127.0.0.1 "
+        + $"--pid-file={Folder}/pid --init-file={Folder}/init.sql --innodb-buffer-pool-size=32M --innodb-log-file-size=16M --performance-schema=OFF --max-allowed-packet=32M {_flags}";
+
+    protected override Task<bool> AnswersAsync() => CanConnectAsync(Port);
+}

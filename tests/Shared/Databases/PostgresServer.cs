@@ -1,0 +1,55 @@
+namespace K3sFast.Tests.Databases;
+
+/// <summary>A PostgreSQL on a loopback port and a Unix socket: user postgres with the password "secret" over TCP. It refuses to run as root.</summary>
+public sealed class PostgresServer : DatabaseProcess
+{
+    private static readonly string? s_programs = Directory.Exists("/usr/lib/postgresql")
+        ? Directory.GetDirectories("/usr/lib/postgresql").Select(version => Path.Combine(version, "bin")).LastOrDefault(bin => File.Exists(Path.Combine(bin, "postgres")))
+        : null;
+
+    private string _flags = "";
+
+    private PostgresServer()
+        : base("postgres")
+    {
+    }
+
+    public static string? SkipReason => s_programs is null ? "PostgreSQL is not installed (apt: postgresql)" : null;
+
+    private static string[] Unprivileged => Environment.IsPrivilegedProcess ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] : [];
+
+    /// <summary>A new database cluster; TCP asks for the password by <paramref name="authentication"/>.</summary>
+    public static async Task<PostgresServer> StartNewAsync(string authentication = "scram-sha-256", string flags = "")
+    {
+        var server = new PostgresServer { _flags = flags };
+        await File.WriteAllTextAsync(Path.Combine(server.Folder, "password"), "secret");
+        await File.WriteAllTextAsync(server.LogFile, "");
+        if (Environment.IsPrivilegedProcess) await RunAsync("chown", "-R", "postgres:postgres", server.Folder);
+        await RunAsync([
+            .. Unprivileged, $"{s_programs}/initdb", "-D", $"{server.Folder}/data", "-U", "postgres", "--pwfile", $"{server.Folder}/password",
+            "--auth-local=trust", $"--auth-host={authentication}", "-E", "UTF8", "--locale=C", "--no-sync",
+        ]);
+        await server.StartAsync();
+        return server;
+    }
+
+    public string Url(string database) => $"postgres://postgres:secret@127.0.0.1:{Port}/{database}?sslmode=disable";
+
+    // The processes of a killed server are not written to disk by it but by the kernel: nothing that a test asserts needs a flush.
+    protected override string CommandLine() =>
+        $"{string.Join(' ', Unprivileged)} {s_programs}/postgres -D {Folder}/data -k {Folder} -h 127.0.0.1 -p {Port} -c fsync=off -c shared_buffers=16MB -c max_connections=60 {_flags}";
+
+    protected override async Task<bool> AnswersAsync()
+    {
+        if (!await CanConnectAsync(Port)) return false;
+        try
+        {
+            await RunAsync($"{s_programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", $"{Port}");
+            return true;
+        }
+        catch (InvalidOperationException)
+        {
+            return false;
+        }
+    }
+}
