@@ -22,6 +22,9 @@ internal sealed class AdmissionContext
     /// <summary>"" or the subresource.</summary>
     internal string Subresource { get; init; } = "";
 
+    /// <summary>What the object is: the resource's own kind, or that of the subresource (Scale, Binding, Eviction, TokenRequest, PodExecOptions...).</summary>
+    internal TypeSchema Kind { get => field ?? Resource.Type; init; }
+
     internal required string Namespace { get; init; }
 
     /// <summary>The object's name; may be "" on create with generateName.</summary>
@@ -39,6 +42,20 @@ internal sealed class AdmissionContext
 
     /// <summary>The request that warnings and audit annotations belong to; null for the server's own writes.</summary>
     internal ApiCall? Call { get; init; }
+
+    /// <summary>A request that makes an object which is not stored: a binding, an eviction, a token, a review.</summary>
+    internal static AdmissionContext OfCreate(ApiCall call, ResourceInfo resource, string subresource, string name, TypeSchema kind, ApiNode obj, bool isDryRun = false) => new()
+    {
+        Operation = AdmissionOperation.Create, Resource = resource, Subresource = subresource, Kind = kind, Namespace = call.Info.NamespaceText, Name = name, User = call.User,
+        Object = obj, IsDryRun = isDryRun, Call = call,
+    };
+
+    /// <summary>The same request with its objects in another form.</summary>
+    internal AdmissionContext In(TypeSchema kind, ApiNode obj, ApiNode old) => new()
+    {
+        Operation = Operation, Resource = Resource, Subresource = Subresource, Kind = kind, Namespace = Namespace, Name = Name, User = User, Object = obj, OldObject = old,
+        IsDryRun = IsDryRun, Call = Call,
+    };
 
     internal bool IsCreate => Operation == AdmissionOperation.Create;
 

@@ -91,6 +91,7 @@ internal static class AdmissionPlugins
         }
         // No plugin upstream, but part of what the RBAC kinds are: it cannot be switched off.
         plugins.Add(new RbacEscalation(parts.Policy, parts.Authorizer));
+        plugins.AddRange(options.MoreAdmission);
         if (missing.Count > 0)
             Log.AdmissionMissing(logger, string.Join(", ", missing));
         return new AdmissionChain(plugins, parts.Metrics);

@@ -3,10 +3,13 @@ using K3sFast.ApiMachinery;
 
 namespace K3sFast.ApiServer;
 
-/// <summary>Nobody grants more than he has: roles may hold only rules that the writer holds (or he may escalate), bindings only such roles (or he may bind).</summary>
+/// <summary>
+/// Nobody grants more than he has: roles may hold only rules that the writer holds (or he may escalate), bindings only such roles (or he may bind). Asked
+/// before the fields are looked at, as upstream's storage of these kinds does.
+/// </summary>
 internal sealed class RbacEscalation(RbacPolicy policy, Authorizer authorizer) : AdmissionPlugin
 {
-    internal override ValueTask ValidateAsync(AdmissionContext context, CancellationToken cancel)
+    internal override ValueTask MutateAsync(AdmissionContext context, CancellationToken cancel)
     {
         if (context.Operation is AdmissionOperation.Delete or AdmissionOperation.Connect || context.Resource.Group != "rbac.authorization.k8s.io" || context.User.IsMaster)
             return default;
@@ -20,10 +23,8 @@ internal sealed class RbacEscalation(RbacPolicy policy, Authorizer authorizer) :
 
     private async ValueTask CheckRoleAsync(AdmissionContext context, CancellationToken cancel)
     {
-        var isUnchanged = context.OldObject.IsDefined && Same(context.Object["rules"u8], context.OldObject["rules"u8])
-            && Same(context.Object["aggregationRule"u8], context.OldObject["aggregationRule"u8]);
         // A role that is being made has no name yet for authorization.
-        if (isUnchanged || await MayDoAsync(context, "escalate", context.Resource.Resource, context.IsCreate ? "" : context.Name, cancel).ConfigureAwait(false))
+        if (ChangesOwnersOnly(context) || await MayDoAsync(context, "escalate", context.Resource.Resource, context.IsCreate ? "" : context.Name, cancel).ConfigureAwait(false))
             return;
         Demand(context, RbacPolicy.Rules(context.Object));
         if (context.Object["aggregationRule"u8]["clusterRoleSelectors"u8].Count == 0 && context.OldObject["aggregationRule"u8]["clusterRoleSelectors"u8].Count == 0)
@@ -38,16 +39,17 @@ internal sealed class RbacEscalation(RbacPolicy policy, Authorizer authorizer) :
 
     private async ValueTask CheckBindingAsync(AdmissionContext context, CancellationToken cancel)
     {
-        if (context.OldObject.IsDefined && Same(context.Object["subjects"u8], context.OldObject["subjects"u8])
-            && Same(context.Object["roleRef"u8], context.OldObject["roleRef"u8]))
+        if (ChangesOwnersOnly(context))
             return;
         var role = context.Object["roleRef"u8];
+        if (!role["kind"u8].Equals("ClusterRole"u8) && !role["kind"u8].Equals("Role"u8))
+            throw ApiStatus.Unknown($"unsupported role reference kind: {GoText.Quote(role["kind"u8].Utf8)}").ToException();
         var isClusterRole = role["kind"u8].Equals("ClusterRole"u8);
         var name = role["name"u8].AsString();
         if (await MayDoAsync(context, "bind", isClusterRole ? "clusterroles" : "roles", name, cancel).ConfigureAwait(false))
             return;
         var rules = policy.FindRole(new RoleRef(isClusterRole, name), context.Namespace)
-            ?? throw ApiStatus.NotFound("rbac.authorization.k8s.io", isClusterRole ? "clusterrole" : "role", name).ToException();
+            ?? throw ApiStatus.NotFound(context.Resource.Group, context.Resource.Resource, name).ToException();
         Demand(context, rules);
     }
 
@@ -78,5 +80,40 @@ internal sealed class RbacEscalation(RbacPolicy policy, Authorizer authorizer) :
             Name = Encoding.UTF8.GetBytes(name),
         }, cancel).ConfigureAwait(false)).IsAllowed;
 
-    private static bool Same(ApiNode a, ApiNode b) => a.Count == 0 && b.Count == 0 || a.DeepEquals(b);
+    // What the garbage collector and other keepers of finalizers change grants nothing, whoever they are.
+    private static bool ChangesOwnersOnly(AdmissionContext context)
+    {
+        if (!context.OldObject.IsDefined)
+            return false;
+        using ApiObject changed = Bare(context.Object), old = Bare(context.OldObject);
+        return changed.Root.DeepEquals(old.Root);
+    }
+
+    private static ApiObject Bare(ApiNode obj)
+    {
+        var bare = ApiObject.Rent();
+        foreach (var member in obj.Members)
+            bare.Root.Set(member.Name, member.Value);
+        var metadata = bare.Root["metadata"u8];
+        metadata.Remove("ownerReferences"u8);
+        metadata.Remove("finalizers"u8);
+        metadata.Remove("selfLink"u8);
+        metadata.Remove("managedFields"u8);
+        RemoveEmpty(bare.Root);
+        RemoveEmpty(metadata);
+        return bare;
+    }
+
+    // Nothing and an empty list or map are the same.
+    private static void RemoveEmpty(ApiNode node)
+    {
+        var empty = new List<byte[]>();
+        foreach (var member in node.Members)
+        {
+            if (member.Value.IsNullOrUndefined || member.Value.Kind is NodeKind.Object or NodeKind.Array && member.Value.Count == 0)
+                empty.Add(member.Name.ToArray());
+        }
+        foreach (var name in empty)
+            node.Remove(name);
+    }
 }

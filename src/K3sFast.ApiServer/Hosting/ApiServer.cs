@@ -228,11 +228,12 @@ public sealed class ApiServer : IAsyncDisposable
         var deletes = new DeleteFlow(_writes, clock);
         var writer = new ResourceWriter(_writes, deletes, reader, _authorizer, clock, limit);
         var streams = new StreamRouter(
-            _kubelets, new PodTargets(_catalog.Storage("", "pods")), new ProxyTargets(_catalog, _kubelets), _proxy, new LogStreamer(_kubelets), _authorizer, _logger);
+            _kubelets, new PodTargets(_catalog.Storage("", "pods")), new ProxyTargets(_catalog, _kubelets), _proxy, new LogStreamer(_kubelets), _writes, _authorizer, _logger);
+        var bindings = new PodBinding(_writes, clock, limit);
         var subresources = new SubresourceHandlers(
-            _writes, deletes, reader, writer, new PodEviction(_catalog.Storage("policy", "poddisruptionbudgets"), _writes, clock, limit),
+            _writes, deletes, reader, writer, bindings, new PodEviction(_catalog.Storage("policy", "poddisruptionbudgets"), _writes, clock, limit),
             new TokenRequests(_catalog, _tokens, _options.ServiceAccountTokens, _writes, clock, limit), new ScaleHandler(_writes, clock, limit), streams, limit);
-        var reviews = new ReviewHandlers(_catalog, _authorizer, _authentication.Authenticator.Tokens, _tokens.Audiences, clock, limit) { Subresources = subresources, ComponentStatuses = new ComponentStatuses(Components, _storeProbe, clock) };
+        var reviews = new ReviewHandlers(_catalog, _writes, bindings, _authorizer, _authentication.Authenticator.Tokens, _tokens.Audiences, clock, limit) { ComponentStatuses = new ComponentStatuses(Components, _storeProbe, clock) };
         var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock, _options.MinRequestTimeout), writer, subresources, reviews, _metrics.Requests);
         var discovery = new DiscoveryDocuments(_catalog, $"{_options.AdvertiseAddress}:{_options.Port}");
         var openApi = new OpenApiDocuments(_catalog.Endpoints.Select(static endpoint => endpoint.Info));

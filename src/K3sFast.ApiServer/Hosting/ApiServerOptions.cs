@@ -143,6 +143,9 @@ public sealed record ApiServerOptions
     /// <summary>Opens connections to kubelets, pods and endpoints in another way than over this machine's network: host, port, cancellation.</summary>
     public Func<string, int, CancellationToken, ValueTask<Stream>>? DialBackend { get; init; }
 
+    /// <summary>Plugins that admission asks after all others.</summary>
+    internal IReadOnlyList<AdmissionPlugin> MoreAdmission { get; init; } = [];
+
     internal string Issuer => ServiceAccountIssuer ?? $"https://kubernetes.default.svc.{ClusterDomain}";
 }
 

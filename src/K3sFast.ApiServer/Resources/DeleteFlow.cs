@@ -127,7 +127,7 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
                 ?? throw ApiStatus.NotFound(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
             using var old = storage.Decode(current);
             CheckPreconditions(storage.Info, old.Root, current.Revision.ToString(CultureInfo.InvariantCulture), context.Name, options);
-            if (tries == 0)
+            if (tries == 0 && !context.IsAdmitted)
                 await writes.AdmitDeleteAsync(storage, old.Root, context).ConfigureAwait(false);
 
             using var document = old.Clone();

@@ -74,10 +74,9 @@ internal sealed partial class ResourceWriter
         {
             using var document = Finish(default);
             document.Root["metadata"u8].Remove("resourceVersion"u8);
-            await DemandCreateAsync(call).ConfigureAwait(false);
             try
             {
-                return await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
+                return await writes.CreateAsync(storage, document, context with { Permission = () => DemandCreateAsync(call) }).ConfigureAwait(false);
             }
             catch (ApiStatusException taken) when (taken.Status is { Code: 409, Reason: "AlreadyExists" })
             {

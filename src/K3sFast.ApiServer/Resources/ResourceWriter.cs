@@ -27,6 +27,7 @@ internal sealed partial class ResourceWriter(
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
         using var document = Decode(call, body, endpoint, options.Validation);
         var name = call.Info.NameText;
+        WriteFlow.CheckNamespace(storage.Info, document.Root.GetOrAddObject("metadata"u8), call.Info.NamespaceText);
         CheckName(document.Root, name);
         var context = ContextOf(call, endpoint, subresource, name, options);
         if (subresource.Length == 0 && RestStrategy.AllowCreateOnUpdate(storage.Info))
@@ -34,9 +35,8 @@ internal sealed partial class ResourceWriter(
             using var existing = storage.Get(context.Namespace, name);
             if (existing is null)
             {
-                await DemandCreateAsync(call).ConfigureAwait(false);
                 document.Root["metadata"u8].Remove("resourceVersion"u8);
-                using var created = await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
+                using var created = await writes.CreateAsync(storage, document, context with { Permission = () => DemandCreateAsync(call) }).ConfigureAwait(false);
                 await reader.WriteJsonAsync(call, endpoint, 201, created.Json, format).ConfigureAwait(false);
                 return;
             }

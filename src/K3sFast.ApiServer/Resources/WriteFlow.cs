@@ -9,7 +9,23 @@ internal readonly record struct WriteContext(
 {
     /// <summary>The request that the write belongs to, for warnings and audit; null for the server's own writes.</summary>
     internal ApiCall? Call { get; init; }
+
+    /// <summary>What admission sees where that is not the object itself; null = the object.</summary>
+    internal AdmissionForm? Form { get; init; }
+
+    /// <summary>Set by whoever has taken the request through admission already, as a binding or an eviction.</summary>
+    internal bool IsAdmitted { get; init; }
+
+    /// <summary>
+    /// The permission that is asked for between the fields and validating admission: who creates by PUT or apply needs it besides the one that he came with.
+    /// </summary>
+    internal Func<ValueTask>? Permission { get; init; }
 }
+
+/// <summary>How admission sees the write of a subresource that has a kind of its own.</summary>
+/// <param name="Kind">That kind.</param>
+/// <param name="Of">Makes one of the stored object; the caller disposes it.</param>
+internal sealed record AdmissionForm(TypeSchema Kind, Func<ApiNode, ApiObject> Of);
 
 /// <summary>What became of a write: the object's canonical JSON with its resourceVersion, and whether it is new or gone. Whoever gets it disposes it.</summary>
 internal readonly struct WriteAnswer : IDisposable
@@ -61,8 +77,8 @@ internal interface IWriteReservation
 }
 
 /// <summary>
-/// The one road of every change: admission, the kind's strategy, validation, admission again, then the store; with upstream's rules for
-/// versions, conflicts, finalizers and no-ops. Works in the storage version only.
+/// The one road of every change: mutating admission, the version that it was made from, the kind's strategy, validation, validating admission, then the
+/// store; with upstream's rules for conflicts, finalizers and no-ops. Works in the storage version only.
 /// </summary>
 /// <remarks>Any thread. An acknowledged write is durable and visible in the cache.</remarks>
 internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
@@ -88,9 +104,8 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         metadata.Remove("creationTimestamp"u8);
         metadata.Remove("deletionTimestamp"u8);
         metadata.Remove("deletionGracePeriodSeconds"u8);
-        // What is no number is no version, and is dropped.
-        if (ulong.TryParse(metadata["resourceVersion"u8].Utf8, out var version) && version != 0)
-            throw new ApiStatus { Code = 500, Message = "resourceVersion should not be set on objects to be created" }.ToException();
+        // What is no number is no version, and is dropped; one that is a number the store refuses, when all else is right.
+        var isVersioned = ulong.TryParse(metadata["resourceVersion"u8].Utf8, out var version) && version != 0;
         metadata.Remove("resourceVersion"u8);
         CheckNamespace(storage.Info, metadata, context.Namespace);
         RemoveDoubleOwners(metadata, context.Call);
@@ -117,8 +132,12 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
             CertificateRequester.Fill(obj, storage.Info, context.User);
             Refuse(Validation.ValidateCreate(obj, storage.Info, context.Owner?.Version), storage.Info, ObjectText.NameOf(obj));
             Warn(context, obj, default, storage.Info, "");
+            if (context.Permission is { } permission)
+                await permission().ConfigureAwait(false);
             admitted.Name = ObjectText.NameOf(obj);
             await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
+            if (isVersioned && !context.IsDryRun)
+                throw new ApiStatus { Code = 500, Message = "resourceVersion should not be set on objects to be created" }.ToException();
             for (var tries = 1; ; tries++)
             {
                 var name = ObjectText.NameOf(obj);
@@ -128,7 +147,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                     using var existing = storage.Get(context.Namespace, name);
                     if (existing is not null)
                         throw AlreadyExists(storage, context.Namespace, name);
-                    return new WriteAnswer(storage.WithVersion(obj, revision: null), isCreated: true);
+                    return new WriteAnswer(storage.WithVersion(obj, isVersioned ? (long)version : null), isCreated: true);
                 }
                 var stored = await storage.TryCreateAsync(context.Namespace, name, body.Written, context.Cancel).ConfigureAwait(false);
                 if (stored is not null)
@@ -155,14 +174,19 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
     /// </summary>
     /// <exception cref="ApiStatusException">NotFound, Conflict, Invalid, Forbidden, in upstream's words.</exception>
     internal async ValueTask<WriteAnswer> UpdateAsync(
-        ResourceStorage storage, string subresource, WriteContext context, Func<ApiObject, ApiObject> change, bool isPatch = false)
+        ResourceStorage storage, string subresource, WriteContext context, Func<ApiObject, ApiObject> change, bool isPatch = false) =>
+        await UpdateAsync(storage, subresource, context, old => new ValueTask<ApiObject>(change(old)), isPatch).ConfigureAwait(false);
+
+    /// <summary>The same for a change that asks before it answers.</summary>
+    internal async ValueTask<WriteAnswer> UpdateAsync(
+        ResourceStorage storage, string subresource, WriteContext context, Func<ApiObject, ValueTask<ApiObject>> change, bool isPatch = false)
     {
         for (var tries = 0; ; tries++)
         {
             using var current = storage.Get(context.Namespace, context.Name)
                 ?? throw ApiStatus.NotFound(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
             using var oldDocument = storage.Decode(current);
-            using var document = change(oldDocument);
+            using var document = await change(oldDocument).ConfigureAwait(false);
             var (result, isConditional) = await TryUpdateAsync(storage, subresource, context, current, oldDocument, document, isPatch).ConfigureAwait(false);
             if (result is { } done)
                 return done;
@@ -182,15 +206,16 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         // A patch that changes the uid is told so by validation.
         if (!isPatch)
             CheckUid(storage, metadata["uid"u8], old, context);
-        var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
-        metadata.Set("resourceVersion"u8, old["metadata"u8]["resourceVersion"u8].Utf8);
-
         var admitted = new AdmissionContext
         {
             Operation = AdmissionOperation.Update, Resource = storage.Info, Subresource = subresource, Namespace = context.Namespace, Name = context.Name,
             User = context.User, Object = obj, OldObject = old, IsDryRun = context.IsDryRun, Call = context.Call,
         };
-        await admission.MutateAsync(admitted, context.Cancel).ConfigureAwait(false);
+        // A form of its own was shown to mutating admission before it was written into the object.
+        if (!context.IsAdmitted && context.Form is null)
+            await admission.MutateAsync(admitted, context.Cancel).ConfigureAwait(false);
+        var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
+        metadata.Set("resourceVersion"u8, old["metadata"u8]["resourceVersion"u8].Utf8);
         var hook = subresource.Length == 0 ? _hooks.GetValueOrDefault(storage) : null;
         var reservation = hook is null ? null : await hook.BeginAsync(obj, old, context.IsDryRun, context.Cancel).ConfigureAwait(false);
         var isKept = false;
@@ -202,7 +227,10 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
             FieldManager.KeepTimes(old, obj, storage.Info.Type);
             Refuse(Validation.ValidateUpdate(obj, old, storage.Info, subresource, context.Owner?.Version), storage.Info, context.Name);
             Warn(context, obj, old, storage.Info, subresource);
-            await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
+            if (context.Form is { } form)
+                await ValidateFormAsync(form, admitted, context.Cancel).ConfigureAwait(false);
+            else if (!context.IsAdmitted)
+                await admission.ValidateAsync(admitted, context.Cancel).ConfigureAwait(false);
             if (ObjectText.IsDeleting(obj) && IsReadyToGo(storage.Info, obj))
             {
                 var gone = await DeleteNowAsync(storage, current, context).ConfigureAwait(false);
@@ -267,11 +295,23 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         await AdmitAsync(admitted, context.Cancel).ConfigureAwait(false);
     }
 
-    /// <summary>Admission for a write that is not one of an object of that resource (bindings, evictions, tokens).</summary>
+    /// <summary>Admission for what is not a write of an object of that resource, where nothing is checked in between.</summary>
     internal async ValueTask AdmitAsync(AdmissionContext context, CancellationToken cancel)
     {
         await admission.MutateAsync(context, cancel).ConfigureAwait(false);
         await admission.ValidateAsync(context, cancel).ConfigureAwait(false);
+    }
+
+    /// <summary>The first half of admission for such a request (bindings, evictions, tokens, reviews), before its fields are looked at.</summary>
+    internal ValueTask MutateAsync(AdmissionContext context, CancellationToken cancel) => admission.MutateAsync(context, cancel);
+
+    /// <summary>The second half, after them.</summary>
+    internal ValueTask ValidateAsync(AdmissionContext context, CancellationToken cancel) => admission.ValidateAsync(context, cancel);
+
+    private async ValueTask ValidateFormAsync(AdmissionForm form, AdmissionContext written, CancellationToken cancel)
+    {
+        using ApiObject obj = form.Of(written.Object), old = form.Of(written.OldObject);
+        await admission.ValidateAsync(written.In(form.Kind, obj.Root, old.Root), cancel).ConfigureAwait(false);
     }
 
     /// <summary>Nothing holds a deleted object back any more: no finalizer, no grace period; for namespaces no spec finalizer.</summary>
@@ -330,7 +370,8 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         return (ObjectText.IsDeleting(document.Root) ? status with { Message = $"object is being deleted: {status.Message}" } : status).ToException();
     }
 
-    private static void CheckNamespace(ResourceInfo resource, ApiNode metadata, string ns)
+    /// <summary>Puts the object into the namespace of the request, or refuses another one.</summary>
+    internal static void CheckNamespace(ResourceInfo resource, ApiNode metadata, string ns)
     {
         if (!resource.Namespaced)
         {

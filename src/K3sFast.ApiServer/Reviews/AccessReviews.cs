@@ -3,30 +3,30 @@ using K3sFast.ApiMachinery;
 
 namespace K3sFast.ApiServer;
 
-/// <summary>SubjectAccessReview and its siblings: may somebody, or I, do this?</summary>
+/// <summary>SubjectAccessReview and its siblings: may somebody, or I, do this? What is asked is checked first, then admission asked.</summary>
 internal sealed class AccessReviews(Authorizer authorizer)
 {
-    internal ValueTask ReviewAsync(ApiCall call, ApiNode review)
+    internal ValueTask ReviewAsync(ApiCall call, ApiNode review, Func<ValueTask> admit)
     {
         var errors = new FieldErrorList();
         Validate(review["spec"u8], errors, needsSubject: true);
         if (!IsEmpty(review["metadata"u8], exceptNamespace: false))
             errors.Invalid("metadata", review["metadata"u8], "must be empty");
         Refuse(errors);
-        return AnswerAsync(call, review, UserText.Read(review["spec"u8]));
+        return AnswerAsync(call, review, UserText.Read(review["spec"u8]), admit);
     }
 
-    internal ValueTask ReviewSelfAsync(ApiCall call, ApiNode review)
+    internal ValueTask ReviewSelfAsync(ApiCall call, ApiNode review, Func<ValueTask> admit)
     {
         var errors = new FieldErrorList();
         Validate(review["spec"u8], errors, needsSubject: false);
         if (!IsEmpty(review["metadata"u8], exceptNamespace: false))
             errors.Invalid("metadata", review["metadata"u8], "must be empty");
         Refuse(errors);
-        return AnswerAsync(call, review, call.User);
+        return AnswerAsync(call, review, call.User, admit);
     }
 
-    internal ValueTask ReviewLocalAsync(ApiCall call, ApiNode review)
+    internal ValueTask ReviewLocalAsync(ApiCall call, ApiNode review, Func<ValueTask> admit)
     {
         var spec = review["spec"u8];
         var metadata = review["metadata"u8];
@@ -45,11 +45,12 @@ internal sealed class AccessReviews(Authorizer authorizer)
         if (!spec["nonResourceAttributes"u8].IsNullOrUndefined)
             errors.Invalid("spec.nonResourceAttributes", spec["nonResourceAttributes"u8], "disallowed on this kind of request");
         Refuse(errors);
-        return AnswerAsync(call, review, UserText.Read(spec));
+        return AnswerAsync(call, review, UserText.Read(spec), admit);
     }
 
-    private async ValueTask AnswerAsync(ApiCall call, ApiNode review, UserInfo user)
+    private async ValueTask AnswerAsync(ApiCall call, ApiNode review, UserInfo user, Func<ValueTask> admit)
     {
+        await admit().ConfigureAwait(false);
         var decision = await authorizer.AuthorizeAsync(Attributes(review["spec"u8], user), call.Aborted).ConfigureAwait(false);
         var status = review.GetOrAddObject("status"u8);
         status.Clear();

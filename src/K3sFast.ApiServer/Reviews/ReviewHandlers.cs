@@ -6,13 +6,10 @@ namespace K3sFast.ApiServer;
 
 /// <summary>Resources that are questions: access reviews, token review, who am I; and the old forms bindings and componentstatuses.</summary>
 internal sealed class ReviewHandlers(
-    ResourceCatalog catalog, Authorizer authorizer, ITokenAuthenticator tokens, IReadOnlyList<string> apiAudiences, TimeProvider clock, int maxBodyBytes)
+    ResourceCatalog catalog, WriteFlow writes, PodBinding bindings, Authorizer authorizer, ITokenAuthenticator tokens, IReadOnlyList<string> apiAudiences, TimeProvider clock, int maxBodyBytes)
 {
     private readonly AccessReviews _access = new(authorizer);
     private readonly TokenReviews _tokens = new(tokens, apiAudiences);
-
-    /// <summary>Set by the wiring: bindings are written by the pods' subresource.</summary>
-    internal SubresourceHandlers? Subresources { get; set; }
 
     /// <summary>Set by the wiring.</summary>
     internal ComponentStatuses? ComponentStatuses { get; set; }
@@ -25,7 +22,7 @@ internal sealed class ReviewHandlers(
         if (call.Info.Verb != Verb.Create || !call.Info.Name.IsEmpty)
             throw ResourceRouter.MethodNotAllowed();
         if (resource == "bindings")
-            return Subresources!.BindAsync(call, PodsEndpoint());
+            return bindings.BindAsync(call, PodsEndpoint(), endpoint.Info, "");
         return AnswerAsync(call, endpoint);
     }
 
@@ -38,14 +35,18 @@ internal sealed class ReviewHandlers(
         using var review = BodyDecoder.Decode(call, body.Span, endpoint.Info.Type, BodyDecoder.ValidationOf(call, "CreateOptions"));
         var root = review.Root;
         root.GetOrAddObject("metadata"u8);
+        call.Audit?.SetRequestObject(root);
+        var admitted = AdmissionContext.OfCreate(call, endpoint.Info, "", ObjectText.NameOf(root), endpoint.Info.Type, root, BodyDecoder.IsDryRun(call, "CreateOptions"));
+        await writes.MutateAsync(admitted, call.Aborted).ConfigureAwait(false);
+        Func<ValueTask> admit = () => writes.ValidateAsync(admitted, call.Aborted);
         switch (endpoint.Info.Resource)
         {
-            case "selfsubjectaccessreviews": await _access.ReviewSelfAsync(call, root).ConfigureAwait(false); break;
-            case "subjectaccessreviews": await _access.ReviewAsync(call, root).ConfigureAwait(false); break;
-            case "localsubjectaccessreviews": await _access.ReviewLocalAsync(call, root).ConfigureAwait(false); break;
-            case "selfsubjectrulesreviews": RulesReviews.Review(call, root, authorizer); break;
-            case "selfsubjectreviews": ReviewSelf(call, root); break;
-            case "tokenreviews": await _tokens.ReviewAsync(call, root).ConfigureAwait(false); break;
+            case "selfsubjectaccessreviews": await _access.ReviewSelfAsync(call, root, admit).ConfigureAwait(false); break;
+            case "subjectaccessreviews": await _access.ReviewAsync(call, root, admit).ConfigureAwait(false); break;
+            case "localsubjectaccessreviews": await _access.ReviewLocalAsync(call, root, admit).ConfigureAwait(false); break;
+            case "selfsubjectrulesreviews": await RulesReviews.ReviewAsync(call, root, authorizer, admit).ConfigureAwait(false); break;
+            case "selfsubjectreviews": await ReviewSelfAsync(call, root, admit).ConfigureAwait(false); break;
+            case "tokenreviews": await _tokens.ReviewAsync(call, root, admit).ConfigureAwait(false); break;
             default: throw ResourceRouter.MethodNotAllowed();
         }
         var output = new ArrayBufferWriter<byte>(1024);
@@ -54,8 +55,9 @@ internal sealed class ReviewHandlers(
     }
 
     // Who am I: nothing of the question comes back.
-    private void ReviewSelf(ApiCall call, ApiNode review)
+    private async ValueTask ReviewSelfAsync(ApiCall call, ApiNode review, Func<ValueTask> admit)
     {
+        await admit().ConfigureAwait(false);
         var metadata = review["metadata"u8];
         metadata.Clear();
         metadata.Set("creationTimestamp"u8, ObjectText.Time(clock.GetUtcNow()));

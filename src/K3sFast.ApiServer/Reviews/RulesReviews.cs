@@ -5,11 +5,12 @@ namespace K3sFast.ApiServer;
 /// <summary>SelfSubjectRulesReview: what may I do in this namespace? For listings and menus; authorization itself does not go by it.</summary>
 internal static class RulesReviews
 {
-    internal static void Review(ApiCall call, ApiNode review, Authorizer authorizer)
+    internal static async ValueTask ReviewAsync(ApiCall call, ApiNode review, Authorizer authorizer, Func<ValueTask> admit)
     {
         var ns = review["spec"u8]["namespace"u8].AsString();
         if (ns.Length == 0)
             throw ApiStatus.BadRequest("no namespace on request").ToException();
+        await admit().ConfigureAwait(false);
         var listing = authorizer.List(call.User, ns);
         // Nothing of the question comes back.
         review["metadata"u8].Clear();

@@ -6,11 +6,12 @@ namespace K3sFast.ApiServer;
 /// <summary>TokenReview: whose token is this?</summary>
 internal sealed class TokenReviews(ITokenAuthenticator tokens, IReadOnlyList<string> apiAudiences)
 {
-    internal async ValueTask ReviewAsync(ApiCall call, ApiNode review)
+    internal async ValueTask ReviewAsync(ApiCall call, ApiNode review, Func<ValueTask> admit)
     {
         var spec = review["spec"u8];
         if (spec["token"u8].Utf8.IsEmpty)
             throw ApiStatus.BadRequest("token is required for TokenReview in authentication").ToException();
+        await admit().ConfigureAwait(false);
         var wanted = new List<string>();
         foreach (var audience in spec["audiences"u8].Elements)
             wanted.Add(audience.AsString());

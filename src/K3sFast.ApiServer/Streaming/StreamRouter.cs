@@ -6,7 +6,7 @@ namespace K3sFast.ApiServer;
 
 /// <summary>log, exec, attach, port-forward and proxy: requests that a kubelet, a pod or a service answers.</summary>
 internal sealed class StreamRouter(
-    KubeletConnector kubelets, PodTargets targets, ProxyTargets proxies, BackendProxy proxy, LogStreamer logs, Authorizer authorizer, ILogger logger)
+    KubeletConnector kubelets, PodTargets targets, ProxyTargets proxies, BackendProxy proxy, LogStreamer logs, WriteFlow writes, Authorizer authorizer, ILogger logger)
 {
     internal ValueTask RouteAsync(ApiCall call, ResourceEndpoint endpoint, string subresource)
     {
@@ -24,7 +24,7 @@ internal sealed class StreamRouter(
             return LogAsync(http);
         if (QueryReader.TryGet(call.Info.Query, "dryRun"u8, out _))
             throw ApiStatus.BadRequest("dryRun is not supported").ToException();
-        return subresource == "proxy" ? ProxyAsync(http, endpoint) : UpgradeAsync(http, subresource);
+        return ConnectAsync(http, endpoint, subresource);
     }
 
     internal static string HostOf(string host, int port) => host.Contains(':', StringComparison.Ordinal) ? $"[{host}]:{port}" : $"{host}:{port}";
@@ -37,6 +37,21 @@ internal sealed class StreamRouter(
         // Not scheduled: there is no log, and there is nothing wrong.
         call.Start(204, "", 0);
         return ValueTask.CompletedTask;
+    }
+
+    // Admission sees what is asked for as an object of its own.
+    private async ValueTask ConnectAsync(HttpApiCall call, ResourceEndpoint endpoint, string subresource)
+    {
+        var kind = ConnectOptions.KindOf(endpoint.Info.Resource, subresource);
+        using (var options = ConnectOptions.Read(call, kind, subresource))
+        {
+            await writes.AdmitAsync(new AdmissionContext
+            {
+                Operation = AdmissionOperation.Connect, Resource = endpoint.Info, Subresource = subresource, Kind = kind, Namespace = call.Info.NamespaceText,
+                Name = call.Info.NameText, User = call.User, Object = options.Root, Call = call,
+            }, call.Aborted).ConfigureAwait(false);
+        }
+        await (subresource == "proxy" ? ProxyAsync(call, endpoint) : UpgradeAsync(call, subresource)).ConfigureAwait(false);
     }
 
     private async ValueTask UpgradeAsync(HttpApiCall call, string subresource)

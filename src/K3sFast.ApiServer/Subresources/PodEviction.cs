@@ -20,16 +20,22 @@ internal sealed class PodEviction(ResourceStorage budgets, WriteFlow writes, Tim
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
         // Clients of the version before are heard as well.
         using var eviction = BodyDecoder.Decode(call, body.Span, type, BodyDecoder.ValidationOf(call, "CreateOptions"), "policy/v1beta1");
+        call.Audit?.SetRequestObject(eviction.Root);
+        WriteFlow.CheckNamespace(pods.Info, eviction.Root.GetOrAddObject("metadata"u8), call.Info.NamespaceText);
         var name = call.Info.NameText;
+        var isDryRun = BodyDecoder.IsDryRun(call, "CreateOptions");
+        var admitted = AdmissionContext.OfCreate(call, pods.Info, "eviction", name, type, eviction.Root, isDryRun);
+        await writes.MutateAsync(admitted, call.Aborted).ConfigureAwait(false);
         if (ObjectText.NameOf(eviction.Root) != name)
             throw ApiStatus.BadRequest("name in URL does not match name in Eviction object").ToException();
         var wanted = eviction.Root["deleteOptions"u8];
-        var isDryRun = BodyDecoder.IsDryRun(call, "CreateOptions");
         foreach (var element in wanted["dryRun"u8].Elements)
             isDryRun |= element.Equals("All"u8);
         var orphans = wanted["orphanDependents"u8];
         DeleteOptions.Check(wanted["propagationPolicy"u8].AsString(), orphans.IsNullOrUndefined ? null : orphans.AsBool(), DeleteOptions.Words(wanted["dryRun"u8]));
-        var context = ResourceWriter.ContextOf(call, name, isDryRun);
+        await writes.ValidateAsync(admitted, call.Aborted).ConfigureAwait(false);
+        // The eviction was admitted; the delete that it is in the end is not asked for again.
+        var context = ResourceWriter.ContextOf(call, name, isDryRun) with { IsAdmitted = true };
         var options = new DeleteOptions
         {
             GracePeriodSeconds = wanted["gracePeriodSeconds"u8].TryGetInt64(out var grace) ? grace : null,
@@ -126,7 +132,7 @@ internal sealed class PodEviction(ResourceStorage budgets, WriteFlow writes, Tim
     {
         if (budget is not null)
         {
-            using var answer = await writes.UpdateAsync(budgets, "status", AsServer(context, budget), old => Decrement(old, budget, context.Name), isPatch: true).ConfigureAwait(false);
+            using var answer = await writes.UpdateAsync(budgets, "status", AsServer(context, budget) with { IsAdmitted = false }, old => Decrement(old, budget, context.Name), isPatch: true).ConfigureAwait(false);
         }
         await EvictNowAsync(pods, context, options, deletes).ConfigureAwait(false);
     }

@@ -11,6 +11,9 @@ internal sealed class ScaleHandler(WriteFlow writes, TimeProvider clock, int max
 
     private static readonly FieldManager s_fields = new(s_type, "scale", ResetFields.None, new SingleVersion(s_type));
 
+    // Admission sees scales, not the workloads that they are of.
+    private static readonly AdmissionForm s_form = new(s_type, ParseScale);
+
     internal async ValueTask RouteAsync(ApiCall call, ResourceEndpoint endpoint)
     {
         var storage = endpoint.Storage!;
@@ -26,16 +29,27 @@ internal sealed class ScaleHandler(WriteFlow writes, TimeProvider clock, int max
         }
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
         var options = isPatch ? WriteOptions.ReadPatch(call, kind) : WriteOptions.Read(call, "UpdateOptions");
-        var context = ResourceWriter.ContextOf(call, call.Info.NameText, options.IsDryRun);
+        var context = ResourceWriter.ContextOf(call, call.Info.NameText, options.IsDryRun) with { Form = s_form };
         using var given = isPatch
             ? kind == PatchKind.Apply ? ApplyBody.Decode(body.Span) : null
             : BodyDecoder.Decode(call, body.Span, s_type, options.Validation);
-        using var answer = await writes.UpdateAsync(storage, "scale", context, old =>
+        if (!isPatch)
+        {
+            WriteFlow.CheckNamespace(storage.Info, given!.Root.GetOrAddObject("metadata"u8), call.Info.NamespaceText);
+            ResourceWriter.CheckName(given.Root, context.Name);
+        }
+        using var answer = await writes.UpdateAsync(storage, "scale", context, async old =>
         {
             using var present = ParseScale(old.Root);
             ScaleFields.WriteToScale(old.Root, present.Root);
             using var scale = Change(call, present, given, body, kind, isPatch, options);
             ResourceWriter.CheckName(scale.Root, context.Name);
+            var admitted = new AdmissionContext
+            {
+                Operation = AdmissionOperation.Update, Resource = storage.Info, Subresource = "scale", Kind = s_type, Namespace = context.Namespace, Name = context.Name,
+                User = context.User, Object = scale.Root, OldObject = present.Root, IsDryRun = context.IsDryRun, Call = call,
+            };
+            await writes.MutateAsync(admitted, context.Cancel).ConfigureAwait(false);
             WriteFlow.CheckUid(storage, scale.Root["metadata"u8]["uid"u8], old.Root, context);
             return WithScale(old, scale.Root, endpoint.Info, context.Name);
         }, isPatch).ConfigureAwait(false);

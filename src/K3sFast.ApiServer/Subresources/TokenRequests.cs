@@ -34,8 +34,15 @@ internal sealed class TokenRequests(
         using var request = BodyDecoder.Decode(call, body.Span, type, BodyDecoder.ValidationOf(call, "CreateOptions"));
         Defaulting.Apply(request.Root, type);
         string ns = call.Info.NamespaceText, name = call.Info.NameText;
+        call.Audit?.SetRequestObject(request.Root);
         var metadata = request.Root.GetOrAddObject("metadata"u8);
-        CheckSubject(metadata, ns, name);
+        if (metadata["namespace"u8] is { Utf8.IsEmpty: false } space && space.AsString() != ns)
+            throw ApiStatus.BadRequest("the namespace of the provided object does not match the namespace sent on the request").ToException();
+        // Before the defaults are put in: a node may ask for no audience, but not for all of ours.
+        var isDryRun = BodyDecoder.IsDryRun(call, "CreateOptions");
+        var admitted = AdmissionContext.OfCreate(call, accounts.Info, "token", name, type, request.Root, isDryRun);
+        await writes.MutateAsync(admitted, call.Aborted).ConfigureAwait(false);
+        CheckName(metadata, name);
         using var account = accounts.Storage!.Get(ns, name) ?? throw ApiStatus.NotFound("", "serviceaccounts", name).ToException();
         var accountUid = account.Uid();
         if (metadata["uid"u8].AsString() is { Length: > 0 } uid && uid != accountUid)
@@ -46,12 +53,6 @@ internal sealed class TokenRequests(
 
         var spec = request.Root.GetOrAddObject("spec"u8);
         var seconds = spec["expirationSeconds"u8].TryGetInt64(out var given) ? given : DefaultSeconds;
-        // Before the defaults are put in: a node may ask for no audience, but not for all of ours.
-        await writes.AdmitAsync(new AdmissionContext
-        {
-            Operation = AdmissionOperation.Create, Resource = accounts.Info, Subresource = "token", Namespace = ns, Name = name, User = call.User,
-            Object = request.Root, IsDryRun = false, Call = call,
-        }, call.Aborted).ConfigureAwait(false);
         var audiences = new List<string>();
         foreach (var audience in spec["audiences"u8].Elements)
             audiences.Add(audience.AsString());
@@ -67,6 +68,7 @@ internal sealed class TokenRequests(
         metadata.Set("uid"u8, accountUid);
         metadata.Set("creationTimestamp"u8, ObjectText.Time(issued));
         Validate(request.Root, seconds);
+        await writes.ValidateAsync(admitted, call.Aborted).ConfigureAwait(false);
         var now = issued.ToUnixTimeSeconds();
         var claims = Bind(spec["boundObjectRef"u8], ns, new TokenClaims
         {
@@ -109,10 +111,8 @@ internal sealed class TokenRequests(
             throw ApiStatus.Invalid("authentication.k8s.io", "TokenRequest", "", errors).ToException();
     }
 
-    private static void CheckSubject(ApiNode metadata, string ns, string name)
+    private static void CheckName(ApiNode metadata, string name)
     {
-        if (metadata["namespace"u8] is { Utf8.IsEmpty: false } space && space.AsString() != ns)
-            throw ApiStatus.BadRequest("the namespace of the provided object does not match the namespace sent on the request").ToException();
         if (metadata["name"u8].Utf8.IsEmpty || metadata["name"u8].AsString() == name)
             return;
         var errors = new FieldErrorList();

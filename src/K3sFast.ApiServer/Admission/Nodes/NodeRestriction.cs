@@ -11,8 +11,10 @@ internal sealed class NodeRestriction(ResourceCatalog catalog, Authorizer author
     private readonly NodeTokenRules _tokens = new(catalog, authorizer);
     private readonly NodeCertificateRules _certificates = new(catalog);
 
-    internal override ValueTask ValidateAsync(AdmissionContext context, CancellationToken cancel)
+    internal override ValueTask MutateAsync(AdmissionContext context, CancellationToken cancel)
     {
+        if (context.Operation == AdmissionOperation.Connect)
+            return default;
         if (NodeAuthorizer.NodeNameOf(context.User) is not { } node)
             return default;
         if (node.Length == 0)

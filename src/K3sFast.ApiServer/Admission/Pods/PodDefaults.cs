@@ -131,8 +131,16 @@ internal sealed class PodTopologyLabels(ResourceStorage nodes) : AdmissionPlugin
 {
     internal override void Mutate(AdmissionContext context)
     {
-        var isPod = context.Is("", "pods") && (context.Subresource == "binding" || context.Subresource.Length == 0 && context.IsCreate);
-        if (!isPod || context.Object["spec"u8]["nodeName"u8] is not { Utf8.IsEmpty: false } node)
+        if (!context.IsCreate || !context.Is("", "pods"))
+            return;
+        var node = context.Subresource switch
+        {
+            "" => context.Object["spec"u8]["nodeName"u8],
+            // The labels of a binding become the pod's.
+            "binding" when context.Object["target"u8]["kind"u8].Equals("Node"u8) => context.Object["target"u8]["name"u8],
+            _ => default,
+        };
+        if (node.Utf8.IsEmpty)
             return;
         using var stored = nodes.Get(default, node.Utf8);
         if (stored is null || stored.Json.IndexOf("\"topology.kubernetes.io/"u8) < 0)
