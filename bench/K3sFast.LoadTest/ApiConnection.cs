@@ -22,11 +22,12 @@ internal sealed partial class ApiConnection : IDisposable
     internal static ApiConnection FromKubeconfig(string path)
     {
         var text = File.ReadAllText(path);
-        string Value(string key) => Regex.Match(text, key + @":\s*(\S+)").Groups[1].Value;
-        string Pem(string key) => Encoding.UTF8.GetString(Convert.FromBase64String(Value(key)));
-        using var pem = X509Certificate2.CreateFromPem(Pem("client-certificate-data"), Pem("client-key-data"));
+        string Value(string key) => Regex.Match(text, $@"\b{key}:\s*""?([^\s""]+)").Groups[1].Value;
+        string Pem(string key) => Value(key + "-data") is { Length: > 0 } data
+            ? Encoding.UTF8.GetString(Convert.FromBase64String(data)) : File.ReadAllText(Path.Combine(Path.GetDirectoryName(Path.GetFullPath(path))!, Value(key)));
+        using var pem = X509Certificate2.CreateFromPem(Pem("client-certificate"), Pem("client-key"));
         var certificate = X509CertificateLoader.LoadPkcs12(pem.Export(X509ContentType.Pkcs12), null);
-        var authority = X509Certificate2.CreateFromPem(Pem("certificate-authority-data"));
+        var authority = X509Certificate2.CreateFromPem(Pem("certificate-authority"));
         var clients = new HttpClient[Connections];
         for (var i = 0; i < Connections; i++)
         {
@@ -63,13 +64,27 @@ internal sealed partial class ApiConnection : IDisposable
         return answer;
     }
 
-    /// <summary>An open watch, to be read line by line.</summary>
-    internal async Task<StreamReader> WatchAsync(string path, CancellationToken cancellationToken)
+    /// <summary>Reads a whole answer and throws it away; returns its length.</summary>
+    internal async Task<long> DrainAsync(string path, string accept = "application/json")
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path) { Version = HttpVersion.Version20 };
+        request.Headers.TryAddWithoutValidation("Accept", accept);
+        using var response = await Next.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        response.EnsureSuccessStatusCode();
+        await using var stream = await response.Content.ReadAsStreamAsync();
+        var buffer = new byte[64 * 1024];
+        long bytes = 0;
+        while (await stream.ReadAsync(buffer) is > 0 and var read) bytes += read;
+        return bytes;
+    }
+
+    /// <summary>An open watch.</summary>
+    internal async Task<Stream> WatchAsync(string path, CancellationToken cancellationToken)
     {
         var request = new HttpRequestMessage(HttpMethod.Get, path) { Version = HttpVersion.Version20 };
         var response = await Next.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
         response.EnsureSuccessStatusCode();
-        return new StreamReader(await response.Content.ReadAsStreamAsync(cancellationToken));
+        return await response.Content.ReadAsStreamAsync(cancellationToken);
     }
 
     public void Dispose()

@@ -15,6 +15,10 @@ internal static class Objects
     internal static byte[] ConfigMap(string name, string extra = "") => Encoding.UTF8.GetBytes(
         $$$"""{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"{{{name}}}","namespace":"{{{Namespace}}}","labels":{"app":"load"}},"data":{"filler":"{{{s_filler}}}","extra":"{{{extra}}}"}}""");
 
+    /// <summary>As little as an object can be that carries a mark.</summary>
+    internal static byte[] Small(string name, string mark = "") => Encoding.UTF8.GetBytes(
+        $$$"""{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"{{{name}}}","namespace":"{{{Namespace}}}","labels":{"app":"load"}},"data":{"mark":"{{{mark}}}"}}""");
+
     // A node name that no node has: the pod is stored and watched, and nobody runs it.
     internal static byte[] Pod(string name)
     {
@@ -28,6 +32,19 @@ internal static class Objects
             """);
     }
 
+    /// <summary>Creates pods, 32 at a time.</summary>
+    internal static async Task CreatePodsAsync(ApiConnection api, int count, string prefix = "p")
+    {
+        var next = -1;
+        await Task.WhenAll(Enumerable.Range(0, 32).Select(async _ =>
+        {
+            for (var i = Interlocked.Increment(ref next); i < count; i = Interlocked.Increment(ref next))
+            {
+                await api.SendAsync(HttpMethod.Post, Pods, Pod($"{prefix}-{i}"));
+            }
+        }));
+    }
+
     internal static async Task ResetNamespaceAsync(ApiConnection api)
     {
         var body = Encoding.UTF8.GetBytes($$$"""{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"{{{Namespace}}}"}}""");
@@ -39,7 +56,26 @@ internal static class Objects
         {
             // Left from an earlier run: emptied below.
         }
-        await api.SendAsync(HttpMethod.Delete, ConfigMaps + "?labelSelector=app%3Dload");
-        await api.SendAsync(HttpMethod.Delete, Pods + "?gracePeriodSeconds=0");
+        await EmptyAsync(api, ConfigMaps, "labelSelector=app%3Dload&");
+        await EmptyAsync(api, Pods, "gracePeriodSeconds=0&");
+    }
+
+    // Ten thousands of objects take a server that deletes one by one longer than a request may last: it is asked again until nothing is left.
+    private static async Task EmptyAsync(ApiConnection api, string path, string selection)
+    {
+        for (var attempt = 0; attempt < 60; attempt++)
+        {
+            var left = Encoding.UTF8.GetString(await api.SendAsync(HttpMethod.Get, $"{path}?{selection}limit=1"));
+            if (left.Contains("\"items\":[]", StringComparison.Ordinal)) return;
+            try
+            {
+                await api.SendAsync(HttpMethod.Delete, $"{path}?{selection}limit=5000");
+            }
+            catch (HttpRequestException slow) when (slow.Message.Contains("50", StringComparison.Ordinal))
+            {
+                // Timed out on the way; what is deleted is deleted.
+            }
+        }
+        throw new InvalidOperationException($"{path} cannot be emptied");
     }
 }

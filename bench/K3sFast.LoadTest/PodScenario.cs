@@ -16,7 +16,7 @@ internal static class PodScenario
         using var stop = new CancellationTokenSource(TimeSpan.FromSeconds((Count / PerSecond) + 120));
         var created = new Dictionary<string, long>();
         var latencies = new List<double>();
-        using var reader = await api.WatchAsync(Objects.Pods + "?watch=true&labelSelector=app%3Dpods", stop.Token);
+        using var reader = new StreamReader(await api.WatchAsync(Objects.Pods + "?watch=true&labelSelector=app%3Dpods", stop.Token));
         var watching = Task.Run(async () =>
         {
             while (latencies.Count < Count && await reader.ReadLineAsync(stop.Token) is { } line)
@@ -50,7 +50,7 @@ internal static class PodScenario
         {
             report.Fail($"{Count - latencies.Count} pods did not become Ready in time");
         }
-        report.Add($"pod start at {PerSecond}/s", latencies.Count, clock.Elapsed, latencies, report.Server().CpuSeconds - before.CpuSeconds, "created -> Ready seen");
+        report.Add($"pod start, created to Ready seen, at {PerSecond}/s", latencies.Count, clock.Elapsed, latencies, report.Server().CpuSeconds - before.CpuSeconds);
         await Objects.ResetNamespaceAsync(api);
     }
 

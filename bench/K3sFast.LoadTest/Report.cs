@@ -1,64 +1,96 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace K3sFast.LoadTest;
 
-/// <summary>Collects rows of figures; prints them as a table and as JSON.</summary>
+/// <summary>One figure: what, how much, of what, and which way is better.</summary>
+internal sealed record Figure(string Name, double Value, string Unit, bool HigherIsBetter);
+
+/// <summary>What one run found.</summary>
+internal sealed record RunResult(string Machine, DateTime Date, List<Figure> Figures, List<string> Failures);
+
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(RunResult))]
+[JsonSerializable(typeof(Comparison))]
+internal sealed partial class ReportJson : JsonSerializerContext;
+
+/// <summary>Collects figures; prints them as a table and as JSON.</summary>
 internal sealed class Report(LoadOptions options)
 {
-    private readonly List<Row> _rows = [];
+    private readonly List<Figure> _figures = [];
+    private readonly List<string> _failures = [];
 
-    internal bool HasFailed { get; private set; }
+    internal bool HasFailed => _failures.Count > 0;
 
-    /// <summary>CPU seconds that the server has used so far, and its PSS in MB; zeros when its pid was not given.</summary>
-    internal (double CpuSeconds, double PssMegabytes) Server()
+    /// <summary>What the server has used so far; zeros when its processes were not given.</summary>
+    internal ServerUse Server()
     {
-        if (options.ServerPid is not { } pid) return default;
-        // utime and stime are fields 14 and 15, in ticks of 10 ms (proc(5)); the name before them may hold blanks, so count from its end.
-        var stat = File.ReadAllText($"/proc/{pid}/stat");
-        var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-        var cpu = (double.Parse(fields[11], CultureInfo.InvariantCulture) + double.Parse(fields[12], CultureInfo.InvariantCulture)) / 100;
-        var pss = File.ReadLines($"/proc/{pid}/smaps_rollup").First(static line => line.StartsWith("Pss:", StringComparison.Ordinal));
-        return (cpu, double.Parse(pss.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) / 1024);
+        var use = default(ServerUse);
+        foreach (var pid in options.ServerPids) use += ServerUse.Of(pid);
+        return use;
     }
 
-    /// <summary>A row for <paramref name="count"/> operations of which each took one of <paramref name="latencies"/>.</summary>
-    internal void Add(string name, int count, TimeSpan elapsed, List<double> latencies, double cpuSeconds, string note = "")
+    internal void Add(string name, double value, string unit, bool higherIsBetter = false) => _figures.Add(new Figure(name, value, unit, higherIsBetter));
+
+    /// <summary>The figures of <paramref name="count"/> operations of which each took one of <paramref name="latencies"/>.</summary>
+    internal void Add(string name, int count, TimeSpan elapsed, List<double> latencies, double cpuSeconds)
     {
         latencies.Sort();
-        _rows.Add(new Row(
-            name, count, count / elapsed.TotalSeconds, At(latencies, 0.5), At(latencies, 0.99), At(latencies, 1), count == 0 ? 0 : cpuSeconds * 1e6 / count, note));
+        Add($"{name}: rate", count / elapsed.TotalSeconds, "1/s", higherIsBetter: true);
+        Add($"{name}: p50", At(latencies, 0.5), "ms");
+        Add($"{name}: p99", At(latencies, 0.99), "ms");
+        if (options.ServerPids.Length > 0) Add($"{name}: server CPU", count == 0 ? 0 : cpuSeconds * 1e6 / count, "us each");
     }
 
     internal void Fail(string what)
     {
-        HasFailed = true;
+        _failures.Add(what);
         Console.Error.WriteLine("FAILED: " + what);
     }
 
     internal void Write(TextWriter output)
     {
-        output.WriteLine("| work | count | per second | p50 ms | p99 ms | max ms | server CPU us each | note |");
-        output.WriteLine("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |");
-        foreach (var row in _rows)
-        {
-            output.WriteLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"| {row.Name} | {row.Count} | {row.PerSecond:0} | {row.P50Ms:0.0} | {row.P99Ms:0.0} | {row.MaxMs:0.0} | {row.ServerCpuUs:0} | {row.Note} |"));
-        }
-        if (options.ServerPid is not null) output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"\nserver PSS after the load: {Server().PssMegabytes:0.0} MB"));
+        output.WriteLine("| figure | value | unit |");
+        output.WriteLine("| --- | ---: | --- |");
+        foreach (var figure in _figures) output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {figure.Name} | {Digits(figure.Value)} | {figure.Unit} |"));
     }
 
-    internal string ToJson() => JsonSerializer.Serialize(
-        new { machine = Environment.ProcessorCount + " cores", rows = _rows, pssMegabytes = Server().PssMegabytes }, s_json);
+    internal void Save(string path) => File.WriteAllText(
+        path, JsonSerializer.Serialize(new RunResult($"{Environment.ProcessorCount} cores, {Environment.OSVersion.VersionString}", DateTime.UtcNow, _figures, _failures), ReportJson.Default.RunResult));
 
     /// <summary>Milliseconds since <paramref name="start"/>.</summary>
     internal static double Since(long start) => Stopwatch.GetElapsedTime(start).TotalMilliseconds;
 
-    private static readonly JsonSerializerOptions s_json = new() { WriteIndented = true };
+    internal static double At(List<double> sorted, double quantile) => sorted.Count == 0 ? 0 : sorted[(int)Math.Min(sorted.Count - 1, quantile * sorted.Count)];
 
-    private static double At(List<double> sorted, double quantile) => sorted.Count == 0 ? 0 : sorted[(int)Math.Min(sorted.Count - 1, quantile * sorted.Count)];
+    /// <summary>Three digits that mean something.</summary>
+    internal static string Digits(double value) => Math.Abs(value) switch
+    {
+        >= 100 => value.ToString("#,0", CultureInfo.InvariantCulture),
+        >= 10 => value.ToString("0.0", CultureInfo.InvariantCulture),
+        _ => value.ToString("0.00", CultureInfo.InvariantCulture),
+    };
+}
 
-    private sealed record Row(string Name, int Count, double PerSecond, double P50Ms, double P99Ms, double MaxMs, double ServerCpuUs, string Note);
+/// <summary>CPU, memory and disk writes of processes, from /proc.</summary>
+internal readonly record struct ServerUse(double CpuSeconds, double PssBytes, double WrittenBytes)
+{
+    internal static ServerUse Of(int pid)
+    {
+        // utime and stime are fields 14 and 15, in ticks of 10 ms (proc(5)); the name before them may hold blanks, so count from its end.
+        var stat = File.ReadAllText($"/proc/{pid}/stat");
+        var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
+        var cpu = (Number(fields[11]) + Number(fields[12])) / 100;
+        return new ServerUse(cpu, Value($"/proc/{pid}/smaps_rollup", "Pss:") * 1024, Value($"/proc/{pid}/io", "write_bytes:"));
+    }
+
+    public static ServerUse operator +(ServerUse left, ServerUse right) =>
+        new(left.CpuSeconds + right.CpuSeconds, left.PssBytes + right.PssBytes, left.WrittenBytes + right.WrittenBytes);
+
+    private static double Value(string file, string name) =>
+        Number(File.ReadLines(file).First(line => line.StartsWith(name, StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]);
+
+    private static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);
 }

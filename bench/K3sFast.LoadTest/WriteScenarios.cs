@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace K3sFast.LoadTest;
 
 /// <summary>Durable writes: each is on disk when it is answered.</summary>
@@ -8,15 +6,52 @@ internal static class WriteScenarios
     internal static async Task CreateAsync(ApiConnection api, Report report, LoadOptions options)
     {
         await Objects.ResetNamespaceAsync(api);
-        foreach (var clients in (int[])[1, 64])
+        foreach (var clients in (int[])[1, 64, 512])
         {
-            await Load.RunAsync("create ConfigMap 0.6 KB", clients, 20_000, options, report, i =>
+            await Load.RunAsync("create ConfigMap 0.6 KB", clients, options.Scaled(40_000), options, report, i =>
                 api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap($"c{clients}-{(i < 0 ? "warm" + -i : i)}")));
+            await Objects.ResetNamespaceAsync(api);
         }
-        await Load.RunAsync("update ConfigMap 0.6 KB", 64, 20_000, options, report, i =>
-            api.SendAsync(HttpMethod.Put, $"{Objects.ConfigMaps}/c64-warm{1 + (Math.Abs(i) % 64)}", Objects.ConfigMap($"c64-warm{1 + (Math.Abs(i) % 64)}", $"{i}")));
-        await Load.RunAsync("create pod 2.5 KB", 64, 5_000, options, report, i =>
+    }
+
+    internal static async Task UpdateAsync(ApiConnection api, Report report, LoadOptions options)
+    {
+        await Objects.ResetNamespaceAsync(api);
+        for (var i = 0; i < 64; i++) await api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap($"u-{i}"));
+        await Load.RunAsync("update ConfigMap 0.6 KB", 64, options.Scaled(20_000), options, report, i =>
+            api.SendAsync(HttpMethod.Put, $"{Objects.ConfigMaps}/u-{Math.Abs(i) % 64}", Objects.ConfigMap($"u-{Math.Abs(i) % 64}", $"{i}")));
+        await Load.RunAsync("create pod 2.5 KB", 64, options.Scaled(5_000), options, report, i =>
             api.SendAsync(HttpMethod.Post, Objects.Pods, Objects.Pod($"p-{(i < 0 ? "warm" + -i : i)}")));
+        await Objects.ResetNamespaceAsync(api);
+    }
+
+    internal static async Task SteadyAsync(ApiConnection api, Report report, LoadOptions options)
+    {
+        await Objects.ResetNamespaceAsync(api);
+        await Load.RunAtRateAsync("create ConfigMap 0.6 KB", options.Scaled(1_000), options, report, i =>
+            api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap($"s-{(i < 0 ? "warm" + -i : i)}")));
+        await Objects.ResetNamespaceAsync(api);
+    }
+
+    /// <summary>A write, and at once a read of it: the read must show it.</summary>
+    internal static async Task ReadAfterWriteAsync(ApiConnection api, Report report, LoadOptions options)
+    {
+        await Objects.ResetNamespaceAsync(api);
+        await api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap("raw"));
+        var reads = new List<double>();
+        var stale = 0;
+        for (var i = 0; i < options.Scaled(2_000); i++)
+        {
+            await api.SendAsync(HttpMethod.Put, Objects.ConfigMaps + "/raw", Objects.ConfigMap("raw", $"#{i}#"));
+            var start = System.Diagnostics.Stopwatch.GetTimestamp();
+            var read = await api.SendAsync(HttpMethod.Get, Objects.ConfigMaps + "?fieldSelector=metadata.name%3Draw");
+            reads.Add(Report.Since(start));
+            if (!System.Text.Encoding.UTF8.GetString(read).Contains($"#{i}#", StringComparison.Ordinal)) stale++;
+        }
+        reads.Sort();
+        report.Add("consistent list after a write: p50", Report.At(reads, 0.5), "ms");
+        report.Add("consistent list after a write: p99.9", Report.At(reads, 0.999), "ms");
+        if (stale > 0) report.Fail($"{stale} reads after a write were stale");
         await Objects.ResetNamespaceAsync(api);
     }
 }

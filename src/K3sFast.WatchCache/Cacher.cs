@@ -75,14 +75,15 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     /// <summary>Makes a resource known. After the start its objects are loaded before this returns; the same prefix again answers the same cache.</summary>
     /// <param name="keyPrefix">What all keys start with, with a slash at the end: <c>/registry/pods/</c>. No prefix may start with another's.</param>
     /// <param name="selectableFieldPaths">Dotted paths to scalar members that are kept at hand for field selectors: <c>spec.nodeName</c>.</param>
-    public WatchCache Register(string keyPrefix, IReadOnlyList<string> selectableFieldPaths)
+    /// <param name="indexes">By what objects are looked up and watchers are woken; null = by key alone.</param>
+    public WatchCache Register(string keyPrefix, IReadOnlyList<string> selectableFieldPaths, ResourceIndexes? indexes = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(keyPrefix);
         if (!keyPrefix.EndsWith('/')) throw new ArgumentException("a key prefix ends with a slash", nameof(keyPrefix));
         lock (_applyGate)
         {
             if (_routes.Exact(keyPrefix) is { } known) return known;
-            var cache = new WatchCache(this, keyPrefix, selectableFieldPaths, _options);
+            var cache = new WatchCache(this, keyPrefix, selectableFieldPaths, indexes ?? ResourceIndexes.None, _options);
             var routes = _routes.With(cache);
             if (_watch is null)
             {

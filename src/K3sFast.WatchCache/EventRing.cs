@@ -23,8 +23,8 @@ internal sealed class EventRing(CacherOptions options)
     /// <summary>Bytes of objects that only the ring keeps alive.</summary>
     public long Bytes { get; private set; }
 
-    /// <summary>Appends an event, taking over one reference to each of its objects.</summary>
-    public void Append(in WatchEvent item)
+    /// <summary>Appends an event, taking over one reference to each of its objects. Returns where it is, not retained.</summary>
+    public (RingSegment Segment, int Index) Append(in WatchEvent item)
     {
         var tail = Tail();
         if (tail.IsFull)
@@ -37,6 +37,14 @@ internal sealed class EventRing(CacherOptions options)
         }
         Count++;
         Bytes += tail.Append(item, options.TimeProvider.GetTimestamp());
+        return (tail, tail.Published - 1);
+    }
+
+    /// <summary>Behind the newest event, not retained.</summary>
+    public (RingSegment Segment, int Index) End()
+    {
+        var tail = Tail();
+        return (tail, tail.Published);
     }
 
     /// <summary>
@@ -108,17 +116,17 @@ internal sealed class EventRing(CacherOptions options)
 /// <summary>A run of events. One writer appends; readers that retained it read the published ones at any time.</summary>
 internal sealed class RingSegment(int capacity)
 {
-    private readonly WatchEvent[] _events = new WatchEvent[capacity];
+    private WatchEvent[] _events = new WatchEvent[capacity];
     private int _published;
     private int _references = 1;
     private RingSegment? _next;
 
-    public int Capacity => _events.Length;
+    public int Capacity => capacity;
 
     /// <summary>Events that readers may see.</summary>
     public int Published => Volatile.Read(ref _published);
 
-    public bool IsFull => _published == _events.Length;
+    public bool IsFull => _published == capacity;
 
     public long FirstRevision => _published > 0 ? _events[0].Revision : 0;
 
@@ -189,5 +197,7 @@ internal sealed class RingSegment(int capacity)
             _events[i].Object.Release();
             _events[i].Previous?.Release();
         }
+        // A cursor that is not read may point here for long: to a few bytes then.
+        _events = [];
     }
 }

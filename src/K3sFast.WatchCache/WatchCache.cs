@@ -11,23 +11,27 @@ public sealed class WatchCache
 {
     private readonly Cacher _owner;
     private readonly FieldPaths _paths;
+    private readonly KeyReader _keys;
     private readonly Waker _waker;
     private readonly byte[] _prefix;
     private readonly Lock _gate = new();
 
     // Guarded by _gate
     private readonly ObjectTable _table = new();
+    private readonly IndexTable? _indexed;
     private readonly EventRing _ring;
     private long _lastRevision;
 
-    internal WatchCache(Cacher owner, string keyPrefix, IReadOnlyList<string> selectableFields, CacherOptions options)
+    internal WatchCache(Cacher owner, string keyPrefix, IReadOnlyList<string> selectableFields, ResourceIndexes indexes, CacherOptions options)
     {
         _owner = owner;
         KeyPrefix = keyPrefix;
         _prefix = Encoding.UTF8.GetBytes(keyPrefix);
         _paths = new FieldPaths(selectableFields);
         _ring = new EventRing(options);
-        _waker = new Waker();
+        _keys = new KeyReader(_prefix, selectableFields, indexes);
+        _waker = new Waker(_keys);
+        if (_keys.IndexCount > 0) _indexed = new IndexTable(_keys);
     }
 
     /// <summary>What all keys start with: <c>/registry/pods/</c>.</summary>
@@ -53,6 +57,9 @@ public sealed class WatchCache
             lock (_gate) return _ring.BaseRevision;
         }
     }
+
+    /// <summary>Watchers that wait for events of their key alone.</summary>
+    public int ParkedCursors => _waker.ParkedCount;
 
     /// <summary>The newest revision that every cache shows.</summary>
     internal long GlobalRevision => _owner.CurrentRevision;
@@ -82,6 +89,25 @@ public sealed class WatchCache
     {
         byte[] prefix = PrefixOrOwn(keyPrefix);
         lock (_gate) return new Snapshot(_table.TakeRoot(), prefix, Math.Max(GlobalRevision, _lastRevision), []);
+    }
+
+    /// <summary>The key of a selectable field's value; none when the resource is not looked up by it.</summary>
+    public IndexKey KeyOfField(string path, ReadOnlySpan<byte> value) => _keys.OfField(path, value);
+
+    /// <summary>The key of a label's value; none when the resource is not looked up by it.</summary>
+    public IndexKey KeyOfLabel(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value) => _keys.OfLabel(name, value);
+
+    /// <summary>The key of one object, by its whole datastore key.</summary>
+    public static IndexKey KeyOfObject(ReadOnlySpan<byte> key) => IndexKey.Of(IndexKey.ObjectKind, key);
+
+    /// <summary>
+    /// The objects under a prefix that have an indexed value now, and possibly a few others: the caller compares. O(1), whatever the number of objects.
+    /// </summary>
+    public Snapshot List(ReadOnlySpan<byte> keyPrefix, IndexKey key)
+    {
+        if (key.Kind < IndexKey.FirstIndexKind || _indexed is null) return List(keyPrefix);
+        byte[] prefix = PrefixOrOwn(keyPrefix);
+        lock (_gate) return new Snapshot(_indexed.TakeRoot(key), prefix, Math.Max(GlobalRevision, _lastRevision), []);
     }
 
     /// <summary>
@@ -118,14 +144,19 @@ public sealed class WatchCache
     }
 
     /// <summary>A cursor that reads what happens after a revision, under a prefix (default: everything).</summary>
-    /// <remarks>Where <paramref name="afterRevision"/> has left the ring, the first read answers -1.</remarks>
-    public WatchCursor OpenCursor(long afterRevision, ReadOnlySpan<byte> keyPrefix = default)
+    /// <param name="afterRevision">The last revision that is known already. Where it has left the ring, the first read answers -1.</param>
+    /// <param name="keyPrefix">What the keys of events must start with.</param>
+    /// <param name="key">
+    /// Only events of objects that have (or had) this key need be shown: others do not wake the cursor, but may be among what it reads.
+    /// </param>
+    public WatchCursor OpenCursor(long afterRevision, ReadOnlySpan<byte> keyPrefix = default, IndexKey key = default)
     {
         byte[] prefix = keyPrefix.Length > _prefix.Length ? keyPrefix.ToArray() : [];
+        if (key.IsNone) key = _keys.OfPrefix(prefix);
         lock (_gate)
         {
             var segment = _ring.Seek(afterRevision, out int index);
-            return new WatchCursor(this, segment, index, afterRevision, prefix);
+            return new WatchCursor(this, segment, index, afterRevision, prefix, key);
         }
     }
 
@@ -136,7 +167,9 @@ public sealed class WatchCache
         var item = StoredObjectWriter.Create(key, json, entry.Revision, entry.CreateRevision, type, _paths);
         lock (_gate)
         {
-            _table.Set(item)?.Release();
+            var previous = _table.Set(item);
+            _indexed?.Replace(previous, item);
+            previous?.Release();
             _lastRevision = Math.Max(_lastRevision, entry.Revision);
         }
     }
@@ -180,15 +213,27 @@ public sealed class WatchCache
         lock (_gate)
         {
             _table.Clear();
+            _indexed?.Clear();
             _ring.Clear(revision);
         }
-        WakeCursors();
+        _waker.PostAll();
     }
 
     /// <summary>Puts a cursor among the waiting; false = there is something to read already.</summary>
     internal bool TryEnlist(WatchCursor cursor) => _waker.TryEnlist(cursor);
 
     internal void Delist(WatchCursor cursor) => _waker.Delist(cursor);
+
+    /// <summary>Brings a cursor that waited under its key back into the ring, where it goes on.</summary>
+    internal void Unpark(WatchCursor cursor)
+    {
+        lock (_gate)
+        {
+            if (!_waker.Unpark(cursor)) return;
+            var (segment, index) = _ring.End();
+            cursor.GoTo(segment, index);
+        }
+    }
 
     /// <summary>Ends the waits of all cursors, on pool threads.</summary>
     internal void WakeCursors() => _waker.Wake();
@@ -205,8 +250,8 @@ public sealed class WatchCache
             // One reference for the table, one for the ring; what the table let go of is the ring's now.
             item.Retain();
             var previous = _table.Set(item);
-            _ring.Append(new WatchEvent(type, item, previous));
-            _lastRevision = entry.Revision;
+            _indexed?.Replace(previous, item);
+            PublishLocked(new WatchEvent(type, item, previous));
         }
     }
 
@@ -219,9 +264,16 @@ public sealed class WatchCache
         lock (_gate)
         {
             var previous = _table.Remove(key);
-            _ring.Append(new WatchEvent(WatchEventType.Deleted, deleted, previous));
-            _lastRevision = entry.Revision;
+            _indexed?.Replace(previous, null);
+            PublishLocked(new WatchEvent(WatchEventType.Deleted, deleted, previous));
         }
+    }
+
+    private void PublishLocked(in WatchEvent item)
+    {
+        var (segment, index) = _ring.Append(item);
+        _waker.Post(item, segment, index);
+        _lastRevision = item.Revision;
     }
 
     private byte[] PrefixOrOwn(ReadOnlySpan<byte> keyPrefix) => keyPrefix.IsEmpty || keyPrefix.SequenceEqual(_prefix) ? _prefix : keyPrefix.ToArray();

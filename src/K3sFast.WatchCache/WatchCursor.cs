@@ -3,8 +3,8 @@ using System.Threading.Tasks.Sources;
 namespace K3sFast.WatchCache;
 
 /// <summary>
-/// A watcher's place in a resource's ring: no queue, no copy. One thread at a time, except <see cref="Wake"/>. A cursor that is not
-/// read keeps the one segment alive in which it stands, and finds its place gone when the ring has moved on.
+/// A watcher's place in a resource's ring: no queue, no copy. One thread at a time, except <see cref="Wake"/>. What it has read is kept alive until
+/// it reads on, waits under a key, or gives it back (<see cref="ReturnEvents"/>); it finds its place gone when the ring has moved on.
 /// </summary>
 public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWorkItem
 {
@@ -18,6 +18,7 @@ public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWork
     // Owned by the reading thread
     private RingSegment? _segment;
     private int _index;
+    private bool _isHolding;
     private long _revision;
     private CancellationTokenRegistration _registration;
 
@@ -26,10 +27,12 @@ public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWork
     private int _state;
     private Exception? _waitError;
 
-    internal WatchCursor(WatchCache cache, RingSegment? segment, int index, long afterRevision, byte[] keyPrefix)
+    internal WatchCursor(WatchCache cache, RingSegment? segment, int index, long afterRevision, byte[] keyPrefix, IndexKey key)
     {
         _cache = cache;
+        Key = key;
         _segment = segment;
+        _isHolding = segment is not null;
         _index = index;
         _revision = afterRevision;
         _keyPrefix = keyPrefix;
@@ -45,8 +48,19 @@ public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWork
     /// <summary>The cache it reads.</summary>
     public WatchCache Cache => _cache;
 
-    /// <summary>In the cache's list of waiting cursors since this wake-up round; guarded by the cache's wait lock.</summary>
+    /// <summary>The only events that wake it; none = all.</summary>
+    internal IndexKey Key { get; }
+
+    // Guarded by the waker's lock
     internal long ListedInRound { get; set; } = -1;
+
+    internal int ListIndex { get; set; }
+
+    internal CursorParking Parking { get; set; }
+
+    internal WatchCursor? NextParked { get; set; }
+
+    internal WatchCursor? PreviousParked { get; set; }
 
     /// <summary>Copies events after the last one read to <paramref name="destination"/>, oldest first.</summary>
     /// <returns>Events copied; 0 = caught up; -1 = the cursor's place left the ring (answer 410 Expired, as kube-apiserver does).</returns>
@@ -55,7 +69,8 @@ public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWork
     {
         // Read before looking: if nothing is found, nothing up to here concerns this cursor.
         long progress = _cache.GlobalRevision;
-        var segment = _segment;
+        if (Parking != CursorParking.None) _cache.Unpark(this);
+        var segment = HoldSegment();
         while (segment is not null)
         {
             int copied = ReadSegment(segment, destination);
@@ -80,6 +95,17 @@ public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWork
             _index = 0;
         }
         return -1;
+    }
+
+    /// <summary>
+    /// Gives the events that were read back at once, before waiting for somebody who may be slow: a stuck reader keeps no object alive. Where the
+    /// ring moves on meanwhile, the next read finds the cursor's place gone.
+    /// </summary>
+    public void ReturnEvents()
+    {
+        if (!_isHolding) return;
+        _isHolding = false;
+        _segment!.Release();
     }
 
     /// <summary>Completes when there may be something to read, when <see cref="Wake"/> was called, or as cancelled.</summary>
@@ -124,8 +150,18 @@ public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWork
     public void Dispose()
     {
         _cache.Delist(this);
-        Interlocked.Exchange(ref _segment, null)?.Release();
+        LeaveRing();
     }
+
+    /// <summary>Keeps nothing of the ring.</summary>
+    internal void LeaveRing()
+    {
+        ReturnEvents();
+        _segment = null;
+    }
+
+    /// <summary>Stands at a place that it does not hold; null = nowhere any more.</summary>
+    internal void GoTo(RingSegment? segment, int index) => (_segment, _index) = (segment, index);
 
     /// <summary>True if a read would find something (or that its place is gone).</summary>
     internal bool HasMore => _segment is not { } segment || _index < segment.Published || segment.Next is not null || segment.Evicted;
@@ -161,6 +197,20 @@ public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWork
 
     void IValueTaskSource.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
         _core.OnCompleted(continuation, state, token, flags);
+
+    // A segment whose events are freed is still good for going on to the next one when it was read to its end.
+    private RingSegment? HoldSegment()
+    {
+        if (_isHolding) return _segment;
+        for (var segment = _segment; segment is not null; (segment, _index) = (segment.Next, 0))
+        {
+            _segment = segment;
+            _isHolding = segment.TryRetain();
+            if (_isHolding) return segment;
+            if (_index < segment.Published) return null;
+        }
+        return null;
+    }
 
     private int ReadSegment(RingSegment segment, Span<WatchEvent> destination)
     {

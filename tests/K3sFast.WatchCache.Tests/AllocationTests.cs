@@ -56,6 +56,82 @@ public sealed class AllocationTests
     }
 
     [Fact]
+    public async Task Cursor_ThatIsNotReadOn_KeepsNothingAliveOnceItsEventsAreReturned()
+    {
+        await using var host = await CacheHost.StartAsync(new CacherOptions { MaxRingEvents = 32, MinRingEvents = 16 });
+        long revision = await host.CreatePod("a");
+        for (int i = 0; i < 1000; i++) revision = await host.UpdatePod("a", revision, """{"app":"web"}""");
+        long settled = SlabAllocator.Shared.LiveBlocks;
+        var cursors = new List<WatchCursor>();
+        for (int i = 0; i < 20; i++)
+        {
+            var cursor = host.Pods.OpenCursor(host.Pods.OldestRevision);
+            Assert.True(cursor.Read(new WatchEvent[4]) > 0);
+            cursor.ReturnEvents();
+            cursors.Add(cursor);
+            for (int j = 0; j < 300; j++) revision = await host.UpdatePod("a", revision, """{"app":"web"}""");
+        }
+        // A segment of the ring more or less; 20 cursors that held theirs would be thousands of blocks.
+        Assert.InRange(SlabAllocator.Shared.LiveBlocks, 1, settled + 600);
+        foreach (var cursor in cursors)
+        {
+            Assert.Equal(-1, cursor.Read(new WatchEvent[4]));
+            cursor.Dispose();
+        }
+    }
+
+    [Fact]
+    public async Task Wait_KeyedWatcher_ParkAndWakeAllocateNothing()
+    {
+        await using var host = await CacheHost.StartAsync();
+        using var cursor = host.Pods.OpenCursor(host.Cacher.CurrentRevision, "/registry/pods/blue/"u8);
+        using var woken = new SemaphoreSlim(0);
+        Action signal = () => woken.Release();
+        var events = new WatchEvent[4];
+        for (int round = 0; round < 2; round++)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 1000; i++)
+            {
+                WakeOften(cursor, 1, woken, signal);
+                if (cursor.Read(events) != 0) Assert.Fail("nothing happened");
+            }
+            if (round > 0) Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+    }
+
+    [Theory]
+    [InlineData(300)]
+    [InlineData(700)]
+    [InlineData(1000)]
+    [InlineData(3000)]
+    [InlineData(9000)]
+    public async Task Object_InTheCache_TakesAQuarterMoreThanItsBytesAnd128(int pad)
+    {
+        const int Count = 4000;
+        await using var host = await CacheHost.StartAsync();
+        string text = new('x', pad);
+        var items = new List<StoredObject>();
+        for (int i = 0; i < Count; i++)
+        {
+            string json = CacheHost.PodJson($"p{i:D5}").Replace("\"Running\"", $"\"Running\",\"message\":\"{text}\"", StringComparison.Ordinal);
+            items.Add(host.Pods.Rebuild(System.Text.Encoding.UTF8.GetBytes(CacheHost.PodKey($"p{i:D5}")), System.Text.Encoding.UTF8.GetBytes(json), i + 10, i + 10, WatchEventType.Added));
+        }
+        long encoded = items.Sum(static item => (long)item.Json.Length);
+        long native = items.Sum(static item => (long)item.SizeBytes);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        var table = new ObjectTable();
+        foreach (var item in items) table.Set(item);
+        // What the table allocates on the way to its size is the most that it can hold.
+        long managed = GC.GetAllocatedBytesForCurrentThread() - before + (Count * ManagedObjectBytes);
+        table.Clear();
+        Assert.True(native + managed <= (encoded * 1.25) + (Count * 128), $"{(native + managed) / Count} bytes for {encoded / Count}");
+    }
+
+    // StoredObject: header and method table (16), block, references, decoded.
+    private const int ManagedObjectBytes = 16 + 8 + 8 + 8;
+
+    [Fact]
     public async Task Host_WhenClosed_LeavesNoNativeBytes()
     {
         long before = SlabAllocator.Shared.LiveBlocks;

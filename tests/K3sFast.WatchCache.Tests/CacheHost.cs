@@ -45,9 +45,11 @@ internal sealed class CacheHost : IAsyncDisposable
 
     public Task<long> CreatePod(string name, string labels = """{"app":"web"}""", string ns = "default") => Create(PodKey(name, ns), PodJson(name, labels, ns));
 
-    public async Task<long> UpdatePod(string name, long revision, string labels, string ns = "default")
+    public Task<long> CreatePodOn(string node, string name) => Create(PodKey(name), PodJson(name, node: node));
+
+    public async Task<long> UpdatePod(string name, long revision, string labels, string ns = "default", string node = "n1")
     {
-        var result = await Cacher.WriteAsync(AppendRequest.Update(PodKey(name, ns), revision, Encoding.UTF8.GetBytes(PodJson(name, labels, ns))));
+        var result = await Cacher.WriteAsync(AppendRequest.Update(PodKey(name, ns), revision, Encoding.UTF8.GetBytes(PodJson(name, labels, ns, node))));
         using var written = result.Object!;
         Assert.Equal(AppendOutcome.Committed, result.Outcome);
         return result.Revision;
@@ -76,7 +78,8 @@ internal sealed class CacheHost : IAsyncDisposable
     {
         Store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = $"{_directory}/state.db" });
         Cacher = new Cacher(Store, _options);
-        Pods = Cacher.Register("/registry/pods/", ["metadata.name", "spec.nodeName", "status.phase", "spec.hostNetwork", "status.podIP"]);
+        Pods = Cacher.Register("/registry/pods/", ["metadata.name", "spec.nodeName", "status.phase", "spec.hostNetwork", "status.podIP"],
+            new ResourceIndexes(["spec.nodeName"], ["app"]));
         _register?.Invoke(Cacher);
         await Cacher.StartAsync(CancellationToken.None);
     }

@@ -24,6 +24,8 @@ internal struct ProtoWriter : IDisposable
 
     public readonly ReadOnlySpan<byte> Written => _buffer.AsSpan(0, _length);
 
+    public void Clear() => _length = 0;
+
     public void Dispose()
     {
         ArrayPool<byte>.Shared.Return(_buffer);

@@ -24,21 +24,28 @@ public sealed class ProtobufListWriter : IDisposable
         _items.End(start);
     }
 
-    /// <summary>Writes the whole list.</summary>
+    /// <summary>The items added since the last <see cref="Clear"/>, encoded.</summary>
+    public ReadOnlySpan<byte> Items => _items.Written;
+
+    /// <summary>Forgets the items: they were sent, or only measured.</summary>
+    public void Clear() => _items.Clear();
+
+    /// <summary>Writes everything before the first item.</summary>
     /// <param name="kind">The list's kind: PodList.</param>
     /// <param name="apiVersion">Its version.</param>
     /// <param name="meta">Its metadata.</param>
+    /// <param name="itemBytes">Bytes of all items together: the envelope tells them first.</param>
     /// <param name="output">Where to write.</param>
-    public void WriteTo(ReadOnlySpan<byte> kind, ReadOnlySpan<byte> apiVersion, in TableListMeta meta, IBufferWriter<byte> output)
+    public static void WriteHead(ReadOnlySpan<byte> kind, ReadOnlySpan<byte> apiVersion, in TableListMeta meta, long itemBytes, IBufferWriter<byte> output)
     {
         using var metadata = WriteMeta(meta);
-        using var head = new HeadWriter(kind, apiVersion, metadata.Written.Length + _items.Written.Length);
+        using var head = new HeadWriter(kind, apiVersion, metadata.Written.Length + itemBytes);
         output.Write(head.Written);
         output.Write(metadata.Written);
-        output.Write(_items.Written);
-        // contentEncoding and contentType of the envelope are empty.
-        output.Write((ReadOnlySpan<byte>)[0x1A, 0, 0x22, 0]);
     }
+
+    /// <summary>Writes everything after the last item: contentEncoding and contentType of the envelope, which are empty.</summary>
+    public static void WriteTail(IBufferWriter<byte> output) => output.Write((ReadOnlySpan<byte>)[0x1A, 0, 0x22, 0]);
 
     /// <inheritdoc/>
     public void Dispose() => _items.Dispose();
@@ -61,7 +68,7 @@ public sealed class ProtobufListWriter : IDisposable
     {
         private readonly ProtoWriter _writer;
 
-        internal HeadWriter(ReadOnlySpan<byte> kind, ReadOnlySpan<byte> apiVersion, int rawLength)
+        internal HeadWriter(ReadOnlySpan<byte> kind, ReadOnlySpan<byte> apiVersion, long rawLength)
         {
             var writer = new ProtoWriter(256);
             writer.Raw(ProtobufCodec.Magic);

@@ -82,6 +82,7 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
                 throw Refused(ApiStatus.Expired($"too old resource version: {cursor.Revision} ({storage.Cache.OldestRevision})").ToException());
             for (var i = 0; i < count; i++)
                 AddFrame(events[i], query.Filter, endpoint, frames);
+            cursor.ReturnEvents();
             foreach (var frame in frames)
                 yield return frame;
             frames.Clear();
@@ -103,14 +104,14 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
     private static WatchCursor Open(ResourceStorage storage, ListQuery query, byte[] prefix, ResourceEndpoint endpoint, List<StoredEncodedObject> initial)
     {
         if (!query.StartsWithState)
-            return storage.Cache.OpenCursor(query.Revision > 0 ? query.Revision : storage.CurrentRevision, prefix);
-        using var snapshot = storage.Cache.List(prefix);
+            return storage.Cache.OpenCursor(query.Revision > 0 ? query.Revision : storage.CurrentRevision, prefix, query.Filter.Key);
+        using var snapshot = storage.Cache.List(prefix, query.Filter.Key);
         foreach (var item in snapshot)
         {
             if (query.Filter.Matches(item))
                 initial.Add(new StoredEncodedObject(item, endpoint));
         }
-        return storage.Cache.OpenCursor(snapshot.Revision, prefix);
+        return storage.Cache.OpenCursor(snapshot.Revision, prefix, query.Filter.Key);
     }
 
     private static void AddFrame(in WatchEvent change, ObjectFilter filter, ResourceEndpoint endpoint, List<WatchFrame> frames)

@@ -111,7 +111,7 @@ internal sealed class ListQuery
         }
         if (Revision > 0 && Continue is null)
             await WaitForAsync(storage, Revision, cancel).ConfigureAwait(false);
-        return storage.Cache.List(prefix);
+        return storage.Cache.List(Filter.ExactKey ?? prefix, Filter.Key);
     }
 
     /// <summary>Waits until the caches show a revision; refuses as upstream when it does not come.</summary>

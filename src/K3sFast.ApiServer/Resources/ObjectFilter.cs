@@ -31,6 +31,12 @@ internal sealed class ObjectFilter
     /// <summary>The name that the selector asks for, when it can match one object only.</summary>
     internal string? ExactName { get; private init; }
 
+    /// <summary>What of the cache can match at all: lists look there alone, and watches wake for nothing else. None = everything.</summary>
+    internal IndexKey Key { get; private init; }
+
+    /// <summary>The datastore key of the one object that can match; null when there may be several.</summary>
+    internal byte[]? ExactKey { get; private init; }
+
     /// <summary>Makes the filter of a request's query; broken selectors are refused with 400 in upstream's words.</summary>
     internal static ObjectFilter Parse(ApiCall call, ResourceEndpoint endpoint, string? exactName)
     {
@@ -60,7 +66,35 @@ internal sealed class ObjectFilter
             terms.Add(new Term(Source.Name, 0, true, Encoding.UTF8.GetBytes(exactName)));
             name = exactName;
         }
-        return new ObjectFilter(labels, [.. terms]) { ExactName = name };
+        var exactKey = endpoint.Storage is { } storage && !string.IsNullOrEmpty(name) && (!endpoint.Info.Namespaced || !call.Info.Namespace.IsEmpty)
+            ? Encoding.UTF8.GetBytes(storage.KeyOf(Encoding.UTF8.GetString(call.Info.Namespace), name)) : null;
+        return new ObjectFilter(labels, [.. terms])
+        {
+            ExactName = name,
+            ExactKey = exactKey,
+            Key = exactKey is not null ? WatchCache.WatchCache.KeyOfObject(exactKey) : KeyOf(endpoint, terms, labels),
+        };
+    }
+
+    // The narrowest that there is.
+    private static IndexKey KeyOf(ResourceEndpoint endpoint, List<Term> terms, LabelSelector? labels)
+    {
+        if (endpoint.Storage is not { } storage)
+            return default;
+        foreach (var term in terms)
+        {
+            if (term.Source == Source.Field && term.IsEqual && term.Fallback < 0 && storage.Cache.KeyOfField(storage.FieldPaths[term.Index], term.Value) is { IsNone: false } key)
+                return key;
+        }
+        foreach (var requirement in labels?.Requirements ?? [])
+        {
+            if (requirement.Operator is LabelOperator.Equals or LabelOperator.DoubleEquals && requirement.Values.Count == 1
+                && storage.Cache.KeyOfLabel(Encoding.UTF8.GetBytes(requirement.Key), Encoding.UTF8.GetBytes(requirement.Values[0])) is { IsNone: false } key)
+            {
+                return key;
+            }
+        }
+        return default;
     }
 
     internal bool Matches(StoredObject item)

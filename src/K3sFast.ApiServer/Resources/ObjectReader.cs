@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Globalization;
 using System.IO.Compression;
 using System.IO.Pipelines;
-using System.Text;
 using K3sFast.ApiMachinery;
 using K3sFast.WatchCache;
 
@@ -75,7 +74,7 @@ internal sealed class ObjectReader(TimeProvider clock)
         format.CheckShape(endpoint.Info, isList: true);
         if (format.Media == MediaKind.Protobuf)
         {
-            await WriteProtobufAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
+            await ProtobufLists.WriteAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
         }
         else if (format.Media == MediaKind.Yaml || format.IsPretty)
         {
@@ -102,30 +101,6 @@ internal sealed class ObjectReader(TimeProvider clock)
         var output = new PooledBuffer(json.Length);
         ResponseWriter.Transcode(json.Span, null, format, output);
         await ResponseWriter.WriteBufferAsync(call, 200, format.ContentType, output).ConfigureAwait(false);
-    }
-
-    private static ValueTask WriteProtobufAsync(ApiCall call, ResourceEndpoint endpoint, ResponseFormat format, Snapshot snapshot, ListQuery query, Page page)
-    {
-        var isPartial = format.Projection == Projection.PartialObjectMetadataList;
-        var type = isPartial ? ObjectProjector.PartialType : endpoint.Info.Type;
-        using var list = new ProtobufListWriter();
-        var objects = snapshot.From(page.StartKey);
-        for (var left = page.Count; left > 0 && objects.MoveNext();)
-        {
-            if (!query.Filter.Matches(objects.Current))
-                continue;
-            left--;
-            using var item = JsonCodec.Decode(objects.Current.Json, null, DecodeOptions.Free, null);
-            if (!endpoint.IsStorageVersion && !isPartial)
-                VersionConversion.Convert(item.Root, endpoint.Storage!.Info, endpoint.Info);
-            list.Append(item.Root, type);
-        }
-        var kind = isPartial ? "PartialObjectMetadataList" : endpoint.Info.ListKind;
-        var version = isPartial ? $"meta.k8s.io/{format.MetaVersion}" : endpoint.Info.ApiVersion;
-        var output = new PooledBuffer(64 * 1024);
-        list.WriteTo(
-            Encoding.UTF8.GetBytes(kind), Encoding.UTF8.GetBytes(version), new TableListMeta(page.Revision.ToString(CultureInfo.InvariantCulture), page.Continue, page.Remaining), output);
-        return ResponseWriter.WriteBufferAsync(call, 200, format.ContentType, output);
     }
 
     private void WriteAll(

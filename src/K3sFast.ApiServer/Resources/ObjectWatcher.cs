@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.IO.Pipelines;
 using K3sFast.ApiMachinery;
 using K3sFast.WatchCache;
@@ -13,6 +12,9 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
 {
     // One read takes this many events; more are read in the next turn, after a flush.
     private const int BatchEvents = 64;
+
+    [ThreadStatic]
+    private static WatchEvent[]? t_events;
 
     private readonly SharedFrameTable _shared = new();
 
@@ -80,9 +82,9 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
     private static async ValueTask<WatchCursor> BeginAsync(ApiCall call, ResourceStorage storage, byte[] prefix, ListQuery query, FrameWriter frames, PipeWriter output)
     {
         if (!query.StartsWithState)
-            return storage.Cache.OpenCursor(query.Revision > 0 ? query.Revision : storage.CurrentRevision, prefix);
-        using var snapshot = storage.Cache.List(prefix);
-        var cursor = storage.Cache.OpenCursor(snapshot.Revision, prefix);
+            return storage.Cache.OpenCursor(query.Revision > 0 ? query.Revision : storage.CurrentRevision, prefix, query.Filter.Key);
+        using var snapshot = storage.Cache.List(prefix, query.Filter.Key);
+        var cursor = storage.Cache.OpenCursor(snapshot.Revision, prefix, query.Filter.Key);
         try
         {
             var objects = snapshot.GetEnumerator();
@@ -116,39 +118,42 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
 
     private static async ValueTask FollowAsync(ApiCall call, PipeWriter output, WatchCursor cursor, FrameWriter frames, WatchAlarm alarm)
     {
-        var events = ArrayPool<WatchEvent>.Shared.Rent(BatchEvents);
-        try
+        while (true)
         {
-            while (true)
+            var count = WriteEvents(cursor, frames, output);
+            if (count < 0)
             {
-                var count = cursor.Read(events.AsSpan(0, BatchEvents));
-                if (count < 0)
-                {
-                    frames.WriteError(output, ApiStatus.Expired($"too old resource version: {cursor.Revision} ({cursor.Cache.OldestRevision})"));
-                    await output.FlushAsync(call.Aborted).ConfigureAwait(false);
-                    return;
-                }
-                for (var i = 0; i < count; i++)
-                    frames.WriteEvent(output, events[i]);
-                if (count == 0 && alarm.TakeBookmark())
-                    frames.WriteBookmark(output, cursor.Revision, isInitialEnd: false);
-                if (alarm.IsOver)
-                {
-                    await output.FlushAsync(CancellationToken.None).ConfigureAwait(false);
-                    return;
-                }
-                var flushed = await output.FlushAsync(call.Aborted).ConfigureAwait(false);
-                // The costly part is done: what follows is paid by those who write.
-                call.ReleaseSeat();
-                if (flushed.IsCompleted)
-                    return;
-                if (count == 0)
-                    await cursor.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+                frames.WriteError(output, ApiStatus.Expired($"too old resource version: {cursor.Revision} ({cursor.Cache.OldestRevision})"));
+                await output.FlushAsync(call.Aborted).ConfigureAwait(false);
+                return;
             }
+            if (count == 0 && alarm.TakeBookmark())
+                frames.WriteBookmark(output, cursor.Revision, isInitialEnd: false);
+            if (alarm.IsOver)
+            {
+                await output.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+                return;
+            }
+            var flushed = await output.FlushAsync(call.Aborted).ConfigureAwait(false);
+            // The costly part is done: what follows is paid by those who write.
+            call.ReleaseSeat();
+            if (flushed.IsCompleted)
+                return;
+            if (count == 0)
+                await cursor.WaitAsync(CancellationToken.None).ConfigureAwait(false);
         }
-        finally
-        {
-            ArrayPool<WatchEvent>.Shared.Return(events, clearArray: true);
-        }
+    }
+
+    // One buffer per thread, not per watch: ten thousand watches that wait hold none. What was read is in the connection's buffer when this returns, so
+    // a client that does not read keeps nothing of the cache alive.
+    private static int WriteEvents(WatchCursor cursor, FrameWriter frames, PipeWriter output)
+    {
+        var events = (t_events ??= new WatchEvent[BatchEvents]).AsSpan();
+        var count = cursor.Read(events);
+        for (var i = 0; i < count; i++)
+            frames.WriteEvent(output, events[i]);
+        cursor.ReturnEvents();
+        events[..Math.Max(0, count)].Clear();
+        return count;
     }
 }

@@ -29,7 +29,7 @@ internal sealed class ResourceStorage
         KeyPrefix = $"/registry/{info.EtcdPrefix}/";
         _prefix = Encoding.UTF8.GetBytes(KeyPrefix);
         _listItemPrefix = Encoding.UTF8.GetBytes($"{{\"kind\":\"{info.Kind}\",\"apiVersion\":\"{info.ApiVersion}\",");
-        Cache = cacher.Register(KeyPrefix, fieldPaths);
+        Cache = cacher.Register(KeyPrefix, fieldPaths, IndexesOf(info));
     }
 
     /// <summary>The resource in the version that is stored.</summary>
@@ -172,6 +172,14 @@ internal sealed class ResourceStorage
         Measured?.Delete.Done(started, result.Outcome == AppendOutcome.Full);
         return Outcome(result);
     }
+
+    // What kubelets, schedulers and service proxies ask for, many of them and each for a little.
+    private static ResourceIndexes IndexesOf(ResourceInfo info) => (info.Group, info.Resource) switch
+    {
+        ("", "pods") => new ResourceIndexes(["spec.nodeName"], []),
+        ("discovery.k8s.io", "endpointslices") => new ResourceIndexes([], ["kubernetes.io/service-name"]),
+        _ => ResourceIndexes.None,
+    };
 
     private StoredObject? Outcome(in K3sFast.WatchCache.WriteResult result)
     {

@@ -35,6 +35,7 @@ public static class ProcessMetrics
         Add(registry, "go_threads", "gauge", "Number of OS threads created.", static () => Stat(19));
         Add(registry, "go_memstats_alloc_bytes", "gauge", "Number of bytes of the managed heap that are in use.", static () => GC.GetTotalMemory(forceFullCollection: false));
         Add(registry, "go_memstats_heap_alloc_bytes", "gauge", "Number of bytes of the managed heap that are in use.", static () => GC.GetTotalMemory(forceFullCollection: false));
+        Add(registry, "go_memstats_alloc_bytes_total", "counter", "Total number of bytes allocated on the managed heap until now, even if released already.", static () => GC.GetTotalAllocatedBytes());
         registry.Collected("go_info", "gauge", "Information about the runtime environment.", static text => text.Sample("go_info", $"version=\"{RuntimeInformation.FrameworkDescription}\"", 1));
         registry.Collected("go_gc_duration_seconds", "summary", "The time that the garbage collector has paused the process, in all and by collections.", static text =>
         {

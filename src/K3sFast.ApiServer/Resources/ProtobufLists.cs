@@ -1,0 +1,109 @@
+using System.Buffers;
+using System.Globalization;
+using System.IO.Compression;
+using System.Text;
+using K3sFast.ApiMachinery;
+using K3sFast.WatchCache;
+
+namespace K3sFast.ApiServer;
+
+/// <summary>
+/// Lists as protobuf. The envelope tells the length of everything first, so a long list is encoded twice: to be measured and to be sent, piece by
+/// piece both times. Memory does not grow with the list.
+/// </summary>
+internal static class ProtobufLists
+{
+    // Lists up to here are kept from the first time; also what long ones are handed over in.
+    private const int PieceBytes = 128 * 1024;
+
+    internal static async ValueTask WriteAsync(ApiCall call, ResourceEndpoint endpoint, ResponseFormat format, Snapshot snapshot, ListQuery query, ObjectReader.Page page)
+    {
+        using var items = new ProtobufListWriter();
+        var objects = snapshot.From(page.StartKey);
+        var left = page.Count;
+        long itemBytes = 0;
+        var isWhole = true;
+        while (EncodeSome(ref objects, items, endpoint, format, query.Filter, ref left))
+        {
+            itemBytes += items.Items.Length;
+            items.Clear();
+            isWhole = false;
+        }
+        itemBytes += items.Items.Length;
+
+        var buffer = new PooledBuffer(isWhole ? items.Items.Length + 512 : 512);
+        WriteHead(endpoint, format, page, itemBytes, buffer);
+        if (isWhole)
+        {
+            buffer.Write(items.Items);
+            ProtobufListWriter.WriteTail(buffer);
+            await ResponseWriter.WriteBufferAsync(call, 200, format.ContentType, buffer).ConfigureAwait(false);
+            return;
+        }
+        using (buffer)
+        {
+            if (!call.AcceptsGzip)
+            {
+                using var tail = new PooledBuffer(16);
+                ProtobufListWriter.WriteTail(tail);
+                call.Start(200, format.ContentType, buffer.Length + itemBytes + tail.Length);
+                await SendAsync(call, call.Output.AsStream(leaveOpen: true)).ConfigureAwait(false);
+                return;
+            }
+            call.SetHeader("Content-Encoding", "gzip");
+            call.SetHeader("Vary", "Accept-Encoding");
+            call.Start(200, format.ContentType, -1);
+            var gzip = new GZipStream(call.Output.AsStream(leaveOpen: true), CompressionLevel.Fastest);
+            await using (gzip.ConfigureAwait(false))
+                await SendAsync(call, gzip).ConfigureAwait(false);
+            await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+        }
+
+        async ValueTask SendAsync(ApiCall to, Stream stream)
+        {
+            await stream.WriteAsync(buffer.Written, to.Aborted).ConfigureAwait(false);
+            var again = snapshot.From(page.StartKey);
+            var rest = page.Count;
+            for (var hasMore = true; hasMore;)
+            {
+                items.Clear();
+                buffer.Clear();
+                hasMore = EncodeSome(ref again, items, endpoint, format, query.Filter, ref rest);
+                buffer.Write(items.Items);
+                if (!hasMore)
+                    ProtobufListWriter.WriteTail(buffer);
+                await stream.WriteAsync(buffer.Written, to.Aborted).ConfigureAwait(false);
+            }
+        }
+    }
+
+    // False = everything is encoded.
+    private static bool EncodeSome(
+        ref Snapshot.Enumerator objects, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format, ObjectFilter filter, ref long left)
+    {
+        var isPartial = format.Projection == Projection.PartialObjectMetadataList;
+        var type = isPartial ? ObjectProjector.PartialType : endpoint.Info.Type;
+        while (left > 0 && objects.MoveNext())
+        {
+            if (!filter.Matches(objects.Current))
+                continue;
+            left--;
+            using var item = JsonCodec.Decode(objects.Current.Json, null, DecodeOptions.Free, null);
+            if (!endpoint.IsStorageVersion && !isPartial)
+                VersionConversion.Convert(item.Root, endpoint.Storage!.Info, endpoint.Info);
+            items.Append(item.Root, type);
+            if (items.Items.Length >= PieceBytes)
+                return true;
+        }
+        return false;
+    }
+
+    private static void WriteHead(ResourceEndpoint endpoint, ResponseFormat format, ObjectReader.Page page, long itemBytes, PooledBuffer output)
+    {
+        var isPartial = format.Projection == Projection.PartialObjectMetadataList;
+        var kind = isPartial ? "PartialObjectMetadataList" : endpoint.Info.ListKind;
+        var version = isPartial ? $"meta.k8s.io/{format.MetaVersion}" : endpoint.Info.ApiVersion;
+        var meta = new TableListMeta(page.Revision.ToString(CultureInfo.InvariantCulture), page.Continue, page.Remaining);
+        ProtobufListWriter.WriteHead(Encoding.UTF8.GetBytes(kind), Encoding.UTF8.GetBytes(version), meta, itemBytes, output);
+    }
+}
