@@ -12,6 +12,9 @@ public sealed record KubeletOptions
     /// <summary>Addresses of the node, primary first.</summary>
     public required IReadOnlyList<IPAddress> NodeIPs { get; init; }
 
+    /// <summary>Addresses by which the world reaches the node.</summary>
+    public IReadOnlyList<IPAddress> ExternalIPs { get; init; } = [];
+
     /// <summary>The node's hostname as addresses show it; the node name when empty.</summary>
     public string Hostname { get; init; } = "";
 

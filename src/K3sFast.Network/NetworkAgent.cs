@@ -15,13 +15,18 @@ namespace K3sFast.Network;
 public sealed class NetworkAgent
 {
     private readonly NetworkOptions _options;
+    private readonly ApiClient _controller;
     private readonly InformerFactory _informers;
     private readonly ILogger _logger;
 
     /// <summary>An agent, not yet running.</summary>
-    public NetworkAgent(NetworkOptions options, ApiClient client, ILoggerFactory loggers)
+    /// <param name="options">What it is told.</param>
+    /// <param name="client">Reads Services, their endpoints and nodes.</param>
+    /// <param name="controller">Notes on the node how others reach it.</param>
+    /// <param name="loggers">Where it tells.</param>
+    public NetworkAgent(NetworkOptions options, ApiClient client, ApiClient controller, ILoggerFactory loggers)
     {
-        _options = options;
+        (_options, _controller) = (options, controller);
         _logger = loggers.CreateLogger("K3sFast.Network");
         _informers = new InformerFactory(client, loggers);
     }

@@ -27,6 +27,15 @@ public sealed record NetworkOptions
     /// <summary>Where the container runtime looks for plugins; ours is written there.</summary>
     public required string CniBinDir { get; init; }
 
+    /// <summary>A CNI network list that is installed instead of ours; empty: ours.</summary>
+    public string CniConfTemplate { get; init; } = "";
+
+    /// <summary>False leaves pods' links and the traffic between nodes to another CNI (<c>--flannel-backend=none</c>).</summary>
+    public bool HasPodNetwork { get; init; } = true;
+
+    /// <summary>How pods of other nodes are reached; null: they are not, or somebody else sees to it.</summary>
+    public OverlayOptions? Overlay { get; init; }
+
     /// <summary>Where address allocations are remembered across restarts (not across reboots: pods do not survive those either).</summary>
     public string StateDir { get; init; } = "/run/k3s/network";
 
@@ -41,4 +50,29 @@ public sealed record NetworkOptions
 
     /// <summary>Network namespace that the agent works in; null = that of the process. Tests put several nodes into one process with it.</summary>
     internal NetworkNamespace? HostNamespace { get; init; }
+}
+
+/// <summary>How traffic between nodes is carried. Immutable.</summary>
+public sealed record OverlayOptions
+{
+    /// <summary>vxlan, host-gw or wireguard-native.</summary>
+    public required string Backend { get; init; }
+
+    /// <summary>VXLAN network identifier: flannel's.</summary>
+    public int Vni { get; init; } = 1;
+
+    /// <summary>UDP port of VXLAN: flannel's, which is Linux's own and not IANA's 4789.</summary>
+    public ushort Port { get; init; } = 8472;
+
+    /// <summary>Name of the link that carries the traffic; empty: the one with the node's address.</summary>
+    public string Interface { get; init; } = "";
+
+    /// <summary>Addresses that other nodes reach this one by, instead of its own; at most one per family counts.</summary>
+    public IReadOnlyList<IPAddress> ExternalIPs { get; init; } = [];
+
+    /// <summary>Where flannel's users look for the node's subnet.</summary>
+    public string SubnetFile { get; init; } = "/run/flannel/subnet.env";
+
+    /// <summary>Where WireGuard's private key is kept.</summary>
+    public string KeyDir { get; init; } = "";
 }

@@ -61,4 +61,37 @@ internal static partial class Log
 
     [LoggerMessage(11026, LogLevel.Warning, "{Text}")]
     public static partial void Warning(this ILogger log, string text);
+
+    [LoggerMessage(11030, LogLevel.Information, "Joined the cluster of {Server} (after {Milliseconds} ms)")]
+    public static partial void Joined(this ILogger log, string server, long milliseconds);
+
+    [LoggerMessage(11031, LogLevel.Information, "Waiting for server {Server}: {Reason}")]
+    public static partial void WaitingForServer(this ILogger log, string server, string reason);
+
+    [LoggerMessage(11032, LogLevel.Warning, "Cluster CA certificate is not trusted by the host CA bundle, but the token does not include a CA hash. Use the full token from the server's node-token file to enable Cluster CA validation.")]
+    public static partial void CaNotPinned(this ILogger log);
+
+    [LoggerMessage(11033, LogLevel.Warning, "Cluster CA certificate is trusted by the host CA bundle. Token CA hash will not be validated.")]
+    public static partial void CaTrustedByHost(this ILogger log);
+
+    [LoggerMessage(11034, LogLevel.Information, "Certificates renewed, good until {Until}")]
+    public static partial void CertificatesRenewed(this ILogger log, string until);
+
+    [LoggerMessage(11035, LogLevel.Information, "Servers are now {Servers}")]
+    public static partial void ServersKnown(this ILogger log, string servers);
+
+    [LoggerMessage(11036, LogLevel.Debug, "Server {Address} cannot be reached: {Reason}")]
+    public static partial void ServerUnreachable(this ILogger log, string address, string reason);
+
+    [LoggerMessage(11040, LogLevel.Warning, "{Address} asked for {Path} without a token of this cluster")]
+    public static partial void AgentRefused(this ILogger log, string address, string path);
+
+    [LoggerMessage(11041, LogLevel.Information, "Node {Node} joins from {Address}")]
+    public static partial void NodeJoins(this ILogger log, string node, string address);
+
+    [LoggerMessage(11042, LogLevel.Error, "Node password rejected, duplicate hostname: node {Node} is known by another password (Secret kube-system/{Secret})")]
+    public static partial void NodePasswordRejected(this ILogger log, string node, string secret);
+
+    [LoggerMessage(11043, LogLevel.Warning, "The password of node {Node} could not be verified, and the node is let in: {Reason}")]
+    public static partial void NodePasswordUnverified(this ILogger log, string node, string reason);
 }

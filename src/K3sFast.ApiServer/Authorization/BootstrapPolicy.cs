@@ -17,21 +17,26 @@ internal static class BootstrapPolicy
         internal bool IsBinding => Kind.EndsWith("Binding", StringComparison.Ordinal);
     }
 
-    /// <summary>Upstream's order: roles before the bindings that name them.</summary>
-    internal static IReadOnlyList<Entry> Load()
+    /// <summary>Upstream's order: roles before the bindings that name them; then those of <paramref name="further"/>, in the table's form.</summary>
+    internal static IReadOnlyList<Entry> Load(IReadOnlyList<string>? further = null)
     {
         var entries = new List<Entry>();
         using var stream = typeof(BootstrapPolicy).Assembly.GetManifestResourceStream("bootstrap-rbac.tsv")
             ?? throw new InvalidOperationException("the table of bootstrap roles is not in the binary");
         using var reader = new StreamReader(stream);
         while (reader.ReadLine() is { } line)
-        {
-            var columns = line.Split('\t');
-            if (entries.Count == 0 || entries[^1].Kind != columns[0] || entries[^1].Namespace != columns[1] || entries[^1].Name != columns[2])
-                entries.Add(new Entry(columns[0], columns[1], columns[2], []));
-            entries[^1].Lines.Add(columns);
-        }
+            Add(entries, line);
+        foreach (var line in further ?? [])
+            Add(entries, line);
         return entries;
+    }
+
+    private static void Add(List<Entry> entries, string line)
+    {
+        var columns = line.Split('\t');
+        if (entries.Count == 0 || entries[^1].Kind != columns[0] || entries[^1].Namespace != columns[1] || entries[^1].Name != columns[2])
+            entries.Add(new Entry(columns[0], columns[1], columns[2], []));
+        entries[^1].Lines.Add(columns);
     }
 
     /// <summary>The rules of system:node, which the node authorizer uses where it has no finer answer.</summary>

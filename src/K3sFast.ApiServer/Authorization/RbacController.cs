@@ -8,7 +8,7 @@ namespace K3sFast.ApiServer;
 /// Keeps <see cref="RbacPolicy"/> equal to the stored roles and bindings, writes the bootstrap ones at start, and fills aggregated cluster roles
 /// with the rules of those that their selectors pick.
 /// </summary>
-internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy, WriteFlow writes, ILogger logger)
+internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy, WriteFlow writes, IReadOnlyList<string> furtherRoles, ILogger logger)
 {
     private const string Group = "rbac.authorization.k8s.io";
     private const int BatchEvents = 64;
@@ -23,7 +23,7 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
     {
         LoadAll();
         // All at once: writes that arrive together are committed together. Roles and bindings do not check each other for system:masters.
-        var reconciled = await Task.WhenAll(BootstrapPolicy.Load().Select(entry => ReconcileAsync(entry, cancel).AsTask())).ConfigureAwait(false);
+        var reconciled = await Task.WhenAll(BootstrapPolicy.Load(furtherRoles).Select(entry => ReconcileAsync(entry, cancel).AsTask())).ConfigureAwait(false);
         var written = reconciled.Count(static isWritten => isWritten);
         if (written > 0)
             Log.RbacReconciled(logger, written);

@@ -72,7 +72,7 @@ public sealed class ApiServer : IAsyncDisposable
         _writes = new WriteFlow(AdmissionPlugins.Create(admission, _logger), options.Clock);
         _writes.AddHook(_catalog.Storage("", "services"), new ServiceAllocator(addresses, ports, _catalog.Storage("", "endpoints"), () => _writes!));
         _services = new ServiceRepair(_catalog.Storage("", "services"), addresses, ports, options.Clock, _logger);
-        _rbac = new RbacController(_catalog, policy, _writes, _logger);
+        _rbac = new RbacController(_catalog, policy, _writes, options.FurtherRoles, _logger);
         _flows = options.EnablePriorityAndFairness
             ? new FlowController(_catalog, _writes, options.MaxRequestsInFlight + options.MaxMutatingRequestsInFlight, _metrics, options.Clock, _logger)
             : null;
@@ -242,6 +242,6 @@ public sealed class ApiServer : IAsyncDisposable
             ? new InFlightLimiter(_options.MaxRequestsInFlight, _options.MaxMutatingRequestsInFlight)
             : new FairLimiter(_flows, _catalog, clock, _options.RequestTimeout);
         return new RequestPipeline(
-            _authentication.Authenticator, _authorizer, new Impersonation(_authorizer), _audit, limiter, resources, paths, _metrics, new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), clock, _logger);
+            _authentication.Authenticator, _authorizer, new Impersonation(_authorizer), _audit, limiter, resources, paths, _options.Supervisor, _metrics, new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), clock, _logger);
     }
 }

@@ -137,6 +137,12 @@ public sealed record ApiServerOptions
     /// <summary>Feature gates that are not as by default. They hold for the process, from the making of the server on.</summary>
     public FeatureGates FeatureGates { get; init; } = FeatureGates.Default;
 
+    /// <summary>Who answers the paths by which nodes join; null = nobody.</summary>
+    public ISupervisorPaths? Supervisor { get; init; }
+
+    /// <summary>Roles and bindings that the cluster is born with beside upstream's, in the table's form: see <c>BootstrapPolicy</c>.</summary>
+    public IReadOnlyList<string> FurtherRoles { get; init; } = [];
+
     /// <summary>The clock.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 

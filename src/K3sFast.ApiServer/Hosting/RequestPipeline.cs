@@ -10,8 +10,11 @@ namespace K3sFast.ApiServer;
 /// <summary>Every request's way: who asks, may he, who answers; and what becomes of everything that is thrown on the way.</summary>
 internal sealed class RequestPipeline(
     Authenticator authenticator, Authorizer authorizer, Impersonation impersonation, AuditLog? audit, RequestLimiter limiter, ResourceRouter resources,
-    PathRouter paths, ApiServerMetrics metrics, RequestLimits limits, TimeProvider clock, ILogger logger)
+    PathRouter paths, ISupervisorPaths? supervisor, ApiServerMetrics metrics, RequestLimits limits, TimeProvider clock, ILogger logger)
 {
+    // A certificate signing request with room to spare.
+    private const int MaxSupervisorBodyBytes = 64 * 1024;
+
     /// <summary>A request over HTTP.</summary>
     internal async Task HandleAsync(HttpApiCall call)
     {
@@ -26,6 +29,11 @@ internal sealed class RequestPipeline(
                     throw (call.RawTarget.Length > RequestInfo.MaxTargetBytes
                         ? new ApiStatus { Code = 414, Reason = "", Message = "the request target is too long" }
                         : ApiStatus.BadRequest("the request target is not understandable: broken percent escapes")).ToException();
+                if (supervisor is not null && supervisor.Owns(call.Info.Path))
+                {
+                    await AnswerSupervisorAsync(call).ConfigureAwait(false);
+                    return;
+                }
                 limits.Apply(call);
                 await IdentifyAsync(call, started).ConfigureAwait(false);
                 if (await limiter.EnterAsync(call).ConfigureAwait(false))
@@ -100,6 +108,20 @@ internal sealed class RequestPipeline(
             }
             metrics.Requests.End(call, started);
         }
+    }
+
+    // Nodes have no place in the API yet when they ask here: no audit, no fairness, and credentials that only the answerer may know.
+    private async Task AnswerSupervisorAsync(HttpApiCall call)
+    {
+        using var body = call.Method == "POST" ? await call.ReadBodyAsync(MaxSupervisorBodyBytes).ConfigureAwait(false) : null;
+        var user = call.ClientCertificate is not null || call.Authorization?.StartsWith("Bearer ", StringComparison.Ordinal) == true
+            ? await authenticator.AuthenticateAsync(call).ConfigureAwait(false)
+            : null;
+        var request = new SupervisorRequest(
+            call.Method, System.Text.Encoding.UTF8.GetString(call.Info.Path), user, call.Authorization, call.RemoteAddress, body?.Written ?? default, call.Header);
+        var answer = await supervisor!.AnswerAsync(request, call.Aborted).ConfigureAwait(false);
+        call.Start(answer.StatusCode, answer.ContentType, answer.Body.Length);
+        await call.Output.WriteAsync(answer.Body, call.Aborted).ConfigureAwait(false);
     }
 
     // Who asks, what is recorded of it, and whom he speaks for.

@@ -23,6 +23,12 @@ public sealed class HttpApiTransport : IApiTransport, IDisposable
     /// null trusts the system's roots.
     /// </summary>
     public HttpApiTransport(Uri server, X509Certificate2Collection? serverCa, X509Certificate2? clientCertificate = null, string? bearerToken = null)
+        : this(server, serverCa, clientCertificate is null ? null : () => clientCertificate, bearerToken)
+    {
+    }
+
+    /// <summary>As the other, with a client certificate that is asked for at each connection: a renewed one is used within half a day.</summary>
+    public HttpApiTransport(Uri server, X509Certificate2Collection? serverCa, Func<X509Certificate2>? clientCertificate, string? bearerToken = null)
     {
         var handler = new SocketsHttpHandler
         {
@@ -33,7 +39,11 @@ public sealed class HttpApiTransport : IApiTransport, IDisposable
             ConnectTimeout = TimeSpan.FromSeconds(10),
             UseProxy = false,
         };
-        if (clientCertificate is not null) handler.SslOptions.ClientCertificates = [clientCertificate];
+        if (clientCertificate is not null)
+        {
+            handler.SslOptions.LocalCertificateSelectionCallback = (_, _, _, _, _) => clientCertificate();
+            handler.PooledConnectionLifetime = TimeSpan.FromHours(12);
+        }
         if (serverCa is not null)
         {
             handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy

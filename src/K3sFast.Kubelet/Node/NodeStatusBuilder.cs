@@ -44,7 +44,11 @@ internal static class NodeStatusBuilder
         {
             Capacity = Quantities(machine.Capacity),
             Allocatable = Quantities(machine.Allocatable),
-            Addresses = [.. options.NodeIPs.Select(ip => new V1NodeAddress { Type = "InternalIP", Address = ip.ToString() })],
+            Addresses =
+            [
+                .. options.NodeIPs.Select(static ip => new V1NodeAddress { Type = "InternalIP", Address = ip.ToString() }),
+                .. options.ExternalIPs.Select(static ip => new V1NodeAddress { Type = "ExternalIP", Address = ip.ToString() }),
+            ],
             DaemonEndpoints = new V1NodeDaemonEndpoints { KubeletEndpoint = new V1DaemonEndpoint { Port = options.Port } },
             NodeInfo = new V1NodeSystemInfo
             {

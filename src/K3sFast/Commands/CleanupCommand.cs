@@ -3,7 +3,7 @@ using K3sFast.Server;
 
 namespace K3sFast.Commands;
 
-/// <summary><c>k3sfast cleanup</c>: takes the flags and config file of <c>server</c>, and removes what that node left in the kernel.</summary>
+/// <summary><c>k3sfast cleanup</c>: takes the flags and config file of <c>server</c> or <c>agent</c>, and removes what that node left in the kernel.</summary>
 /// <remarks>With <c>--purge</c> as first word its files too. The killall and uninstall scripts are built on it. Run it in the node's network namespace.</remarks>
 internal static class CleanupCommand
 {
@@ -15,8 +15,8 @@ internal static class CleanupCommand
                 throw new ConfigurationException("k3sfast cleanup must run as root");
             // An address is of no use here, and a machine whose network is gone must still be cleaned up.
             var isPurge = arguments is ["--purge", ..];
-            var config = ServerConfig.From(FlagValues.Load([.. isPurge ? arguments[1..] : arguments, "--node-ip=127.0.0.1"], environment));
-            var cleanup = new NodeCleanup(config, output);
+            var flags = FlagValues.Load([.. isPurge ? arguments[1..] : arguments, "--node-ip=127.0.0.1"], environment, FlagTable.AnyFlags);
+            var cleanup = new NodeCleanup(NodeConfig.From(flags), flags.Text("write-kubeconfig"), output);
             return cleanup.Run() && (!isPurge || cleanup.Purge()) ? 0 : 1;
         }
         catch (ConfigurationException e)

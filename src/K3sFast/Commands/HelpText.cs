@@ -18,10 +18,11 @@ internal static class HelpText
 
         COMMANDS:
            server   Run management server
+           agent    Run node agent
            kubectl  Run kubectl
            crictl   Run crictl
            ctr      Run ctr
-           cleanup  Remove what a stopped server left in the kernel: pods, containers, mounts, links, rules, namespaces, cgroups
+           cleanup  Remove what a stopped node left in the kernel: pods, containers, mounts, links, rules, namespaces, cgroups
            version  Print the version
            help     Shows a list of commands
 
@@ -32,19 +33,24 @@ internal static class HelpText
         """;
 
     /// <summary>Flags of <c>server</c>, hidden ones left out; those that do nothing yet are marked so.</summary>
-    public static string Server()
+    public static string Server() => Page("server", "Run management server", FlagTable.ServerFlags);
+
+    /// <summary>Flags of <c>agent</c>, in the same way.</summary>
+    public static string Agent() => Page("agent", "Run node agent", FlagTable.AgentFlags);
+
+    private static string Page(string command, string what, FlagSet flags)
     {
-        var text = new StringBuilder("""
+        var text = new StringBuilder($"""
             NAME:
-               k3sfast server - Run management server
+               k3sfast {command} - {what}
 
             USAGE:
-               k3sfast server [OPTIONS]
+               k3sfast {command} [OPTIONS]
 
             OPTIONS:
 
             """);
-        foreach (var flag in FlagTable.Server)
+        foreach (var flag in flags.Rows)
         {
             if (flag.IsHidden)
                 continue;

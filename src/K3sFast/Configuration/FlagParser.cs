@@ -1,6 +1,6 @@
 namespace K3sFast.Configuration;
 
-/// <summary>Reads a command line against <see cref="FlagTable"/>, by the rules of the Go flag parsers k3s is built on.</summary>
+/// <summary>Reads a command line against a <see cref="FlagSet"/>, by the rules of the Go flag parsers k3s is built on.</summary>
 /// <remarks>
 /// <c>--name value</c>, <c>--name=value</c>, one dash or two, <c>-t value</c>; a switch takes a value only after <c>=</c>;
 /// <c>--</c> and the first word without a dash end the flags. Values keep the order in which they were given.
@@ -9,7 +9,7 @@ internal static class FlagParser
 {
     /// <summary>Splits <paramref name="arguments"/> into flag values.</summary>
     /// <exception cref="ConfigurationException">Unknown flag, missing value, malformed number or switch, or a stray word.</exception>
-    public static List<KeyValuePair<FlagSpec, string>> Parse(ReadOnlySpan<string> arguments)
+    public static List<KeyValuePair<FlagSpec, string>> Parse(ReadOnlySpan<string> arguments, FlagSet flags)
     {
         var values = new List<KeyValuePair<FlagSpec, string>>();
         for (var i = 0; i < arguments.Length; i++)
@@ -23,7 +23,7 @@ internal static class FlagParser
             var equals = name.IndexOf('=');
             var value = equals < 0 ? null : name[(equals + 1)..].ToString();
             var key = (equals < 0 ? name : name[..equals]).ToString();
-            var flag = FlagTable.Find(key) ?? throw new ConfigurationException($"flag provided but not defined: -{key}");
+            var flag = flags.Find(key) ?? throw new ConfigurationException($"flag provided but not defined: -{key}");
             if (value is null)
             {
                 if (flag.Kind == FlagKind.Switch)

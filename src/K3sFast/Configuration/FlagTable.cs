@@ -3,7 +3,7 @@ using static K3sFast.Configuration.FlagState;
 
 namespace K3sFast.Configuration;
 
-/// <summary>Every flag and environment variable of <c>k3s server</c>, by k3s's names, and which of them work here.</summary>
+/// <summary>Every flag and environment variable of <c>k3s server</c> and <c>k3s agent</c>, by k3s's names, and which of them work here.</summary>
 /// <remarks>The one place that knows a flag: the parser, the config file, the help text and the warnings all read this table.</remarks>
 internal static class FlagTable
 {
@@ -55,9 +55,9 @@ internal static class FlagTable
         new("service-node-port-range", Text, Works, Networking, "Port range to reserve for services with NodePort visibility") { Default = "30000-32767" },
         new("cluster-dns", CommaList, Works, Networking, "IPv4/IPv6 Cluster IP for the DNS service (default: the tenth address of service-cidr)"),
         new("cluster-domain", Text, Works, Networking, "Cluster Domain") { Default = "cluster.local" },
-        new("flannel-backend", Text, NotYet, Networking, "Backend for traffic between nodes (valid values: 'none', 'vxlan', 'host-gw', 'wireguard-native')") { Default = "vxlan" },
-        new("flannel-ipv6-masq", Switch, NotYet, Networking, "Enable IPv6 masquerading for pod"),
-        new("flannel-external-ip", Switch, NotYet, Networking, "Use node external IP addresses for traffic between nodes"),
+        new("flannel-backend", Text, Works, Networking, "Backend for traffic between nodes (valid values: 'none', 'vxlan', 'host-gw', 'wireguard-native')") { Default = "vxlan" },
+        new("flannel-ipv6-masq", Switch, Works, Networking, "Enable IPv6 masquerading for pod"),
+        new("flannel-external-ip", Switch, Works, Networking, "Use node external IP addresses for traffic between nodes"),
         new("egress-selector-mode", Text, NotYet, Networking, "One of 'agent', 'cluster', 'pod', 'disabled'") { Default = "agent" },
         new("servicelb-namespace", Text, NotYet, Networking, "Namespace of the pods for the servicelb component") { Default = "kube-system" },
 
@@ -71,8 +71,8 @@ internal static class FlagTable
 
         new("token", Text, Works, Cluster, "Shared secret used to join a server or agent to a cluster") { Short = "t", Environment = ["K3S_TOKEN"] },
         new("token-file", Text, Works, Cluster, "File containing the token") { Environment = ["K3S_TOKEN_FILE"] },
-        new("agent-token", Text, NotYet, Cluster, "Shared secret used to join agents to the cluster, but not servers") { Environment = ["K3S_AGENT_TOKEN"] },
-        new("agent-token-file", Text, NotYet, Cluster, "File containing the agent secret") { Environment = ["K3S_AGENT_TOKEN_FILE"] },
+        new("agent-token", Text, Works, Cluster, "Shared secret used to join agents to the cluster, but not servers") { Environment = ["K3S_AGENT_TOKEN"] },
+        new("agent-token-file", Text, Works, Cluster, "File containing the agent secret") { Environment = ["K3S_AGENT_TOKEN_FILE"] },
         new("server", Text, Refused, Cluster, "Server to connect to, used to join a cluster") { Short = "s", Environment = ["K3S_URL"] },
         new("cluster-init", Switch, Refused, Cluster, "Initialize a new cluster using embedded etcd") { Environment = ["K3S_CLUSTER_INIT"] },
         new("cluster-reset", Switch, Refused, Cluster, "Forget all peers and become sole member of a new cluster") { Environment = ["K3S_CLUSTER_RESET"] },
@@ -122,7 +122,7 @@ internal static class FlagTable
         new("rootless", Switch, Refused, Experimental, "Run rootless"),
         new("prefer-bundled-bin", Switch, Works, Experimental, "Prefer bundled userspace binaries over host binaries (k3sfast executes none)"),
         new("selinux", Switch, NotYet, Node, "Enable SELinux in containerd") { Environment = ["K3S_SELINUX"] },
-        new("lb-server-port", Number, NotYet, Node, "Local port for supervisor client load-balancer") { Environment = ["K3S_LB_SERVER_PORT"], Default = "6444" },
+        new("lb-server-port", Number, Works, Node, "Local port for supervisor client load-balancer") { Environment = ["K3S_LB_SERVER_PORT"], Default = "6444" },
 
         new("node-name", Text, Works, Node, "Node name (default: the host name)") { Environment = ["K3S_NODE_NAME"] },
         new("with-node-id", Switch, Works, Node, "Append id to node name"),
@@ -136,9 +136,9 @@ internal static class FlagTable
         new("node-internal-dns", CommaList, NotYet, AgentNet, "Internal DNS addresses to advertise for node"),
         new("node-external-dns", CommaList, NotYet, AgentNet, "External DNS addresses to advertise for node"),
         new("resolv-conf", Text, Works, AgentNet, "Kubelet resolv.conf file") { Environment = ["K3S_RESOLV_CONF"] },
-        new("flannel-iface", Text, NotYet, AgentNet, "Override default interface for traffic between nodes"),
-        new("flannel-conf", Text, NotYet, AgentNet, "Override default flannel config file"),
-        new("flannel-cni-conf", Text, NotYet, AgentNet, "Override default flannel cni config file"),
+        new("flannel-iface", Text, Works, AgentNet, "Override default interface for traffic between nodes"),
+        new("flannel-conf", Text, Works, AgentNet, "Override default flannel config file"),
+        new("flannel-cni-conf", Text, Works, AgentNet, "Override default flannel cni config file"),
         new("vpn-auth", Text, NotYet, AgentNet, "Credentials for the VPN provider") { Environment = ["K3S_VPN_AUTH"] },
         new("vpn-auth-file", Text, NotYet, AgentNet, "File containing credentials for the VPN provider") { Environment = ["K3S_VPN_AUTH_FILE"] },
         new("private-registry", Text, NotYet, Runtime, "Private registry configuration file") { Default = "/etc/rancher/k3s/registries.yaml" },
@@ -159,10 +159,31 @@ internal static class FlagTable
         new("disable-selinux", Switch, Deprecated, Old, "SELinux is off unless --selinux is given") { IsHidden = true, Successor = "selinux" },
     ];
 
-    private static readonly Dictionary<string, FlagSpec> s_byName = BuildIndex();
+    // What k3s's agent takes of the rows above.
+    private static readonly string[] s_agent =
+    [
+        "config", "debug", "v", "vmodule", "log", "alsologtostderr", "data-dir", "run-dir", "token", "token-file", "server", "bind-address",
+        "kubelet-arg", "kube-proxy-arg", "enable-pprof", "rootless", "prefer-bundled-bin", "selinux", "lb-server-port",
+        "node-name", "with-node-id", "node-label", "node-taint", "image-credential-provider-bin-dir", "image-credential-provider-config", "protect-kernel-defaults",
+        "node-ip", "node-external-ip", "node-internal-dns", "node-external-dns", "resolv-conf", "flannel-iface", "flannel-conf", "flannel-cni-conf",
+        "vpn-auth", "vpn-auth-file", "private-registry", "airgap-extra-registry", "pause-image", "snapshotter", "container-runtime-endpoint",
+        "image-service-endpoint", "default-runtime", "nonroot-devices", "disable-default-registry-endpoint", "docker",
+        "no-flannel", "cluster-secret", "disable-selinux",
+    ];
 
-    /// <summary>The row for a long or one-letter name without dashes, or null.</summary>
-    public static FlagSpec? Find(string name) => s_byName.GetValueOrDefault(name);
+    private static readonly FlagSpec s_noLoadBalancer = new("disable-apiserver-lb", Switch, Works, Cluster, "Disable the agent's client-side load-balancer and connect directly to the configured server address");
+
+    /// <summary>Flags of <c>k3sfast server</c>.</summary>
+    public static FlagSet ServerFlags { get; } = new(Server);
+
+    /// <summary>Flags of <c>k3sfast agent</c>.</summary>
+    public static FlagSet AgentFlags { get; } = new([
+        .. Server.Where(static flag => s_agent.Contains(flag.Name)).Select(static flag => flag.Name == "server" ? flag with { State = Works, Help = "Server to connect to" } : flag),
+        s_noLoadBalancer,
+    ]);
+
+    /// <summary>Flags of either: for commands that look for what a node left, whatever it was.</summary>
+    public static FlagSet AnyFlags { get; } = new([.. Server.Select(static flag => flag with { State = Works }), s_noLoadBalancer]);
 
     private static FlagSpec[] S3() =>
     [
@@ -183,16 +204,4 @@ internal static class FlagTable
         new("etcd-s3-insecure", Switch, NotYet, Database, "Disables S3 over HTTPS"),
         new("etcd-s3-timeout", Text, NotYet, Database, "S3 timeout") { Default = "5m0s" },
     ];
-
-    private static Dictionary<string, FlagSpec> BuildIndex()
-    {
-        var index = new Dictionary<string, FlagSpec>(StringComparer.Ordinal);
-        foreach (var flag in Server)
-        {
-            index.Add(flag.Name, flag);
-            if (flag.Short.Length > 0)
-                index.Add(flag.Short, flag);
-        }
-        return index;
-    }
 }

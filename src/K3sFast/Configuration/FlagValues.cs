@@ -5,10 +5,9 @@ namespace K3sFast.Configuration;
 internal sealed class FlagValues
 {
     private readonly Dictionary<string, List<string>> _values = new(StringComparer.Ordinal);
+    private readonly FlagSet _flags;
 
-    private FlagValues()
-    {
-    }
+    private FlagValues(FlagSet flags) => _flags = flags;
 
     /// <summary>Lines to log at warning level once logging is up: flags that do nothing yet, unknown config keys, old names.</summary>
     public List<string> Warnings { get; } = [];
@@ -17,20 +16,24 @@ internal sealed class FlagValues
     /// <param name="arguments">Words after the command's name.</param>
     /// <param name="environment">Looks a variable up; null when unset.</param>
     /// <exception cref="ConfigurationException">Malformed input, or a flag that may not be ignored and is not in this version.</exception>
-    public static FlagValues Load(ReadOnlySpan<string> arguments, Func<string, string?> environment)
+    public static FlagValues Load(ReadOnlySpan<string> arguments, Func<string, string?> environment) => Load(arguments, environment, FlagTable.ServerFlags);
+
+    /// <summary>Settles the flags of <paramref name="flags"/>; the config file may have others', which are told and skipped.</summary>
+    /// <exception cref="ConfigurationException">Malformed input, or a flag that may not be ignored and is not in this version.</exception>
+    public static FlagValues Load(ReadOnlySpan<string> arguments, Func<string, string?> environment, FlagSet flags)
     {
-        var settled = new FlagValues();
-        var told = FlagParser.Parse(arguments);
+        var settled = new FlagValues(flags);
+        var told = FlagParser.Parse(arguments, flags);
         foreach (var (flag, value) in told)
             settled.Put(flag, value);
 
-        var configFlag = FlagTable.Find("config")!;
+        var configFlag = flags.Find("config")!;
         var isConfigNamed = settled.IsSet("config") || !string.IsNullOrEmpty(FromEnvironment(configFlag, environment));
         var configPath = settled.IsSet("config") ? settled.Text("config") : FromEnvironment(configFlag, environment) ?? FlagTable.DefaultConfigFile;
         foreach (var entry in ConfigFile.Read(configPath, isConfigNamed))
             settled.PutConfig(entry);
 
-        foreach (var flag in FlagTable.Server)
+        foreach (var flag in flags.Rows)
         {
             if (!settled.IsSet(flag.Name) && FromEnvironment(flag, environment) is { Length: > 0 } value)
                 settled.Put(flag, FlagParser.Check(flag, value, $"environment variable {flag.Environment[0]}"));
@@ -43,7 +46,7 @@ internal sealed class FlagValues
     public bool IsSet(string name) => _values.ContainsKey(name);
 
     /// <summary>Last value given, else the table's default (empty when there is none).</summary>
-    public string Text(string name) => _values.TryGetValue(name, out var values) ? values[^1] : FlagTable.Find(name)!.Default;
+    public string Text(string name) => _values.TryGetValue(name, out var values) ? values[^1] : _flags.Find(name)!.Default;
 
     public bool IsOn(string name) => Text(name) == "true";
 
@@ -59,7 +62,7 @@ internal sealed class FlagValues
     /// <summary>All values in order; for <see cref="FlagKind.CommaList"/> also split on commas. The default counts as given.</summary>
     public List<string> Many(string name)
     {
-        var flag = FlagTable.Find(name)!;
+        var flag = _flags.Find(name)!;
         var values = _values.TryGetValue(name, out var given) ? given : flag.Default.Length > 0 ? [flag.Default] : [];
         var items = new List<string>(values.Count);
         foreach (var value in values)
@@ -93,7 +96,7 @@ internal sealed class FlagValues
 
     private void PutConfig(ConfigEntry entry)
     {
-        if (FlagTable.Find(entry.Key) is not { } flag)
+        if (_flags.Find(entry.Key) is not { } flag)
         {
             Warnings.Add($"Unknown flag --{entry.Key} found in {entry.Path}, skipping");
             return;
@@ -110,7 +113,7 @@ internal sealed class FlagValues
         Rename("kube-cloud-controller-arg", "kube-cloud-controller-manager-arg");
         Rename("no-deploy", "disable");
         Rename("cluster-secret", "token");
-        foreach (var flag in FlagTable.Server)
+        foreach (var flag in _flags.Rows)
         {
             if (flag.State == FlagState.Deprecated && IsSet(flag.Name) && Text(flag.Name) != "false")
                 Warnings.Add($"flag --{flag.Name} is an old name: use --{flag.Successor}");
@@ -119,13 +122,13 @@ internal sealed class FlagValues
 
     private void Rename(string old, string successor)
     {
-        if (_values.TryGetValue(old, out var values))
+        if (_values.TryGetValue(old, out var values) && _flags.Find(successor) is not null)
             _values.TryAdd(successor, values);
     }
 
     private void JudgeStates()
     {
-        foreach (var flag in FlagTable.Server)
+        foreach (var flag in _flags.Rows)
         {
             if (flag.State is not (FlagState.NotYet or FlagState.Refused) || !IsSet(flag.Name))
                 continue;

@@ -34,6 +34,7 @@ internal sealed class NodePaths
     public string Static => Path.Combine(ServerDir, "static");
     public string Token => Path.Combine(ServerDir, "token");
     public string NodeToken => Path.Combine(ServerDir, "node-token");
+    public string AgentToken => Path.Combine(ServerDir, "agent-token");
 
     public string Agent => Path.Combine(Data, "agent");
     public string AgentEtc => Path.Combine(Agent, "etc");
@@ -45,6 +46,9 @@ internal sealed class NodePaths
     public string ContainerdConfig => Path.Combine(AgentEtc, "containerd", "config.toml");
     public string RegistryHosts => Path.Combine(AgentEtc, "containerd", "certs.d");
     public string CniBin => Path.Combine(Data, "data", "cni");
+    /// <summary>The node's own password, by which a server tells it from another node of the same name: the machine's, as in k3s, or this data directory's.</summary>
+    public string NodePassword => IsDefaultData ? "/etc/rancher/node/password" : Path.Combine(AgentEtc, "node-password");
+    public string FlannelConf => Path.Combine(AgentEtc, "flannel", "net-conf.json");
     public string LocalStorage => Path.Combine(Data, "storage");
 
     public string ContainerdState => Path.Combine(Run, "containerd");
@@ -61,9 +65,9 @@ internal sealed class NodePaths
         return data == FlagTable.DefaultDataDir ? FlagTable.DefaultRunDir : $"{FlagTable.DefaultRunDir}-{TagOf(data)}";
     }
 
-    /// <summary>Makes all directories; those that hold secrets are 0700.</summary>
+    /// <summary>Makes all directories, those of a server only when it is one; those that hold secrets are 0700.</summary>
     /// <exception cref="ConfigurationException">A directory cannot be made or written to.</exception>
-    public void CreateDirectories()
+    public void CreateDirectories(bool isServer = true)
     {
         const UnixFileMode Private = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
         const UnixFileMode Open = Private | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute;
@@ -72,9 +76,9 @@ internal sealed class NodePaths
         {
             foreach (var path in (string[])[Data, Run])
                 Directory.CreateDirectory(current = path, Open);
-            foreach (var path in (string[])[ServerDir, Tls, Cred, Database, Agent])
+            foreach (var path in (string[])[Agent, .. isServer ? [ServerDir, Tls, Cred, Database] : Array.Empty<string>()])
                 Directory.CreateDirectory(current = path, Private);
-            foreach (var path in (string[])[Manifests, Static, AgentEtc, CniConf, Images, PodManifests, ContainerdRoot,
+            foreach (var path in (string[])[.. isServer ? [Manifests, Static] : Array.Empty<string>(), AgentEtc, CniConf, Images, PodManifests, ContainerdRoot,
                 Path.GetDirectoryName(ContainerdConfig)!, RegistryHosts, CniBin, LocalStorage, ContainerdState, KubeletRoot, PodLogs])
                 Directory.CreateDirectory(current = path, Open);
             current = Data;

@@ -1,34 +1,16 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Security.Cryptography;
 
 namespace K3sFast.Configuration;
 
 /// <summary>What <c>k3sfast server</c> was told to be, checked and typed. Immutable; made once at start.</summary>
-internal sealed class ServerConfig
+internal sealed class ServerConfig : NodeConfig
 {
-    private ServerConfig(FlagValues flags)
+    private ServerConfig(FlagValues flags) : base(flags)
     {
-        Warnings = [.. flags.Warnings];
-        KubeletArgs = new("kubelet-arg", flags.Many("kubelet-arg"));
         ApiServerArgs = new("kube-apiserver-arg", flags.Many("kube-apiserver-arg"));
         ControllerArgs = new("kube-controller-manager-arg", flags.Many("kube-controller-manager-arg"));
         SchedulerArgs = new("kube-scheduler-arg", flags.Many("kube-scheduler-arg"));
-        ProxyArgs = new("kube-proxy-arg", flags.Many("kube-proxy-arg"));
-
-        Paths = new(flags.Text("data-dir"), NullIfEmpty(flags.Text("run-dir")),
-            KubeletArgs.Text("root-dir", "/var/lib/kubelet"), KubeletArgs.Text("pod-logs-dir", "/var/log/pods"));
-
-        NodeName = NameOfNode(flags);
-        NodeIPs = Addresses(flags, "node-ip");
-        if (NodeIPs.Count == 0)
-        {
-            NodeIPs = [NodeAddresses.Detect() ?? throw new ConfigurationException(
-                "no address found for this node: there is no default route and no interface with an IPv4 address; give --node-ip")];
-        }
-        NodeExternalIPs = Addresses(flags, "node-external-ip");
-        NodeLabels = Labels(flags);
-        NodeTaints = flags.Many("node-taint");
 
         BindAddress = Address(flags.Text("bind-address"), "bind-address");
         HttpsPort = flags.Number("https-listen-port", 1, 65535);
@@ -49,7 +31,7 @@ internal sealed class ServerConfig
         KubeconfigPath = flags.Text("write-kubeconfig");
         KubeconfigMode = FileMode(flags.Text("write-kubeconfig-mode"));
         KubeconfigGroup = flags.Text("write-kubeconfig-group");
-        Token = TokenText(flags);
+        AgentToken = TokenText(flags, "agent-token", "agent-token-file");
         DatastorePath = SqlitePath(flags.Text("datastore-endpoint"), Paths);
 
         Disabled = [.. flags.Many("disable")];
@@ -58,30 +40,17 @@ internal sealed class ServerConfig
         HasProxy = !flags.IsOn("disable-kube-proxy");
         HasAgent = !flags.IsOn("disable-agent");
         HasDns = !Disabled.Contains("coredns");
-
-        ResolvConf = flags.Text("resolv-conf");
-        PauseImage = flags.Text("pause-image");
-        Snapshotter = flags.Text("snapshotter");
-        DefaultRuntime = flags.Text("default-runtime");
-        NonRootDevices = flags.IsOn("nonroot-devices");
-        RuntimeEndpoint = flags.Text("container-runtime-endpoint");
+        HasNetworkPolicy = !flags.IsOn("disable-network-policy");
+        FlannelBackend = flags.IsOn("no-flannel") ? "none" : Backend(flags.Text("flannel-backend"));
+        FlannelIPv6Masq = flags.IsOn("flannel-ipv6-masq");
+        FlannelExternalIP = flags.IsOn("flannel-external-ip");
+        if (FlannelExternalIP && NodeExternalIPs.Count == 0 && HasAgent)
+            Warnings.Add("--flannel-external-ip is set but this node has no --node-external-ip: its node-ip is used");
     }
 
-    public List<string> Warnings { get; }
-    public NodePaths Paths { get; }
-    public ComponentArguments KubeletArgs { get; }
     public ComponentArguments ApiServerArgs { get; }
     public ComponentArguments ControllerArgs { get; }
     public ComponentArguments SchedulerArgs { get; }
-    public ComponentArguments ProxyArgs { get; }
-
-    public string NodeName { get; }
-    /// <summary>At least one; the first is the node's primary address.</summary>
-    public List<IPAddress> NodeIPs { get; }
-    public List<IPAddress> NodeExternalIPs { get; }
-    public List<KeyValuePair<string, string>> NodeLabels { get; }
-    /// <summary>As written: <c>key=value:Effect</c>.</summary>
-    public List<string> NodeTaints { get; }
 
     public IPAddress BindAddress { get; }
     public int HttpsPort { get; }
@@ -100,8 +69,8 @@ internal sealed class ServerConfig
     public UnixFileMode KubeconfigMode { get; }
     /// <summary>Group name or number, empty for none.</summary>
     public string KubeconfigGroup { get; }
-    /// <summary>Token from flag, file or environment; empty when one is to be made.</summary>
-    public string Token { get; }
+    /// <summary>The secret that agents alone join with; empty: the same as servers'.</summary>
+    public string AgentToken { get; }
     public string DatastorePath { get; }
 
     public HashSet<string> Disabled { get; }
@@ -111,21 +80,16 @@ internal sealed class ServerConfig
     public bool HasAgent { get; }
     public bool HasDns { get; }
 
-    /// <summary>Empty: the host's own.</summary>
-    public string ResolvConf { get; }
-    /// <summary>Empty: the built-in image.</summary>
-    public string PauseImage { get; }
-    public string Snapshotter { get; }
-    public string DefaultRuntime { get; }
-    public bool NonRootDevices { get; }
-    /// <summary>Path of a foreign CRI socket; empty when we run containerd ourselves.</summary>
-    public string RuntimeEndpoint { get; }
+    public bool HasNetworkPolicy { get; }
+    public string FlannelBackend { get; }
+    public bool FlannelIPv6Masq { get; }
+    public bool FlannelExternalIP { get; }
 
     /// <summary>First address of the service network: the <c>kubernetes</c> Service.</summary>
     public IPAddress ApiServiceAddress => Nth(ServiceCidrs[0], 1);
 
     /// <exception cref="ConfigurationException">A value is malformed or contradicts another.</exception>
-    public static ServerConfig From(FlagValues flags) => new(flags);
+    public static new ServerConfig From(FlagValues flags) => new(flags);
 
     /// <summary>The network's base address plus <paramref name="offset"/>.</summary>
     public static IPAddress Nth(IPNetwork network, int offset)
@@ -141,35 +105,6 @@ internal sealed class ServerConfig
         return new IPAddress(bytes[..length]);
     }
 
-    private static string? NullIfEmpty(string text) => text.Length == 0 ? null : text;
-
-    private static string NameOfNode(FlagValues flags)
-    {
-        var name = (flags.Text("node-name") is { Length: > 0 } given ? given : Environment.MachineName).ToLowerInvariant();
-        if (flags.IsOn("with-node-id"))
-            name += "-" + NodeId();
-        // RFC 1123 subdomain, which is what metadata.name of a Node must be.
-        var isValid = name.Length is > 0 and <= 253 && name.AsSpan().IndexOfAnyExcept("abcdefghijklmnopqrstuvwxyz0123456789-.") < 0
-            && char.IsLetterOrDigit(name[0]) && char.IsLetterOrDigit(name[^1]);
-        return isValid ? name : throw new ConfigurationException($"node name \"{name}\" is not a valid RFC 1123 subdomain; give --node-name");
-    }
-
-    private static string NodeId()
-    {
-        const string Path = "/etc/rancher/node/id";
-        if (File.Exists(Path) && File.ReadAllText(Path).Trim() is { Length: > 0 } id)
-            return id;
-        id = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(4));
-        Directory.CreateDirectory("/etc/rancher/node");
-        File.WriteAllText(Path, id + "\n");
-        return id;
-    }
-
-    private static IPAddress Address(string text, string flag) =>
-        IPAddress.TryParse(text, out var address) ? address : throw new ConfigurationException($"invalid IP address \"{text}\" in --{flag}");
-
-    private static List<IPAddress> Addresses(FlagValues flags, string flag) => flags.Many(flag).ConvertAll(text => Address(text, flag));
-
     private static List<IPNetwork> Networks(FlagValues flags, string flag)
     {
         var networks = flags.Many(flag).ConvertAll(text => IPNetwork.TryParse(text, out var network)
@@ -181,14 +116,6 @@ internal sealed class ServerConfig
             throw new ConfigurationException($"--{flag}: an IPv6 network as the first one is not in this version of k3sfast");
         return networks;
     }
-
-    private static List<KeyValuePair<string, string>> Labels(FlagValues flags) => flags.Many("node-label").ConvertAll(static text =>
-    {
-        var equals = text.IndexOf('=');
-        return equals > 0
-            ? KeyValuePair.Create(text[..equals], text[(equals + 1)..])
-            : throw new ConfigurationException($"invalid node label \"{text}\": must be key=value");
-    });
 
     private static (int First, int Last) PortRange(string text)
     {
@@ -212,20 +139,11 @@ internal sealed class ServerConfig
         }
     }
 
-    private static string TokenText(FlagValues flags)
+    private static string Backend(string name) => name switch
     {
-        var file = flags.Text("token-file");
-        if (flags.Text("token") is { Length: > 0 } token || file.Length == 0)
-            return flags.Text("token").Trim();
-        try
-        {
-            return File.ReadAllText(file).Trim() is { Length: > 0 } text ? text : throw new ConfigurationException($"token file {file} is empty");
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new ConfigurationException($"failed to read token file {file}: {e.Message}", e);
-        }
-    }
+        "none" or "vxlan" or "host-gw" or "wireguard-native" => name,
+        _ => throw new ConfigurationException($"unknown flannel-backend \"{name}\": must be one of none, vxlan, host-gw, wireguard-native"),
+    };
 
     private static string SqlitePath(string endpoint, NodePaths paths)
     {

@@ -61,8 +61,8 @@ internal static class ContainerdConfig
               device_ownership_from_security_context = {Word(options.NonRootDevices)}
 
             [plugins."io.containerd.grpc.v1.cri".cni]
-              bin_dir = {Quote(paths.CniBin)}
-              conf_dir = {Quote(paths.CniConf)}
+              bin_dir = {Quote(options.CniBinDir.Length > 0 ? options.CniBinDir : paths.CniBin)}
+              conf_dir = {Quote(options.CniConfDir.Length > 0 ? options.CniConfDir : paths.CniConf)}
 
             [plugins."io.containerd.grpc.v1.cri".containerd]
               snapshotter = {Quote(options.Snapshotter)}

@@ -7,6 +7,10 @@ internal sealed record ContainerdOptions
 {
     public required NodePaths Paths { get; init; }
     public required string PauseImage { get; init; }
+    /// <summary>Where CNI plugins are looked for; empty: ours.</summary>
+    public string CniBinDir { get; init; } = "";
+    /// <summary>Where the network's configuration is looked for; empty: ours.</summary>
+    public string CniConfDir { get; init; } = "";
     public string Snapshotter { get; init; } = "overlayfs";
     public string DefaultRuntime { get; init; } = "runc";
     public bool NonRootDevices { get; init; }

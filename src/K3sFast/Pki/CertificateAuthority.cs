@@ -12,6 +12,7 @@ internal sealed class CertificateAuthority : IDisposable
 
     private readonly X509Certificate2 _issuer;
     private readonly AsymmetricAlgorithm _key;
+    private byte[]? _pem;
 
     private CertificateAuthority(string certificatePath, X509Certificate2Collection chain, AsymmetricAlgorithm key)
     {
@@ -48,8 +49,11 @@ internal sealed class CertificateAuthority : IDisposable
         return authority;
     }
 
+    /// <summary>The file's bytes.</summary>
+    public byte[] ReadPem() => _pem ??= File.ReadAllBytes(CertificatePath);
+
     /// <summary>The signed certificate for <paramref name="publicKey"/>; without its key.</summary>
-    public X509Certificate2 Sign(LeafSpec leaf, ECDsa publicKey, DateTimeOffset now)
+    public X509Certificate2 Sign(LeafSpec leaf, PublicKey publicKey, DateTimeOffset now)
     {
         var request = new CertificateRequest(leaf.Subject, publicKey, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.KeyEncipherment, critical: true));

@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using K3sFast.Configuration;
+using K3sFast.Supervisor;
 
 namespace K3sFast.Pki;
 
@@ -30,13 +31,7 @@ internal sealed class ClusterPki : IDisposable
         KubeProxy = LeafCertificate.Ensure(agent, new("client-kube-proxy", "system:kube-proxy", ""), clientCa, now);
         K3sController = LeafCertificate.Ensure(agent, new("client-k3s-controller", "system:k3s-controller", ""), clientCa, now);
         Kubelet = LeafCertificate.Ensure(agent, new("client-kubelet", "system:node:" + config.NodeName, "system:nodes"), clientCa, now);
-        ServingKubelet = LeafCertificate.Ensure(agent, new("serving-kubelet", config.NodeName, "")
-        {
-            IsClient = false,
-            IsServing = true,
-            DnsNames = [config.NodeName, "localhost"],
-            Addresses = [.. config.NodeIPs.Union(config.NodeExternalIPs).Union([IPAddress.Loopback])],
-        }, serverCa, now);
+        ServingKubelet = EnsureServingKubelet(config, now);
         ServiceAccountKeyPath = Path.Combine(tls, "service.key");
         EnsureServiceAccountKey(ServiceAccountKeyPath);
         ServiceAccountKeys = PemFiles.ReadKeys(ServiceAccountKeyPath);
@@ -58,6 +53,8 @@ internal sealed class ClusterPki : IDisposable
     public LeafCertificate K3sController { get; }
     public LeafCertificate Kubelet { get; }
     public LeafCertificate ServingKubelet { get; }
+    /// <summary>What nodes must show to join.</summary>
+    public JoinSecrets JoinSecrets { get; private set; } = null!;
     /// <summary>May hold several PEM keys: the first signs, all verify.</summary>
     public string ServiceAccountKeyPath { get; }
     /// <summary>The file's keys, in its order.</summary>
@@ -75,7 +72,7 @@ internal sealed class ClusterPki : IDisposable
                 CertificateAuthority.Open(tls, "request-header-ca", now), now);
             File.Copy(pki.ServerCa.CertificatePath, Path.Combine(config.Paths.Agent, "server-ca.crt"), overwrite: true);
             File.Copy(pki.ClientCa.CertificatePath, Path.Combine(config.Paths.Agent, "client-ca.crt"), overwrite: true);
-            ServerToken.Ensure(config.Paths, config.Token, pki.ServerCa);
+            pki.JoinSecrets = ServerToken.Ensure(config.Paths, config.Token, config.AgentToken, pki.ServerCa);
             pki.WriteKubeconfigs(config);
             return pki;
         }
@@ -112,12 +109,23 @@ internal sealed class ClusterPki : IDisposable
         };
     }
 
+    /// <summary>The kubelet's serving certificate, made anew when it has few days left. The caller disposes it.</summary>
+    public X509Certificate2 RenewServingKubelet(ServerConfig config, DateTimeOffset now) => EnsureServingKubelet(config, now).Load();
+
     public void Dispose()
     {
         ServerCa.Dispose();
         ClientCa.Dispose();
         RequestHeaderCa.Dispose();
     }
+
+    private LeafCertificate EnsureServingKubelet(ServerConfig config, DateTimeOffset now) => LeafCertificate.Ensure(config.Paths.Agent, new("serving-kubelet", config.NodeName, "")
+    {
+        IsClient = false,
+        IsServing = true,
+        DnsNames = [config.NodeName, "localhost"],
+        Addresses = [.. config.NodeIPs.Union(config.NodeExternalIPs).Union([IPAddress.Loopback])],
+    }, ServerCa, now);
 
     // RSA because every verifier of service-account tokens out there reads RS256; 2048 bits as k3s.
     private static void EnsureServiceAccountKey(string path)
@@ -135,7 +143,7 @@ internal sealed class ClusterPki : IDisposable
         var url = Kubeconfig.ServerUrl(config);
         var cred = config.Paths.Cred;
         void Write(string directory, string name, LeafCertificate client) =>
-            Kubeconfig.WriteComponent(Path.Combine(directory, name + ".kubeconfig"), url, ServerCa.CertificatePath, client);
+            Kubeconfig.WriteComponent(Path.Combine(directory, name + ".kubeconfig"), url, ServerCa.CertificatePath, client.CertificatePath, client.KeyPath);
         Write(cred, "admin", Admin);
         Write(cred, "supervisor", Supervisor);
         Write(cred, "api-server", ApiServerToKubelet);

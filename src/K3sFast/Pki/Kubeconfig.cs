@@ -26,7 +26,7 @@ internal static class Kubeconfig
     }
 
     /// <summary>A component's file: names its certificate files instead of carrying them.</summary>
-    public static void WriteComponent(string path, string serverUrl, string caPath, LeafCertificate client) => PemFiles.WriteWhole(path, $"""
+    public static void WriteComponent(string path, string serverUrl, string caPath, string certificatePath, string keyPath) => PemFiles.WriteWhole(path, $"""
         apiVersion: v1
         clusters:
         - cluster:
@@ -45,8 +45,8 @@ internal static class Kubeconfig
         users:
         - name: user
           user:
-            client-certificate: {client.CertificatePath}
-            client-key: {client.KeyPath}
+            client-certificate: {certificatePath}
+            client-key: {keyPath}
 
         """, UnixFileMode.UserRead | UnixFileMode.UserWrite);
 

@@ -22,8 +22,8 @@ internal sealed class LeafCertificate
         var leaf = new LeafCertificate(Path.Combine(directory, spec.Name + ".crt"), Path.Combine(directory, spec.Name + ".key"));
         if (leaf.IsCurrent(spec, authority, now))
             return leaf;
-        using var key = leaf.ReadOrMakeKey();
-        using var certificate = authority.Sign(spec, key, now);
+        using var key = EnsureKey(leaf.KeyPath);
+        using var certificate = authority.Sign(spec, new PublicKey(key), now);
         PemFiles.WriteCertificates(leaf.CertificatePath, certificate.ExportCertificatePem() + "\n" + File.ReadAllText(authority.CertificatePath));
         return leaf;
     }
@@ -46,17 +46,19 @@ internal sealed class LeafCertificate
         }
     }
 
-    private ECDsa ReadOrMakeKey()
+    /// <summary>The EC key of a file, made when there is none.</summary>
+    /// <exception cref="Configuration.ConfigurationException">The file is corrupt.</exception>
+    public static ECDsa EnsureKey(string path)
     {
-        if (!PemFiles.IsMissing(KeyPath))
+        if (!PemFiles.IsMissing(path))
         {
-            var existing = PemFiles.ReadKey(KeyPath);
+            var existing = PemFiles.ReadKey(path);
             if (existing is ECDsa ec)
                 return ec;
             existing.Dispose();
         }
         var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        PemFiles.WriteKey(KeyPath, key.ExportECPrivateKeyPem() + "\n");
+        PemFiles.WriteKey(path, key.ExportECPrivateKeyPem() + "\n");
         return key;
     }
 }

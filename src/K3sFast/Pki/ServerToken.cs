@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using K3sFast.Configuration;
+using K3sFast.Supervisor;
 
 namespace K3sFast.Pki;
 
@@ -9,27 +10,35 @@ internal static class ServerToken
 {
     private const string Prefix = "K10";
 
-    /// <summary>Settles the secret from flag, file or chance, and writes server/token, node-token and cred/passwd.</summary>
-    /// <returns>The secret without its prefix.</returns>
+    /// <summary>Settles the secrets from flags, files or chance, and writes server/token, node-token, agent-token and cred/passwd.</summary>
     /// <exception cref="ConfigurationException">The token's CA hash is not ours, or its form is wrong.</exception>
-    public static string Ensure(NodePaths paths, string given, CertificateAuthority serverCa)
+    public static JoinSecrets Ensure(NodePaths paths, string given, string givenForAgents, CertificateAuthority serverCa)
     {
         var hash = HashOf(serverCa);
         var secret = given.Length > 0 ? SecretOf(given, hash) : ReadSecret(paths.Token) ?? Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
         const UnixFileMode Mode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
         PemFiles.WriteWhole(paths.Token, $"{Prefix}{hash}::server:{secret}\n", Mode);
-        if (new FileInfo(paths.NodeToken) is not { LinkTarget: not null })
-        {
-            File.Delete(paths.NodeToken);
-            File.CreateSymbolicLink(paths.NodeToken, paths.Token);
-        }
-        PemFiles.WriteWhole(Path.Combine(paths.Cred, "passwd"), $"{secret},server,server,k3s:server\n{secret},node,node,k3s:agent\n", Mode);
-        return secret;
+        Link(paths.NodeToken, paths.Token);
+        var agentSecret = givenForAgents.Length > 0 ? SecretOf(givenForAgents, hash) : secret;
+        if (agentSecret == secret)
+            Link(paths.AgentToken, paths.Token);
+        else
+            PemFiles.WriteWhole(paths.AgentToken, $"{Prefix}{hash}::node:{agentSecret}\n", Mode);
+        PemFiles.WriteWhole(Path.Combine(paths.Cred, "passwd"), $"{secret},server,server,k3s:server\n{agentSecret},node,node,k3s:agent\n", Mode);
+        return new(secret, agentSecret);
     }
 
     /// <summary>SHA-256 of the PEM file when it holds one certificate, of the root's DER when it holds a chain.</summary>
     public static string HashOf(CertificateAuthority serverCa) => Convert.ToHexStringLower(SHA256.HashData(
         serverCa.Chain.Count == 1 ? File.ReadAllBytes(serverCa.CertificatePath) : serverCa.Chain[^1].RawData));
+
+    private static void Link(string path, string target)
+    {
+        if (new FileInfo(path) is { LinkTarget: not null })
+            return;
+        File.Delete(path);
+        File.CreateSymbolicLink(path, target);
+    }
 
     private static string SecretOf(string token, string hash)
     {

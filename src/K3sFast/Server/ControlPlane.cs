@@ -1,3 +1,4 @@
+using System.Net;
 using K3sFast.ApiMachinery;
 using K3sFast.ApiServer;
 using K3sFast.Client;
@@ -5,6 +6,7 @@ using K3sFast.Configuration;
 using K3sFast.Datastore;
 using K3sFast.Datastore.Sqlite;
 using K3sFast.Pki;
+using K3sFast.Supervisor;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Server;
@@ -14,12 +16,24 @@ internal sealed class ControlPlane : IAsyncDisposable
 {
     private readonly IDatastore _store;
     private readonly ApiServer.ApiServer _api;
+    private readonly InformerFactory _informers;
 
-    private ControlPlane(IDatastore store, ApiServer.ApiServer api)
+    private ControlPlane(IDatastore store, ApiServer.ApiServer api, SupervisorPaths supervisor, ILoggerFactory loggers)
     {
         _store = store;
         _api = api;
+        var client = ClientFor("system:k3s-supervisor", "system:masters");
+        _informers = new(client, loggers);
+        Passwords = new(client, loggers.CreateLogger("K3sFast.Supervisor"));
+        supervisor.UseCluster(Passwords, client);
     }
+
+    /// <summary>By what nodes are known.</summary>
+    public NodePasswords Passwords { get; }
+
+    /// <summary>Forgets passwords of nodes that are gone, until cancelled.</summary>
+    public Task FollowPasswordsAsync(CancellationToken cancellationToken) =>
+        Task.WhenAll(Passwords.FollowAsync(_informers, cancellationToken), _informers.RunAsync(cancellationToken));
 
     /// <summary>Opens the store while certificates may still be in the making, and returns when the API is ready.</summary>
     /// <exception cref="ConfigurationException">The database or the port cannot be used; the message says what to do.</exception>
@@ -30,9 +44,12 @@ internal sealed class ControlPlane : IAsyncDisposable
         try
         {
             store = await Task.Run(() => SqliteDatastore.Open(new() { Path = config.DatastorePath, LoggerFactory = loggers }), ct).ConfigureAwait(false);
-            api = new(Options(config, await pki.ConfigureAwait(false)), store, loggers);
+            var certificates = await pki.ConfigureAwait(false);
+            var supervisor = new SupervisorPaths(
+                certificates, certificates.JoinSecrets, ClusterSettings.Of(config), new IPEndPoint(config.AdvertiseAddress, config.AdvertisePort).ToString(), loggers.CreateLogger("K3sFast.Supervisor"));
+            api = new(Options(config, certificates) with { Supervisor = supervisor, FurtherRoles = SystemRoles.Rows }, store, loggers);
             await api.StartAsync(ct).ConfigureAwait(false);
-            return new(store, api);
+            return new(store, api, supervisor, loggers);
         }
         catch (Exception e)
         {
@@ -58,6 +75,7 @@ internal sealed class ControlPlane : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _api.DisposeAsync().ConfigureAwait(false);
+        Passwords.Dispose();
         await _store.DisposeAsync().ConfigureAwait(false);
     }
 

@@ -3,7 +3,7 @@ using K3sFast.Configuration;
 
 namespace K3sFast.Server;
 
-/// <summary>Holds a data directory for one server, and tells others who holds it.</summary>
+/// <summary>Holds a data directory for one server or agent, and tells others who holds it.</summary>
 /// <remarks>
 /// The lock is the kernel's (flock on an open file), so a killed server leaves none behind. The process id is in a file of its own, because the
 /// locked one cannot be opened by others.
@@ -14,16 +14,16 @@ internal sealed class InstanceLock : IDisposable
 
     private InstanceLock(FileStream file) => _file = file;
 
-    /// <exception cref="ConfigurationException">Another server holds the directory.</exception>
+    /// <exception cref="ConfigurationException">Another process holds the directory.</exception>
     public static InstanceLock Take(NodePaths paths)
     {
         if (TryLock(paths) is not { } file)
-            throw new ConfigurationException($"another k3sfast server, pid {FindHolder(paths)}, is using {paths.Data}: stop it, or give another --data-dir");
+            throw new ConfigurationException($"another k3sfast, pid {FindHolder(paths)}, is using {paths.Data}: stop it, or give another --data-dir");
         File.WriteAllText(PidPath(paths), Environment.ProcessId.ToString(CultureInfo.InvariantCulture) + "\n");
         return new(file);
     }
 
-    /// <summary>Process id of the server that holds the directory, or 0.</summary>
+    /// <summary>Process id of the server or agent that holds the directory, or 0.</summary>
     public static int FindHolder(NodePaths paths)
     {
         if (!File.Exists(LockPath(paths)) || !File.Exists(PidPath(paths)))
@@ -35,7 +35,7 @@ internal sealed class InstanceLock : IDisposable
     /// <summary>Removes both files of a server that is gone.</summary>
     public static void Forget(NodePaths paths)
     {
-        if (!Directory.Exists(paths.ServerDir))
+        if (!Directory.Exists(paths.Agent))
             return;
         File.Delete(PidPath(paths));
         File.Delete(LockPath(paths));
@@ -43,9 +43,9 @@ internal sealed class InstanceLock : IDisposable
 
     public void Dispose() => _file.Dispose();
 
-    private static string LockPath(NodePaths paths) => Path.Combine(paths.ServerDir, "k3sfast.lock");
+    private static string LockPath(NodePaths paths) => Path.Combine(paths.Agent, "k3sfast.lock");
 
-    private static string PidPath(NodePaths paths) => Path.Combine(paths.ServerDir, "k3sfast.pid");
+    private static string PidPath(NodePaths paths) => Path.Combine(paths.Agent, "k3sfast.pid");
 
     private static FileStream? TryLock(NodePaths paths)
     {

@@ -9,7 +9,7 @@ namespace K3sFast.Server;
 
 /// <summary>Removes what one node left in the kernel: processes, mounts, network namespaces, links, rules, cgroups. Data stays.</summary>
 /// <remarks>Only what belongs to this node's directories is touched, so nodes beside it on the machine go on.</remarks>
-internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
+internal sealed class NodeCleanup(NodeConfig config, string kubeconfig, TextWriter output)
 {
     private const int Sigterm = 15, Sigkill = 9;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(20);
@@ -40,7 +40,7 @@ internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
             DeleteTree(Path.Combine(_paths.Data, name));
         DeleteTree(_paths.KubeletRoot);
         DeleteTree(_paths.PodLogs);
-        File.Delete(config.KubeconfigPath);
+        File.Delete(kubeconfig);
         if (Directory.Exists(_paths.Data) && !Directory.EnumerateFileSystemEntries(_paths.Data).Any())
             Directory.Delete(_paths.Data);
         output.WriteLine($"Deleted {_paths.Data}, {_paths.KubeletRoot} and {_paths.PodLogs}");
@@ -74,7 +74,7 @@ internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
     {
         if (InstanceLock.FindHolder(_paths) is not (> 0 and var pid) || pid == Environment.ProcessId)
             return;
-        output.WriteLine($"Stopping server, pid {pid}");
+        output.WriteLine($"Stopping k3sfast, pid {pid}");
         ChildProcess.Signal(pid, Sigterm);
         if (!WaitGone([pid]))
             ChildProcess.Signal(pid, Sigkill);
@@ -116,7 +116,7 @@ internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
     private string PodsCgroup => CgroupRootOf(config).TrimEnd('/') + "/kubepods";
 
     /// <summary>Where the node's pods are, by flag or by data directory.</summary>
-    public static string CgroupRootOf(ServerConfig config) => config.KubeletArgs.Text("cgroup-root", config.Paths.CgroupRoot);
+    public static string CgroupRootOf(NodeConfig config) => config.KubeletArgs.Text("cgroup-root", config.Paths.CgroupRoot);
 
     private void Unmount()
     {
@@ -178,7 +178,7 @@ internal sealed class NodeCleanup(ServerConfig config, TextWriter output)
     private void RemoveCniResults()
     {
         const string Results = "/var/lib/cni/results";
-        var attachments = Path.Combine(NodeNetwork.Options(config).StateDir, "pods");
+        var attachments = Path.Combine(NodeNetwork.StateDir(config), "pods");
         if (!Directory.Exists(Results) || !Directory.Exists(attachments))
             return;
         foreach (var attachment in Directory.EnumerateFiles(attachments, "*@*.json"))

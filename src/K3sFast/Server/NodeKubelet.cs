@@ -1,28 +1,27 @@
 using System.Net;
 using K3sFast.Configuration;
 using K3sFast.Kubelet;
-using K3sFast.Pki;
 
 namespace K3sFast.Server;
 
 /// <summary>How the kubelet is told about this node: our flags, and of <c>--kubelet-arg</c> what works so far.</summary>
 internal static class NodeKubelet
 {
-    public static KubeletOptions Options(ServerConfig config, ClusterPki pki, string runtimeSocket, string resolver)
+    public static KubeletOptions Options(NodeConfig config, ClusterSettings cluster, NodeAccess access, string runtimeSocket, string resolver)
     {
         var arguments = config.KubeletArgs;
-        var serving = pki.ServingKubelet.Load();
         return new()
         {
             NodeName = config.NodeName,
             NodeIPs = config.NodeIPs,
+            ExternalIPs = config.NodeExternalIPs,
             Hostname = config.NodeName,
             RootDir = config.Paths.KubeletRoot,
             PodLogsDir = config.Paths.PodLogs,
             ContainerdSocket = runtimeSocket,
             ManifestDir = arguments.Text("pod-manifest-path", config.Paths.PodManifests),
-            ClusterDns = config.ClusterDns,
-            ClusterDomain = config.ClusterDomain,
+            ClusterDns = cluster.ClusterDns,
+            ClusterDomain = cluster.ClusterDomain,
             ResolvConf = arguments.Text("resolv-conf", resolver),
             CgroupRoot = NodeCleanup.CgroupRootOf(config),
             MaxPods = arguments.Number("max-pods", 110, 1, 100_000),
@@ -34,8 +33,8 @@ internal static class NodeKubelet
             BindAddress = IPAddress.TryParse(arguments.Text("address"), out var address) ? address : IPAddress.Any,
             Port = arguments.Number("port", 10250, -1, 65535),
             HealthzPort = arguments.Number("healthz-port", 10248, -1, 65535),
-            ServingCertificate = () => serving,
-            ClientCAs = [.. pki.ClientCa.Chain],
+            ServingCertificate = access.ServingKubelet,
+            ClientCAs = [.. access.ClientAuthorities],
             ContainerLogMaxBytes = arguments.Number("container-log-max-size-bytes", 10 << 20, 1024, int.MaxValue),
             ContainerLogMaxFiles = arguments.Number("container-log-max-files", 5, 2, 1000),
         };

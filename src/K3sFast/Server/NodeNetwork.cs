@@ -1,3 +1,4 @@
+using System.Text.Json;
 using K3sFast.Configuration;
 using K3sFast.Network;
 
@@ -6,16 +7,72 @@ namespace K3sFast.Server;
 /// <summary>How the network agent is told about this node.</summary>
 internal static class NodeNetwork
 {
-    public static NetworkOptions Options(ServerConfig config) => new()
+    public static NetworkOptions Options(NodeConfig config, ClusterSettings cluster)
     {
-        NodeName = config.NodeName,
-        NodeIPs = config.NodeIPs,
-        ClusterCidrs = config.ClusterCidrs,
-        ServiceCidrs = config.ServiceCidrs,
-        CniSocketPath = config.Paths.CniSocket,
-        CniConfDir = config.Paths.CniConf,
-        CniBinDir = config.Paths.CniBin,
-        StateDir = Path.Combine(config.Paths.Run, "network"),
-        IsServiceProxyEnabled = config.HasProxy,
-    };
+        var overlay = Overlay(config, cluster);
+        return new()
+        {
+            NodeName = config.NodeName,
+            NodeIPs = config.NodeIPs,
+            ClusterCidrs = cluster.ClusterCidrs,
+            ServiceCidrs = cluster.ServiceCidrs,
+            CniSocketPath = config.Paths.CniSocket,
+            CniConfDir = config.Paths.CniConf,
+            CniBinDir = config.Paths.CniBin,
+            CniConfTemplate = config.FlannelCniConf,
+            StateDir = StateDir(config),
+            HasPodNetwork = overlay is not null,
+            Overlay = overlay,
+            IsServiceProxyEnabled = cluster.HasProxy,
+            IsIPv6Masqueraded = cluster.FlannelIPv6Masq,
+        };
+    }
+
+    /// <summary>Where address allocations are remembered.</summary>
+    public static string StateDir(NodeConfig config) => Path.Combine(config.Paths.Run, "network");
+
+    /// <summary>True when pods' links and the traffic between nodes are ours.</summary>
+    public static bool HasPodNetwork(NodeConfig config, ClusterSettings cluster) => Overlay(config, cluster) is not null;
+
+    private static OverlayOptions? Overlay(NodeConfig config, ClusterSettings cluster)
+    {
+        if (cluster.FlannelBackend == "none")
+            return null;
+        var options = new OverlayOptions
+        {
+            Backend = cluster.FlannelBackend,
+            Interface = config.FlannelInterface,
+            ExternalIPs = cluster.FlannelExternalIP ? config.NodeExternalIPs : [],
+            KeyDir = Path.GetDirectoryName(config.Paths.FlannelConf)!,
+            SubnetFile = config.Paths.IsDefaultData ? "/run/flannel/subnet.env" : Path.Combine(config.Paths.Run, "flannel", "subnet.env"),
+        };
+        return config.FlannelConf.Length > 0 ? Read(config.FlannelConf, options) : options;
+    }
+
+    // flannel's net-conf.json: {"Network": …, "Backend": {"Type": "vxlan", "VNI": 1, "Port": 8472}}. The network is the cluster's.
+    private static OverlayOptions Read(string path, OverlayOptions options)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(File.ReadAllBytes(path));
+            var backend = document.RootElement.GetProperty("Backend");
+            var type = backend.GetProperty("Type").GetString() switch
+            {
+                "vxlan" => "vxlan",
+                "host-gw" => "host-gw",
+                "wireguard" => "wireguard-native",
+                var other => throw new ConfigurationException($"--flannel-conf {path}: backend type \"{other}\" is not one of vxlan, host-gw, wireguard"),
+            };
+            return options with
+            {
+                Backend = type,
+                Vni = backend.TryGetProperty("VNI", out var vni) ? vni.GetInt32() : options.Vni,
+                Port = backend.TryGetProperty("Port", out var port) ? port.GetUInt16() : options.Port,
+            };
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or IOException or UnauthorizedAccessException)
+        {
+            throw new ConfigurationException($"failed to read --flannel-conf {path}: {e.Message}", e);
+        }
+    }
 }

@@ -10,7 +10,7 @@ internal static class NodeResolver
     private const string SystemdUplinks = "/run/systemd/resolve/resolv.conf";
 
     /// <summary>The flag's file; else the host's when it names a server that pods can reach; else systemd-resolved's uplinks; else one with 8.8.8.8.</summary>
-    public static string Choose(ServerConfig config)
+    public static string Choose(NodeConfig config)
     {
         if (config.ResolvConf.Length > 0)
             return config.ResolvConf;

@@ -1,11 +1,9 @@
 using System.Runtime.InteropServices;
 using K3sFast.AddOns.Dns;
+using K3sFast.Agent;
 using K3sFast.Client;
 using K3sFast.Configuration;
-using K3sFast.Containerd;
 using K3sFast.Controllers;
-using K3sFast.Kubelet;
-using K3sFast.Network;
 using K3sFast.Pki;
 using K3sFast.Scheduler;
 using Microsoft.Extensions.Logging;
@@ -48,7 +46,7 @@ internal sealed class ServerNode
         try
         {
             var pki = Task.Run(() => ClusterPki.Ensure(_config, TimeProvider.System));
-            var runtime = _config.HasAgent ? StartRuntimeAsync(stop.Token) : Task.FromResult<Runtime?>(null);
+            var runtime = _config.HasAgent ? StartRuntimeAsync(stop.Token) : Task.FromResult<NodeRuntime?>(null);
             var plane = await StartPlaneAsync(pki, runtime, stop.Token).ConfigureAwait(false);
             await using (plane.ConfigureAwait(false))
             {
@@ -59,6 +57,7 @@ internal sealed class ServerNode
                 var runner = new ComponentRunner(_log, stop.Token);
                 var certificates = await pki.ConfigureAwait(false);
                 StartControlLoops(runner, plane, certificates);
+                runner.Start("node passwords", plane.FollowPasswordsAsync);
                 if (_config.HasAgent)
                     StartAgent(runner, plane, certificates, await runtime.ConfigureAwait(false));
                 await Task.Delay(Timeout.Infinite, stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -82,7 +81,7 @@ internal sealed class ServerNode
         }
     }
 
-    private async Task<ControlPlane> StartPlaneAsync(Task<ClusterPki> pki, Task<Runtime?> runtime, CancellationToken ct)
+    private async Task<ControlPlane> StartPlaneAsync(Task<ClusterPki> pki, Task<NodeRuntime?> runtime, CancellationToken ct)
     {
         try
         {
@@ -95,47 +94,13 @@ internal sealed class ServerNode
         }
         catch
         {
-            await AbandonAsync(runtime).ConfigureAwait(false);
+            await NodeRuntime.AbandonAsync(runtime).ConfigureAwait(false);
             throw;
         }
     }
 
-    // A start that fails leaves nothing running that it began.
-    private static async Task AbandonAsync(Task<Runtime?> runtime)
-    {
-        await ((Task)runtime).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        if (runtime.IsCompletedSuccessfully && (await runtime.ConfigureAwait(false))?.Supervisor is { } supervisor)
-            await supervisor.AbandonAsync().ConfigureAwait(false);
-    }
-
-    private sealed record Runtime(string Socket, ContainerdSupervisor? Supervisor, ImageImporter? Importer);
-
-    private async Task<Runtime?> StartRuntimeAsync(CancellationToken ct)
-    {
-        if (_config.RuntimeEndpoint.Length > 0)
-            return new(_config.RuntimeEndpoint.Replace("unix://", "", StringComparison.Ordinal), null, null);
-        var (containerd, searchPath) = ContainerdSupervisor.FindPrograms(Environment.GetEnvironmentVariable("PATH"));
-        var log = _loggers.CreateLogger("K3sFast.Containerd");
-        var supervisor = new ContainerdSupervisor(new()
-        {
-            Paths = _config.Paths,
-            PauseImage = PauseImageName,
-            Snapshotter = _config.Snapshotter,
-            DefaultRuntime = _config.DefaultRuntime,
-            NonRootDevices = _config.NonRootDevices,
-            IsDebug = log.IsEnabled(LogLevel.Trace),
-            RestrictOomScore = !ProcessCapabilities.HasSysResource(),
-            ContainerdPath = containerd,
-            SearchPath = searchPath,
-        }, log);
-        await supervisor.StartAsync(ct).ConfigureAwait(false);
-        var importer = new ImageImporter(supervisor.Connection, _config.Paths.Images, log);
-        if (_config.PauseImage.Length == 0)
-            await importer.ImportPauseAsync(ct).ConfigureAwait(false);
-        return new(_config.Paths.ContainerdSocket, supervisor, importer);
-    }
-
-    private string PauseImageName => _config.PauseImage.Length > 0 ? _config.PauseImage : PauseImage.Name;
+    private async Task<NodeRuntime?> StartRuntimeAsync(CancellationToken ct) =>
+        await NodeRuntime.StartAsync(_config, NodeNetwork.HasPodNetwork(_config, ClusterSettings.Of(_config)), _loggers, ct).ConfigureAwait(false);
 
     private void StartControlLoops(ComponentRunner runner, ControlPlane plane, ClusterPki pki)
     {
@@ -151,7 +116,8 @@ internal sealed class ServerNode
                 SigningDuration = _config.ControllerArgs.Duration("cluster-signing-duration", TimeSpan.FromDays(365)),
                 LegacyTokenCleanUpPeriod = _config.ControllerArgs.Duration("legacy-service-account-token-clean-up-period", TimeSpan.FromDays(365)),
                 SignTokenOfSecret = plane.SignTokenOfSecret,
-                NodeCidrMaskSize = _config.ControllerArgs.Number("node-cidr-mask-size", 24, 8, 30),
+                NodeCidrMaskSize = _config.ControllerArgs.Number("node-cidr-mask-size-ipv4", _config.ControllerArgs.Number("node-cidr-mask-size", 24, 8, 30), 8, 30),
+                NodeCidrMaskSizeV6 = _config.ControllerArgs.Number("node-cidr-mask-size-ipv6", 64, 48, 124),
                 TerminatedPodThreshold = _config.ControllerArgs.Number("terminated-pod-gc-threshold", 12500, 0, int.MaxValue),
             };
             runner.Start("controllers", ct => new ControllerManager(options, ClientOfController, _loggers).RunAsync(ct));
@@ -162,44 +128,44 @@ internal sealed class ServerNode
             runner.Start("scheduler", ct => new Scheduler.Scheduler(new SchedulerOptions(), plane.ClientFor("system:kube-scheduler"), _loggers).RunAsync(ct));
             plane.Components.Report("scheduler", () => runner.WhyNotRunning("scheduler"));
         }
-        WarnUnused(_config.ControllerArgs, _config.SchedulerArgs, _config.ApiServerArgs, _config.ProxyArgs);
+        NodeParts.WarnUnused(_log, _config.ControllerArgs, _config.SchedulerArgs, _config.ApiServerArgs, _config.ProxyArgs);
 
         ApiClient ClientOfController(string name) => name == ControllerManager.SharedIdentity
             ? plane.ClientFor("system:kube-controller-manager")
             : plane.ClientFor("system:serviceaccount:kube-system:" + name, "system:serviceaccounts", "system:serviceaccounts:kube-system");
     }
 
-    private void StartAgent(ComponentRunner runner, ControlPlane plane, ClusterPki pki, Runtime? runtime)
+    private void StartAgent(ComponentRunner runner, ControlPlane plane, ClusterPki pki, NodeRuntime? runtime)
     {
         if (runtime is null)
             return;
-        if (runtime.Supervisor is { } supervisor)
-            runner.Start("containerd", supervisor.RunAsync);
-        if (runtime.Importer is { } importer)
-            runner.Start("images", importer.RunAsync);
-
-        var resolver = NodeResolver.Choose(_config);
-        var network = NodeNetwork.Options(_config);
-        runner.Start("network", ct => new NetworkAgent(network, plane.ClientFor("system:k3s-supervisor", "system:masters"), _loggers).RunAsync(ct));
-
-        var kubelet = NodeKubelet.Options(_config, pki, runtime.Socket, resolver);
-        runner.Start("kubelet", ct => new KubeletAgent(kubelet, plane.ClientFor("system:node:" + _config.NodeName, "system:nodes"), _loggers).RunAsync(ct));
+        var serving = new RenewedCertificate(() => pki.RenewServingKubelet(_config, TimeProvider.System.GetUtcNow()));
+        var access = new NodeAccess(
+            plane.ClientFor("system:node:" + _config.NodeName, "system:nodes"),
+            plane.ClientFor("system:kube-proxy"),
+            plane.ClientFor("system:k3s-controller"),
+            () => serving.Current,
+            pki.ClientCa.Chain);
+        NodeParts.Start(runner, _config, ClusterSettings.Of(_config), access, runtime, _loggers);
+        runner.Start("certificates", serving.FollowAsync);
         runner.Start("control-plane role", ct => new ControlPlaneRole(_config.NodeName, plane.ClientFor("system:k3s-supervisor", "system:masters"), _loggers).RunAsync(ct));
-        WarnUnused(_config.KubeletArgs);
+        // The name is taken before another machine asks for it.
+        var password = NodePasswordFile.Ensure(_config.Paths);
+        runner.Start("node password", async ct =>
+        {
+            await plane.Passwords.EnsureAsync(_config.NodeName, password, ct).ConfigureAwait(false);
+            await Task.Delay(Timeout.Infinite, ct).ConfigureAwait(false);
+        });
+        NodeParts.WarnUnused(_log, _config.KubeletArgs);
 
         if (_config.HasDns)
         {
-            var dns = new DnsOptions { NodeName = _config.NodeName, NodeIPs = _config.NodeIPs, ClusterDns = _config.ClusterDns, ClusterDomain = _config.ClusterDomain, ResolvConf = resolver };
-            runner.Start("dns", ct => new DnsServer(dns, plane.ClientFor("system:k3s-supervisor", "system:masters"), _loggers).RunAsync(ct));
-        }
-    }
-
-    private void WarnUnused(params ComponentArguments[] arguments)
-    {
-        foreach (var words in arguments)
-        {
-            foreach (var warning in words.UnusedWarnings())
-                _log.Warning(warning);
+            var dns = new DnsOptions
+            {
+                NodeName = _config.NodeName, NodeIPs = _config.NodeIPs, ClusterDns = _config.ClusterDns, ClusterDomain = _config.ClusterDomain, ResolvConf = NodeResolver.Choose(_config),
+            };
+            var client = plane.ClientFor("system:serviceaccount:kube-system:coredns", "system:serviceaccounts", "system:serviceaccounts:kube-system");
+            runner.Start("dns", ct => new DnsServer(dns, client, _loggers).RunAsync(ct));
         }
     }
 }

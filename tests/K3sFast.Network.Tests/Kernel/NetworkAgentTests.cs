@@ -103,7 +103,7 @@ public sealed class NetworkAgentTests
         private readonly Task _running;
         private readonly SyncLogger _logger = new();
 
-        internal RunningAgent(NetworkOptions options, InMemoryApi api) => _running = new NetworkAgent(options, api.Client, _logger).RunAsync(_stop.Token);
+        internal RunningAgent(NetworkOptions options, InMemoryApi api) => _running = new NetworkAgent(options, api.Client, api.Client, _logger).RunAsync(_stop.Token);
 
         internal bool HasSyncedServices => _logger.HasSynced;
 

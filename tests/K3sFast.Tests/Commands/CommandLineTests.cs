@@ -15,7 +15,6 @@ public sealed class CommandLineTests
     }
 
     [Theory]
-    [InlineData("agent")]
     [InlineData("token")]
     [InlineData("etcd-snapshot")]
     [InlineData("secrets-encrypt")]
@@ -35,6 +34,28 @@ public sealed class CommandLineTests
         Assert.Equal(0, code);
         Assert.Contains("--data-dir, -d value", output, StringComparison.Ordinal);
         Assert.Contains("Run rootless (not yet in this version)", output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--server is required", "--token=x")]
+    [InlineData("--token is required", "--server=https://192.0.2.1:6443")]
+    [InlineData("only https:// URLs are supported", "--token=x", "--server=http://192.0.2.1:6443")]
+    [InlineData("flag provided but not defined: -cluster-cidr", "--cluster-cidr=10.0.0.0/8")]
+    public async Task Agent_WithoutWhatItNeeds_SaysWhat(string words, params string[] arguments)
+    {
+        var (code, _, error) = await RunAsync("k3sfast", ["agent", "--node-ip=192.0.2.9", .. arguments]);
+        Assert.Equal(1, code);
+        Assert.Contains("level=fatal", error, StringComparison.Ordinal);
+        Assert.Contains(words, error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Agent_Help_ListsItsFlagsAndNotTheServers()
+    {
+        var (code, output, _) = await RunAsync("k3sfast", "agent", "--help");
+        Assert.Equal(0, code);
+        Assert.Contains("--server, -s value", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("--cluster-cidr", output, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -13,7 +13,7 @@ public sealed class InstanceLockTests : IDisposable
     public void Take_DirectoryHeld_SaysByWhomUntilItIsLetGo()
     {
         var paths = new NodePaths(_folder.Path, Path.Combine(_folder.Path, "run"), "/k", "/p");
-        Directory.CreateDirectory(paths.ServerDir);
+        Directory.CreateDirectory(paths.Agent);
         Assert.Equal(0, InstanceLock.FindHolder(paths));
         using (InstanceLock.Take(paths))
         {

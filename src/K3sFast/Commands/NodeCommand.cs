@@ -1,3 +1,4 @@
+using K3sFast.Agent;
 using K3sFast.Configuration;
 using K3sFast.Logging;
 using K3sFast.Server;
@@ -5,22 +6,31 @@ using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Commands;
 
-/// <summary><c>k3sfast server</c>: settles the configuration, sets up logging, runs the node until a signal.</summary>
-internal static class ServerCommand
+/// <summary><c>k3sfast server</c> and <c>k3sfast agent</c>: settle the configuration, set up logging, run the node until a signal.</summary>
+internal static class NodeCommand
 {
-    public static async Task<int> RunAsync(string[] arguments, Func<string, string?> environment, TextWriter output, TextWriter error)
+    public static Task<int> RunServerAsync(string[] arguments, Func<string, string?> environment, TextWriter output, TextWriter error) =>
+        RunAsync(arguments, environment, FlagTable.ServerFlags, HelpText.Server, ServerConfig.From, ServerNode.RunAsync, output, error);
+
+    public static Task<int> RunAgentAsync(string[] arguments, Func<string, string?> environment, TextWriter output, TextWriter error) =>
+        RunAsync(arguments, environment, FlagTable.AgentFlags, HelpText.Agent, AgentConfig.From, AgentNode.RunAsync, output, error);
+
+    private static async Task<int> RunAsync<TConfig>(
+        string[] arguments, Func<string, string?> environment, FlagSet known, Func<string> help, Func<FlagValues, TConfig> read, Func<TConfig, ILoggerFactory, Task<int>> run,
+        TextWriter output, TextWriter error)
+        where TConfig : NodeConfig
     {
         if (Array.Exists(arguments, static word => word is "--help" or "-h" or "-help" or "help"))
         {
-            output.Write(HelpText.Server());
+            output.Write(help());
             return 0;
         }
         FlagValues flags;
-        ServerConfig config;
+        TConfig config;
         try
         {
-            flags = FlagValues.Load(arguments, environment);
-            config = ServerConfig.From(flags);
+            flags = FlagValues.Load(arguments, environment, known);
+            config = read(flags);
         }
         catch (ConfigurationException e)
         {
@@ -35,7 +45,7 @@ internal static class ServerCommand
             {
                 foreach (var warning in config.Warnings)
                     loggers.Write("warning", warning, "", null);
-                return await ServerNode.RunAsync(config, loggers).ConfigureAwait(false);
+                return await run(config, loggers).ConfigureAwait(false);
             }
             catch (ConfigurationException e)
             {
