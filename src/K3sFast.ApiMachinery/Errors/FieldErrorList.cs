@@ -87,6 +87,10 @@ public sealed class FieldErrorList : List<FieldError>
     public void Invalid(string fieldPath, ApiNode badValue, string detail) =>
         AddRaw(FieldErrorType.Invalid, fieldPath, badValue.Kind == NodeKind.String ? GoText.Quote(badValue.Utf8) : badValue.IsDefined ? badValue.ToString() : "null", detail);
 
+    /// <summary>Invalid value of that type, shown as upstream shows its struct.</summary>
+    public void Invalid(string fieldPath, ApiNode badValue, TypeSchema type, string detail) =>
+        AddRaw(FieldErrorType.Invalid, fieldPath, GoValue.Text(badValue, type), detail);
+
     /// <summary>Unsupported value, with the supported ones in the given order.</summary>
     public void NotSupported(string fieldPath, string badValue, params ReadOnlySpan<string> supported)
     {

@@ -22,6 +22,8 @@ internal static class GoValue
     /// <summary>One value of that type; null = no type of the table: shown as it is.</summary>
     internal static string Text(ApiNode value, TypeSchema? type)
     {
+        if (value.Kind == NodeKind.String)
+            return GoText.Quote(value.Utf8);
         var text = new StringBuilder();
         AppendOne(text, value, FieldKind.Message, type);
         return text.ToString();
@@ -30,16 +32,28 @@ internal static class GoValue
     /// <summary>The value of a field.</summary>
     internal static string Text(ApiNode value, FieldSchema field)
     {
+        if (value.Kind == NodeKind.String)
+            return GoText.Quote(value.Utf8);
         var text = new StringBuilder();
         Append(text, value, field);
         return text.ToString();
     }
 
-    private static void Append(StringBuilder text, ApiNode value, FieldSchema field)
+    /// <summary>One value of that type as indented JSON, a blank for each level, as upstream compares values line by line.</summary>
+    internal static string IndentedText(ApiNode value, TypeSchema type)
     {
-        if (value.IsNullOrUndefined)
+        var text = new StringBuilder();
+        AppendOne(text, value, FieldKind.Message, type);
+        return Indent(text);
+    }
+
+    private static void Append(StringBuilder text, ApiNode value, FieldSchema field) => Append(text, value, field, field.Pointer);
+
+    private static void Append(StringBuilder text, ApiNode value, FieldSchema field, bool isPointer)
+    {
+        if (value.IsNullOrUndefined || value.Kind == NodeKind.Array && value.Count == 0 && field.Cardinality == FieldCardinality.List && field.OmitEmpty)
         {
-            AppendZero(text, field);
+            AppendZero(text, field, isPointer);
             return;
         }
         switch (field.Cardinality)
@@ -63,11 +77,11 @@ internal static class GoValue
         }
     }
 
-    private static void AppendOne(StringBuilder text, ApiNode value, FieldKind kind, TypeSchema? type)
+    private static void AppendOne(StringBuilder text, ApiNode value, FieldKind kind, TypeSchema? type, ApiNode podSpec = default)
     {
         if (kind != FieldKind.Message || type is null || value.Kind != NodeKind.Object && !value.IsNullOrUndefined)
         {
-            text.Append(value.Kind == NodeKind.Object ? SortedText(value) : value.Kind == NodeKind.String ? GoText.Quote(value.Utf8) : value.IsDefined ? value.ToString() : "null");
+            text.Append(value.Kind == NodeKind.Object ? SortedText(value) : value.IsDefined ? value.ToString() : "null");
             return;
         }
         if (type.FullName.StartsWith(MachineryPrefix, StringComparison.Ordinal))
@@ -77,13 +91,11 @@ internal static class GoValue
         }
         text.Append('{');
         int start = text.Length;
-        foreach (var field in type.Fields)
+        foreach (var (name, field, isPointer, isOfPodSpec) in GoLayout.Of(type))
         {
-            if (field.JsonName is "kind" or "apiVersion" && field.InlinePrefix.Length > 0)
-                continue;
             if (text.Length > start)
                 text.Append(',');
-            if (field.Kind == FieldKind.Message && field.JsonName == "metadata" && field.Element is { } metadata)
+            if (field is { Kind: FieldKind.Message, JsonName: "metadata", Element: { } metadata })
             {
                 // The metadata is embedded: its fields stand in the struct's own place.
                 int before = text.Length;
@@ -93,8 +105,15 @@ internal static class GoValue
                     text.Length--;
                 continue;
             }
-            text.Append('"').Append(field.GoName).Append("\":");
-            Append(text, value[field.JsonNameUtf8], field);
+            text.Append('"').Append(name).Append("\":");
+            if (field is null)
+                text.Append("null");
+            else if (isOfPodSpec)
+                Append(text, podSpec[field.JsonNameUtf8], field, isPointer);
+            else if (name == "SecurityContext" && type.Name == "PodSpec")
+                AppendOne(text, value["securityContext"u8], FieldKind.Message, field.Element, value);
+            else
+                Append(text, value[field.JsonNameUtf8], field, isPointer);
         }
         text.Append('}');
     }
@@ -137,7 +156,7 @@ internal static class GoValue
     {
         var members = new List<(string Name, string Value)>();
         foreach (var member in value.Members)
-            members.Add((Encoding.UTF8.GetString(member.Name), Text(member.Value, (TypeSchema?)null)));
+            members.Add((Encoding.UTF8.GetString(member.Name), member.Value.Kind == NodeKind.Object ? SortedText(member.Value) : member.Value.ToString()));
         var text = new StringBuilder();
         AppendSorted(text, members);
         return text.ToString();
@@ -152,9 +171,53 @@ internal static class GoValue
         text.Append('}');
     }
 
-    private static void AppendZero(StringBuilder text, FieldSchema field)
+    // As Go's json.Indent: empty objects and lists stay closed.
+    private static string Indent(StringBuilder compact)
     {
-        if (field.Pointer || field.Cardinality != FieldCardinality.One)
+        var text = new StringBuilder(compact.Length * 2);
+        int depth = 0;
+        bool isInString = false;
+        for (int i = 0; i < compact.Length; i++)
+        {
+            char c = compact[i];
+            if (isInString)
+            {
+                text.Append(c);
+                if (c == '\\')
+                    text.Append(compact[++i]);
+                else
+                    isInString = c != '"';
+                continue;
+            }
+            switch (c)
+            {
+                case '{' or '[' when compact[i + 1] is '}' or ']':
+                    text.Append(c).Append(compact[++i]);
+                    break;
+                case '{' or '[':
+                    text.Append(c).Append('\n').Append(' ', ++depth);
+                    break;
+                case '}' or ']':
+                    text.Append('\n').Append(' ', --depth).Append(c);
+                    break;
+                case ',':
+                    text.Append(",\n").Append(' ', depth);
+                    break;
+                case ':':
+                    text.Append(": ");
+                    break;
+                default:
+                    isInString = c == '"';
+                    text.Append(c);
+                    break;
+            }
+        }
+        return text.ToString();
+    }
+
+    private static void AppendZero(StringBuilder text, FieldSchema field, bool isPointer)
+    {
+        if (isPointer || field.Cardinality != FieldCardinality.One)
         {
             text.Append("null");
             return;

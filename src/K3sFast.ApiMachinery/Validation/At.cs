@@ -45,6 +45,11 @@ internal readonly struct At
 
     internal void Invalid(long value, string detail) => _check.Errors.Invalid(ToString(), value, detail);
 
+    /// <summary>Something is wrong that no value shows.</summary>
+    internal void Invalid(string detail) => _check.Errors.Add(new FieldError(FieldErrorType.Invalid, ToString(), null, detail));
+
+    internal void Duplicate(string value) => _check.Errors.Duplicate(ToString(), value);
+
     internal void Duplicate(ApiNode value)
     {
         if (value.Kind is NodeKind.String or NodeKind.Undefined)

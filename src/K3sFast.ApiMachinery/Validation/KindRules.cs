@@ -64,7 +64,7 @@ internal sealed record KindRules(
         ("apps", "statefulsets") => new(Format.Dns1123Label, WorkloadValidation.StatefulSet, WorkloadValidation.StatefulSetUpdate, WorkloadValidation.StatefulSetStatus),
         ("apps", "daemonsets") => new(Format.Dns1123Subdomain, WorkloadValidation.DaemonSet, WorkloadValidation.DaemonSetUpdate, WorkloadValidation.DaemonSetStatus),
         ("apps", "controllerrevisions") => new(Format.Dns1123Subdomain, WorkloadValidation.Revision, WorkloadValidation.RevisionUpdate),
-        ("batch", "jobs") => new(Format.Dns1123Subdomain, JobValidation.Job, JobValidation.JobUpdate, JobValidation.JobStatus),
+        ("batch", "jobs") => new(Format.Dns1123Subdomain, JobValidation.Job, JobValidation.JobUpdate, JobStatusValidation.Update),
         ("batch", "cronjobs") => new(Format.Dns1123Subdomain, JobValidation.CronJob, JobValidation.CronJobUpdate),
         ("rbac.authorization.k8s.io", "roles") => new(Format.PathSegment, RbacValidation.Role, RbacValidation.RoleUpdate),
         ("rbac.authorization.k8s.io", "clusterroles") => new(Format.PathSegment, RbacValidation.ClusterRole, RbacValidation.ClusterRoleUpdate),

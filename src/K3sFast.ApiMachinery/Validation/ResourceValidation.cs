@@ -10,42 +10,74 @@ internal static class ResourceValidation
     {
         if (resources.Kind != NodeKind.Object)
             return;
+        Amounts(at, resources, isOfPod: false);
+        Claims(at["claims"], resources["claims"u8], podClaims);
+    }
+
+    /// <summary>Requests and limits of a container or, with fewer resources, of a whole pod.</summary>
+    internal static void Amounts(At at, ApiNode resources, bool isOfPod)
+    {
         var limits = resources["limits"u8];
         var requests = resources["requests"u8];
         bool hasCpuOrMemory = false, hasHugePages = false;
         foreach (var limit in limits.Members)
         {
-            ContainerResource(at["limits"].Key(limit), limit);
+            Amount(at["limits"].Key(limit), limit, isOfPod);
             hasCpuOrMemory |= IsCpuOrMemory(limit.Name);
-            hasHugePages |= limit.Name.StartsWith("hugepages-"u8);
+            if (!limit.Name.StartsWith("hugepages-"u8))
+                continue;
+            hasHugePages = true;
+            WholePages(at["limits"].Key(limit), limit);
         }
         foreach (var request in requests.Members)
         {
-            ContainerResource(at["requests"].Key(request), request);
+            Amount(at["requests"].Key(request), request, isOfPod);
             hasCpuOrMemory |= IsCpuOrMemory(request.Name);
-            hasHugePages |= request.Name.StartsWith("hugepages-"u8);
-            var limit = limits[request.Name];
-            bool mayOvercommit = MayOvercommit(request.Name);
-            if (limit.IsNullOrUndefined)
-            {
-                if (!mayOvercommit)
-                    at["limits"].Required("Limit must be set for non overcommitable resources");
+            CompareWithLimit(at, request, limits);
+            if (!request.Name.StartsWith("hugepages-"u8))
                 continue;
-            }
-            if (!Quantity.TryParse(request.Value.Utf8, out var asked) || !Quantity.TryParse(limit.Utf8, out var allowed))
-                continue;
-            int order = asked.CompareTo(allowed);
-            if (order != 0 && !mayOvercommit)
-                at["requests"].Invalid(asked.ToString(), $"must be equal to {Encoding.UTF8.GetString(request.Name)} limit of {allowed}");
-            else if (order > 0)
-                at["requests"].Invalid(asked.ToString(), $"must be less than or equal to {Encoding.UTF8.GetString(request.Name)} limit of {allowed}");
+            hasHugePages = true;
+            WholePages(at["requests"].Key(request), request);
         }
         if (hasHugePages && !hasCpuOrMemory)
             at.Forbidden("HugePages require cpu or memory");
-        int i = 0;
-        foreach (var claim in resources["claims"u8].Elements)
+    }
+
+    private static void CompareWithLimit(At at, in ApiMember request, ApiNode limits)
+    {
+        var limit = limits[request.Name];
+        bool mayOvercommit = MayOvercommit(request.Name);
+        if (limit.IsNullOrUndefined)
         {
-            var place = at["claims"][i++];
+            if (!mayOvercommit)
+                at["limits"].Required("Limit must be set for non overcommitable resources");
+            return;
+        }
+        if (!Quantity.TryParse(request.Value.Utf8, out var asked) || !Quantity.TryParse(limit.Utf8, out var allowed))
+            return;
+        int order = asked.CompareTo(allowed);
+        if (order != 0 && !mayOvercommit)
+            at["requests"].Invalid(asked.ToString(), $"must be equal to {Encoding.UTF8.GetString(request.Name)} limit of {allowed}");
+        else if (order > 0)
+            at["requests"].Invalid(asked.ToString(), $"must be less than or equal to {Encoding.UTF8.GetString(request.Name)} limit of {allowed}");
+    }
+
+    // A page cannot be cut.
+    private static void WholePages(At at, in ApiMember amount)
+    {
+        if (!Quantity.TryParse(amount.Value.Utf8, out var value))
+            return;
+        bool isSize = Quantity.TryParse(amount.Name["hugepages-".Length..], out var page) && page.Sign > 0 && page.MilliValue % 1000 == 0;
+        if (!isSize || value.Value % page.Value != 0)
+            at.Invalid(value.ToString(), $"{value} is not positive integer multiple of {Encoding.UTF8.GetString(amount.Name)}");
+    }
+
+    private static void Claims(At at, ApiNode claims, ApiNode podClaims)
+    {
+        int i = 0;
+        foreach (var claim in claims.Elements)
+        {
+            var place = at[i++];
             if (claim["name"u8].Utf8.IsEmpty)
                 place.Required();
             else if (!HasNamed(podClaims, claim["name"u8].Utf8))
@@ -148,6 +180,18 @@ internal static class ResourceValidation
             if (element["name"u8].Equals(name))
                 return true;
         return false;
+    }
+
+    private static void Amount(At at, in ApiMember member, bool isOfPod)
+    {
+        if (!isOfPod)
+            ContainerResource(at, member);
+        else
+        {
+            if (Name(at, member.Name) && !IsCpuOrMemory(member.Name) && !member.Name.StartsWith("hugepages-"u8))
+                at.Check.Errors.NotSupported(at.ToString(), Encoding.UTF8.GetString(member.Name), "cpu", "hugepages-", "memory");
+            QuantityValue(at, member.Name, member.Value);
+        }
     }
 
     private static void ContainerResource(At at, in ApiMember member)

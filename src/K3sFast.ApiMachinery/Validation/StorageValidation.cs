@@ -237,7 +237,7 @@ internal static class StorageValidation
                     term["key"].Duplicate(expression["key"u8]);
             }
             if (!known.Add(string.Join('\0', terms)))
-                place.Duplicate(default);
+                place.Duplicate("");
         }
     }
 

@@ -40,6 +40,7 @@ internal sealed class PathRouter(
         switch (path)
         {
             case "/version":
+                ResponseFormat.CheckJson(call);
                 return WriteJsonAsync(call, VersionDocument.Write(options));
             case "/.well-known/openid-configuration":
                 return WriteJsonAsync(call, OpenIdConfiguration());

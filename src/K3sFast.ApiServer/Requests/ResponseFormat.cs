@@ -28,6 +28,8 @@ internal readonly record struct ResponseFormat(MediaKind Media, Projection Proje
 
     internal static readonly string[] Accepted = [Json, Yaml, Protobuf];
 
+    private static readonly string[] s_json = [Json];
+
     private static readonly string[] s_streamed = [$"{Json};stream=watch", $"{Protobuf};stream=watch"];
 
     internal string ContentType => Media switch { MediaKind.Yaml => Yaml, MediaKind.Protobuf => Protobuf, _ => Json };
@@ -47,8 +49,17 @@ internal readonly record struct ResponseFormat(MediaKind Media, Projection Proje
         var accept = call.Accept;
         // Upstream's router looks first, by names alone, and knows no partial wildcards.
         if (!string.IsNullOrEmpty(accept) && !AcceptNegotiation.NamesAny(accept, Accepted))
-            throw NotRoutable(isList).ToException();
+            throw NotRoutable(isList ? Accepted.Concat(s_streamed) : Accepted).ToException();
         return TryNegotiate(call, allowsProjection, out var format) ? format : throw ApiStatus.NotAcceptable(Accepted).ToException();
+    }
+
+    /// <summary>Refuses a request for what is there in JSON alone.</summary>
+    /// <exception cref="ApiStatusException">JSON is not acceptable: 406.</exception>
+    internal static void CheckJson(ApiCall call)
+    {
+        var accept = call.Accept;
+        if (!string.IsNullOrEmpty(accept) && !AcceptNegotiation.NamesAny(accept, s_json))
+            throw NotRoutable(s_json).ToException();
     }
 
     /// <summary>Chooses the form of a watch: YAML cannot be streamed.</summary>
@@ -94,12 +105,12 @@ internal readonly record struct ResponseFormat(MediaKind Media, Projection Proje
 
     private static ApiStatus NotAcceptable(string message) => new() { Code = 406, Reason = "NotAcceptable", Message = message };
 
-    private static ApiStatus NotRoutable(bool isList) => new()
+    private static ApiStatus NotRoutable(IEnumerable<string> available) => new()
     {
         Code = 406,
         Reason = "NotAcceptable",
         HasDetails = true,
-        Message = $"406: Not Acceptable\n\nAvailable representations: {string.Join(", ", isList ? Accepted.Concat(s_streamed) : Accepted)}",
+        Message = $"406: Not Acceptable\n\nAvailable representations: {string.Join(", ", available)}",
     };
 
     // Tools that people look at get indented text unless they say otherwise.

@@ -135,7 +135,7 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
             if (WriteFlow.IsReadyToGo(storage.Info, document.Root))
             {
                 if (await writes.DeleteNowAsync(storage, current, context).ConfigureAwait(false) is { } last)
-                    return last;
+                    return isMarked && storage.Info is { Group: "", Resource: "pods" } ? AsMarked(storage, document, current, last) : last;
             }
             else if (!isMarked)
             {
@@ -154,6 +154,13 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
             if (tries >= MaxConflictRetries)
                 throw ApiStatus.Conflict(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
         }
+    }
+
+    // Pods go in two steps, of which whoever deletes sees the first.
+    private static WriteAnswer AsMarked(ResourceStorage storage, ApiObject document, StoredObject current, WriteAnswer last)
+    {
+        last.Dispose();
+        return new WriteAnswer(storage.WithVersion(document.Root, current.Revision), isDeleted: true);
     }
 
     /// <summary>Kinds whose delete answers with the object even when it is gone at once.</summary>

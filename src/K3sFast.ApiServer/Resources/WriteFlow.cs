@@ -129,6 +129,8 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         try
         {
             RestStrategy.PrepareForCreate(obj, storage.Info);
+            if (storage.Info is { Group: "", Resource: "pods" })
+                AppArmorSync.Apply(obj, warning => context.Call?.AddWarning(warning));
             CertificateRequester.Fill(obj, storage.Info, context.User);
             Refuse(Validation.ValidateCreate(obj, storage.Info, context.Owner?.Version), storage.Info, ObjectText.NameOf(obj));
             Warn(context, obj, default, storage.Info, "");

@@ -6,12 +6,15 @@ namespace K3sFast.ApiServer;
 /// <summary>SubjectAccessReview and its siblings: may somebody, or I, do this? What is asked is checked first, then admission asked.</summary>
 internal sealed class AccessReviews(Authorizer authorizer)
 {
+    private static readonly TypeSchema s_metaType = Schema.BuiltIn.FindType("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")!;
+    private static readonly TypeSchema s_pathType = Schema.BuiltIn.FindType("io.k8s.api.authorization.v1.NonResourceAttributes")!;
+
     internal ValueTask ReviewAsync(ApiCall call, ApiNode review, Func<ValueTask> admit)
     {
         var errors = new FieldErrorList();
         Validate(review["spec"u8], errors, needsSubject: true);
         if (!IsEmpty(review["metadata"u8], exceptNamespace: false))
-            errors.Invalid("metadata", review["metadata"u8], "must be empty");
+            errors.Invalid("metadata", review["metadata"u8], s_metaType, "must be empty");
         Refuse(errors);
         return AnswerAsync(call, review, UserText.Read(review["spec"u8]), admit);
     }
@@ -21,7 +24,7 @@ internal sealed class AccessReviews(Authorizer authorizer)
         var errors = new FieldErrorList();
         Validate(review["spec"u8], errors, needsSubject: false);
         if (!IsEmpty(review["metadata"u8], exceptNamespace: false))
-            errors.Invalid("metadata", review["metadata"u8], "must be empty");
+            errors.Invalid("metadata", review["metadata"u8], s_metaType, "must be empty");
         Refuse(errors);
         return AnswerAsync(call, review, call.User, admit);
     }
@@ -39,11 +42,11 @@ internal sealed class AccessReviews(Authorizer authorizer)
         var errors = new FieldErrorList();
         Validate(spec, errors, needsSubject: true);
         if (!IsEmpty(metadata, exceptNamespace: true))
-            errors.Invalid("metadata", metadata, "must be empty except for namespace");
+            errors.Invalid("metadata", metadata, s_metaType, "must be empty except for namespace");
         if (!spec["resourceAttributes"u8].IsNullOrUndefined && spec["resourceAttributes"u8]["namespace"u8].AsString() != ns)
             errors.Invalid("spec.resourceAttributes.namespace", spec["resourceAttributes"u8]["namespace"u8].AsString(), "must match metadata.namespace");
         if (!spec["nonResourceAttributes"u8].IsNullOrUndefined)
-            errors.Invalid("spec.nonResourceAttributes", spec["nonResourceAttributes"u8], "disallowed on this kind of request");
+            errors.Invalid("spec.nonResourceAttributes", spec["nonResourceAttributes"u8], s_pathType, "disallowed on this kind of request");
         Refuse(errors);
         return AnswerAsync(call, review, UserText.Read(spec), admit);
     }
@@ -90,7 +93,7 @@ internal sealed class AccessReviews(Authorizer authorizer)
         var resource = spec["resourceAttributes"u8];
         var path = spec["nonResourceAttributes"u8];
         if (!resource.IsNullOrUndefined && !path.IsNullOrUndefined)
-            errors.Invalid("spec.nonResourceAttributes", path, "cannot be specified in combination with resourceAttributes");
+            errors.Invalid("spec.nonResourceAttributes", path, s_pathType, "cannot be specified in combination with resourceAttributes");
         if (resource.IsNullOrUndefined && path.IsNullOrUndefined)
             errors.AddRaw(FieldErrorType.Invalid, "spec.resourceAttributes", "null", "exactly one of nonResourceAttributes or resourceAttributes must be specified");
         if (needsSubject && spec["user"u8].Utf8.IsEmpty && spec["groups"u8].Count == 0)

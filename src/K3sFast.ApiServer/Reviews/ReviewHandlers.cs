@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Collections.Concurrent;
 using System.Text;
 using K3sFast.ApiMachinery;
 
@@ -10,6 +11,7 @@ internal sealed class ReviewHandlers(
 {
     private readonly AccessReviews _access = new(authorizer);
     private readonly TokenReviews _tokens = new(tokens, apiAudiences);
+    private readonly ConcurrentDictionary<TypeSchema, FieldManager> _fields = new();
 
     /// <summary>Set by the wiring.</summary>
     internal ComponentStatuses? ComponentStatuses { get; set; }
@@ -32,11 +34,15 @@ internal sealed class ReviewHandlers(
     {
         var format = ResponseFormat.Negotiate(call, allowsProjection: false);
         using var body = await call.ReadBodyAsync(maxBodyBytes).ConfigureAwait(false);
-        using var review = BodyDecoder.Decode(call, body.Span, endpoint.Info.Type, BodyDecoder.ValidationOf(call, "CreateOptions"));
+        var options = WriteOptions.Read(call, "CreateOptions");
+        using var review = BodyDecoder.Decode(call, body.Span, endpoint.Info.Type, options.Validation);
         var root = review.Root;
         root.GetOrAddObject("metadata"u8);
+        // A question is owned like any other object. What is asked about oneself comes back as it went in.
+        if (endpoint.Info.Resource is not ("selfsubjectrulesreviews" or "selfsubjectreviews"))
+            FieldsOf(endpoint.Info.Type).Update(default, root, options.Manager, clock.GetUtcNow());
         call.Audit?.SetRequestObject(root);
-        var admitted = AdmissionContext.OfCreate(call, endpoint.Info, "", ObjectText.NameOf(root), endpoint.Info.Type, root, BodyDecoder.IsDryRun(call, "CreateOptions"));
+        var admitted = AdmissionContext.OfCreate(call, endpoint.Info, "", ObjectText.NameOf(root), endpoint.Info.Type, root, options.IsDryRun);
         await writes.MutateAsync(admitted, call.Aborted).ConfigureAwait(false);
         Func<ValueTask> admit = () => writes.ValidateAsync(admitted, call.Aborted);
         switch (endpoint.Info.Resource)
@@ -53,6 +59,8 @@ internal sealed class ReviewHandlers(
         JsonCodec.Encode(root, endpoint.Info.Type, output);
         await ResponseWriter.WriteObjectAsync(call, 201, output.WrittenMemory, endpoint.Info.Type, format).ConfigureAwait(false);
     }
+
+    private FieldManager FieldsOf(TypeSchema type) => _fields.GetOrAdd(type, static t => new FieldManager(t, "", ResetFields.None, new SingleVersion(t)));
 
     // Who am I: nothing of the question comes back.
     private async ValueTask ReviewSelfAsync(ApiCall call, ApiNode review, Func<ValueTask> admit)

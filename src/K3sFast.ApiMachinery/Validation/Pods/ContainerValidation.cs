@@ -103,12 +103,14 @@ internal static class ContainerValidation
     {
         int i = 0;
         foreach (var container in containers.Elements)
-        {
-            var image = container["image"u8].Utf8;
-            if (!image.IsEmpty && (char.IsWhiteSpace((char)image[0]) || char.IsWhiteSpace((char)image[^1])))
-                at[i]["image"].Invalid(container["image"u8], "must not have leading or trailing whitespace");
-            i++;
-        }
+            ImageOfPod(at[i++]["image"], container["image"u8]);
+    }
+
+    internal static void ImageOfPod(At at, ApiNode image)
+    {
+        var name = image.Utf8;
+        if (!name.IsEmpty && (char.IsWhiteSpace((char)name[0]) || char.IsWhiteSpace((char)name[^1])))
+            at.Invalid(image, "must not have leading or trailing whitespace");
     }
 
     internal static void PullPolicy(At at, ApiNode policy) => at.RequiredOneOf(policy, s_pullPolicies);

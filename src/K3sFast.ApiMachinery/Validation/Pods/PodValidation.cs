@@ -19,6 +19,7 @@ internal static partial class PodValidation
             at["spec"]["ephemeralContainers"].Forbidden("cannot be set on create");
         if (!spec["nodeName"u8].Utf8.IsEmpty && spec["schedulingGates"u8].Count > 0)
             at["spec"]["nodeName"].Forbidden("cannot be set until all schedulingGates have been cleared");
+        PodAnnotations.MatchFields(at["spec"], pod["metadata"u8]["annotations"u8], spec);
     }
 
     /// <summary>A pod template: labels, annotations and spec.</summary>
@@ -27,7 +28,9 @@ internal static partial class PodValidation
         // Upstream's paths leave out the metadata here.
         ObjectMetaValidation.Labels(at["labels"], template["metadata"u8]["labels"u8]);
         ObjectMetaValidation.Annotations(at["annotations"], template["metadata"u8]["annotations"u8]);
+        PodAnnotations.Check(at["annotations"], template["metadata"u8]["annotations"u8], template["spec"u8]);
         Spec(at["spec"], new PodFacts(template["spec"u8], template["metadata"u8], isPod: false));
+        PodAnnotations.MatchFields(at["spec"], template["metadata"u8]["annotations"u8], template["spec"u8]);
         if (template["spec"u8]["ephemeralContainers"u8].Count > 0)
             at["spec"]["ephemeralContainers"].Forbidden("ephemeral containers not allowed in pod template");
     }
@@ -42,6 +45,7 @@ internal static partial class PodValidation
         ContainerValidation.Containers(at["containers"], pod);
         ContainerValidation.InitContainers(at["initContainers"], pod);
         ContainerValidation.EphemeralContainers(at["ephemeralContainers"], pod);
+        PodLevelValidation.Check(at["resources"], spec);
         if (spec["hostNetwork"u8].AsBool())
             HostNetworkPorts(at["containers"], spec["containers"u8], pod.IsPod);
         at["restartPolicy"].RequiredOneOf(spec["restartPolicy"u8], ["Always", "OnFailure", "Never"]);
@@ -55,6 +59,7 @@ internal static partial class PodValidation
             at["readinessGates"][i++]["conditionType"].Format(Format.LabelKey, gate["conditionType"u8]);
         SchedulingGates(at["schedulingGates"], spec["schedulingGates"u8]);
         SchedulingValidation.TopologySpread(at["topologySpreadConstraints"], spec["topologySpreadConstraints"u8]);
+        WindowsValidation.HostProcess(at, spec);
         HostUsers(at, pod);
         Names(at, spec);
         if (spec["activeDeadlineSeconds"u8].TryGetInt64(out long deadline) && deadline is < 1 or > int.MaxValue)
@@ -65,15 +70,52 @@ internal static partial class PodValidation
             at["preemptionPolicy"].RequiredOneOf(spec["preemptionPolicy"u8], ["PreemptLowerPriority", "Never"]);
         ResourceValidation.Overhead(at["overhead"], spec["overhead"u8]);
         if (spec["os"u8].Kind == NodeKind.Object)
-            OperatingSystem(at["os"], spec["os"u8]["name"u8]);
+            OperatingSystem(at, spec);
+        if (spec["schedulingGroup"u8].Kind == NodeKind.Object)
+            SchedulingGroup(at["schedulingGroup"]["podGroupName"], spec["schedulingGroup"u8]["podGroupName"u8]);
+        FileKeyVolumes(at, spec);
     }
 
-    private static void OperatingSystem(At at, ApiNode name)
+    private static void OperatingSystem(At at, ApiNode spec)
     {
+        var name = spec["os"u8]["name"u8];
         if (name.Utf8.IsEmpty)
-            at["name"].Required();
+            at["os"]["name"].Required();
+        else if (name.Equals("linux"u8))
+            WindowsValidation.OfLinux(at, spec);
+        else if (name.Equals("windows"u8))
+            WindowsValidation.OfWindows(at, spec);
         else
-            at.OneOf(name, ["linux", "windows"]);
+            at["os"].NotSupported(name, ["linux", "windows"]);
+    }
+
+    private static void SchedulingGroup(At at, ApiNode name)
+    {
+        if (name.IsNullOrUndefined)
+            at.Invalid(default(ApiNode), "must specify one of: `podGroupName`");
+        else
+            at.Format(Format.Dns1123Subdomain, name);
+    }
+
+    // A variable that is read from a file needs a volume that the containers write.
+    private static void FileKeyVolumes(At at, ApiNode spec)
+    {
+        foreach (var (list, i, container) in PodContainers.Of(spec))
+        {
+            int j = 0;
+            foreach (var variable in container["env"u8].Elements)
+            {
+                var reference = variable["valueFrom"u8]["fileKeyRef"u8];
+                var place = at[list][i]["env"][j++]["valueFrom"]["fileKeyRef"]["volumeName"];
+                if (reference.Kind != NodeKind.Object)
+                    continue;
+                var volume = Named(spec["volumes"u8], reference["volumeName"u8].Utf8);
+                if (!volume.IsDefined)
+                    place.NotFound(reference["volumeName"u8]);
+                else if (volume["emptyDir"u8].IsNullOrUndefined)
+                    place.Invalid(reference["volumeName"u8], "referenced volume must be of type emptyDir");
+            }
+        }
     }
 
     // A token is of the pod's account: without one there is none. Templates may leave the account to admission.
@@ -99,26 +141,12 @@ internal static partial class PodValidation
     {
         var spec = pod["spec"u8];
         var annotations = pod["metadata"u8]["annotations"u8];
-        Annotations(at["metadata"]["annotations"], annotations, spec);
+        PodAnnotations.Check(at["metadata"]["annotations"], annotations, spec);
         Spec(at["spec"], new PodFacts(spec, pod["metadata"u8], isPod: true));
         TokenSources(at["spec"]["volumes"], spec);
         ContainerValidation.ImagesOfPod(at["spec"]["containers"], spec["containers"u8]);
         ContainerValidation.ImagesOfPod(at["spec"]["initContainers"], spec["initContainers"u8]);
     }
-
-    private static void Annotations(At at, ApiNode annotations, ApiNode spec)
-    {
-        var mirror = annotations["kubernetes.io/config.mirror"u8];
-        if (mirror.IsDefined && spec["nodeName"u8].Utf8.IsEmpty)
-            at.Key("kubernetes.io/config.mirror").Invalid(mirror, "must set spec.nodeName if mirror pod annotation is set");
-        var cost = annotations["controller.kubernetes.io/pod-deletion-cost"u8];
-        if (cost.IsDefined && !IsDeletionCost(cost.AsString()))
-            at.Key("controller.kubernetes.io/pod-deletion-cost").Invalid(cost, "must be a 32bit integer");
-    }
-
-    // As Go's ParseInt, without the plus sign and leading zeros that it would take.
-    private static bool IsDeletionCost(string text) =>
-        int.TryParse(text, System.Globalization.NumberStyles.AllowLeadingSign, System.Globalization.CultureInfo.InvariantCulture, out int value) && value.ToString() == text;
 
     private static void Names(At at, ApiNode spec)
     {

@@ -28,6 +28,7 @@ internal static class SecurityContextValidation
                 if (capability.Equals("CAP_SYS_ADMIN"u8))
                     at.InvalidValue(context, s_containerType, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
         }
+        WindowsValidation.Options(at["windowsOptions"], context["windowsOptions"u8]);
         AppArmor(at["appArmorProfile"], context["appArmorProfile"u8]);
     }
 
@@ -47,6 +48,7 @@ internal static class SecurityContextValidation
         Sysctls(at["sysctls"], context["sysctls"u8], spec);
         at["fsGroupChangePolicy"].OptionalOneOf(context["fsGroupChangePolicy"u8], ["Always", "OnRootMismatch"]);
         Seccomp(at["seccompProfile"], context["seccompProfile"u8]);
+        WindowsValidation.Options(at["windowsOptions"], context["windowsOptions"u8]);
         AppArmor(at["appArmorProfile"], context["appArmorProfile"u8]);
         at["supplementalGroupsPolicy"].OptionalOneOf(context["supplementalGroupsPolicy"u8], ["Merge", "Strict"]);
         at["seLinuxChangePolicy"].OptionalOneOf(context["seLinuxChangePolicy"u8], FeatureGates.Current.IsOn("SELinuxMount") ? ["MountOption", "Recursive"] : ["Recursive"]);
@@ -73,7 +75,7 @@ internal static class SecurityContextValidation
         }
     }
 
-    private static void AppArmor(At at, ApiNode profile)
+    internal static void AppArmor(At at, ApiNode profile)
     {
         if (profile.Kind != NodeKind.Object)
             return;

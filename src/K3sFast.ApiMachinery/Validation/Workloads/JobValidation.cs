@@ -18,36 +18,27 @@ internal static class JobValidation
             GeneratedSelector(at, job);
         Spec(at["spec"], spec);
         SelectorAndTemplate(at["spec"], spec);
+        HostnameOfLast(at["metadata"]["name"], job);
     }
 
     internal static void JobUpdate(At at, ApiNode job, ApiNode old)
     {
         var spec = job["spec"u8];
         var oldSpec = old["spec"u8];
-        if (!spec["manualSelector"u8].AsBool())
-            GeneratedSelector(at, job);
+        // The whole and then the spec again, as upstream's two layers do.
+        Job(at, job);
         Spec(at["spec"], spec);
-        // Twice, as upstream's two layers do.
         SelectorAndTemplate(at["spec"], spec);
-        SelectorAndTemplate(at["spec"], spec);
-        bool isElastic = oldSpec["completionMode"u8].Equals("Indexed"u8) && !oldSpec["completions"u8].IsNullOrUndefined;
+        bool isElastic = spec["completionMode"u8].Equals("Indexed"u8);
         if (!isElastic)
             at["spec"]["completions"].ImmutableMember(spec, oldSpec, "completions"u8, s_specType);
-        else if (spec["completions"u8].AsInt64() != oldSpec["completions"u8].AsInt64() && spec["completions"u8].AsInt64() != spec["parallelism"u8].AsInt64())
+        else if (!spec["completions"u8].IsNullOrUndefined && !SemanticEquality.MemberEqual(spec, oldSpec, "completions"u8, s_specType)
+            && spec["completions"u8].AsInt64() != spec["parallelism"u8].AsInt64())
             at["spec"]["completions"].Invalid(spec["completions"u8], "can only be modified in tandem with spec.parallelism");
         at["spec"]["selector"].ImmutableMember(spec, oldSpec, "selector"u8, s_specType);
-        // A suspended job that has never run may still be told where its pods go.
-        bool mayMove = oldSpec["suspend"u8].AsBool() && old["status"u8]["startTime"u8].IsNullOrUndefined;
-        if (!mayMove)
-            at["spec"]["template"].ImmutableMember(spec, oldSpec, "template"u8, s_specType);
+        JobTemplateUpdate.Check(at["spec"]["template"], spec["template"u8], old);
         foreach (string field in (ReadOnlySpan<string>)["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"])
             at["spec"][field].ImmutableMember(spec, oldSpec, System.Text.Encoding.ASCII.GetBytes(field), s_specType);
-    }
-
-    internal static void JobStatus(At at, ApiNode job, ApiNode old)
-    {
-        foreach (string field in (ReadOnlySpan<string>)["active", "succeeded", "failed", "ready", "terminating"])
-            at["status"][field].NonNegative(job["status"u8][System.Text.Encoding.ASCII.GetBytes(field)]);
     }
 
     internal static void CronJob(At at, ApiNode cronJob)
@@ -103,6 +94,16 @@ internal static class JobValidation
             at.Invalid(name, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
         else if (name.Split('/').Any(static part => part is "." or ".." || part.StartsWith('-') || part.Length == 0) || !TimeZoneInfo.TryFindSystemTimeZoneById(name, out _))
             at.Invalid(name, $"unknown time zone {name}");
+    }
+
+    // Pods of an indexed job are named after it and their index.
+    private static void HostnameOfLast(At at, ApiNode job)
+    {
+        if (!job["spec"u8]["completionMode"u8].Equals("Indexed"u8) || !job["spec"u8]["completions"u8].TryGetInt64(out long completions) || completions <= 0)
+            return;
+        string hostname = $"{job["metadata"u8]["name"u8].AsString()}-{completions - 1}";
+        if (Formats.Problems(Format.Dns1123Label, hostname).Count > 0)
+            at.Invalid(job["metadata"u8]["name"u8], $"will not able to create pod with invalid DNS label: {hostname}");
     }
 
     private static void GeneratedSelector(At at, ApiNode job)
