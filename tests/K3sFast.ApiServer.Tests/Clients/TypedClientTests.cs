@@ -35,8 +35,23 @@ public sealed class TypedClientTests(TestServer server)
         Assert.NotNull(made.Metadata.CreationTimestamp);
         var read = await Do("Read", name);
         Assert.Equal(made.Metadata.Uid, read.Metadata.Uid);
-        read.Metadata.Labels = new Dictionary<string, string> { ["made"] = "typed" };
-        var replaced = await Do("Replace", read, name);
+        // The server itself may write a new object's status meanwhile: whoever is late reads again, as every client does.
+        async Task<IKubernetesObject<V1ObjectMeta>> Replace(IKubernetesObject<V1ObjectMeta> current)
+        {
+            while (true)
+            {
+                current.Metadata.Labels = new Dictionary<string, string> { ["made"] = "typed" };
+                try
+                {
+                    return await Do("Replace", current, name);
+                }
+                catch (HttpOperationException late) when (late.Response.StatusCode == HttpStatusCode.Conflict)
+                {
+                    current = await Do("Read", name);
+                }
+            }
+        }
+        var replaced = await Replace(read);
         Assert.NotEqual(made.Metadata.ResourceVersion, replaced.Metadata.ResourceVersion);
         var patched = await Do("Patch", new V1Patch("""{"metadata":{"annotations":{"a":"b"}}}""", V1Patch.PatchType.MergePatch), name);
         Assert.Equal(("typed", "b"), (patched.Metadata.Labels["made"], patched.Metadata.Annotations["a"]));
