@@ -45,7 +45,7 @@ public enum AppendOutcome : byte
     /// <summary>Update or delete of a key that does not exist. Revision = 0.</summary>
     NotFound,
 
-    /// <summary>No space left where the store keeps its files. Writes work again by themselves when there is space.</summary>
+    /// <summary>No space left where the store keeps its files but a reserve for deletions. Writes work again by themselves when there is space.</summary>
     Full,
 }
 

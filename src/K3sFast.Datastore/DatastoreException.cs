@@ -3,6 +3,12 @@ namespace K3sFast.Datastore;
 /// <summary>The medium or the engine below the datastore failed. The message names what, where and what to do.</summary>
 public class DatastoreException(string message, Exception? inner = null) : Exception(message, inner);
 
+/// <summary>What is stored is not what was written. It is not served; the message names what and what to do.</summary>
+public sealed class DatastoreCorruptException(string message, Exception? inner = null) : DatastoreException(message, inner);
+
+/// <summary>More writes are waiting than the store takes in (etcd: "too many requests"). Nothing was changed; try again later.</summary>
+public sealed class DatastoreBusyException(string message) : DatastoreException(message);
+
 /// <summary>The history that was asked for has been compacted away (etcd: ErrCompacted; Kubernetes: 410 Expired).</summary>
 public sealed class DatastoreCompactedException(long revision, long compactRevision)
     : DatastoreException($"revision {revision} is below the compacted revision {compactRevision}: list again and start from there")

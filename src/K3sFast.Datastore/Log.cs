@@ -10,8 +10,8 @@ internal static partial class Log
     [LoggerMessage(2001, LogLevel.Error, "Commit of {Count} changes to {Path} failed")]
     public static partial void CommitFailed(ILogger logger, string path, int count, Exception error);
 
-    [LoggerMessage(2002, LogLevel.Error, "No space left for {Path}: writes are refused until there is")]
-    public static partial void Full(ILogger logger, string path);
+    [LoggerMessage(2002, LogLevel.Error, "No space left for {Path}: {FreeBytes} bytes are free and {ReservedBytes} reserved; creates and updates are refused until there is more, deletions go on")]
+    public static partial void Full(ILogger logger, string path, long freeBytes, long reservedBytes);
 
     [LoggerMessage(2003, LogLevel.Information, "There is space for {Path} again: writes are accepted")]
     public static partial void FullNoMore(ILogger logger, string path);
@@ -30,6 +30,24 @@ internal static partial class Log
 
     [LoggerMessage(2008, LogLevel.Error, "A watch ended at revision {Revision}")]
     public static partial void WatchFailed(ILogger logger, long revision, Exception error);
+
+    [LoggerMessage(2010, LogLevel.Warning, "Giving free pages of {Path} back failed; it is tried again after the next compaction")]
+    public static partial void VacuumFailed(ILogger logger, string path, Exception error);
+
+    [LoggerMessage(2011, LogLevel.Warning, "{Path} was made without room for giving pages back, and is not converted: {Reason}. Free pages are used again, but the file does not shrink; \"sqlite3 {Path} 'PRAGMA auto_vacuum=INCREMENTAL; VACUUM'\" while the server is stopped converts it")]
+    public static partial void NotConverted(ILogger logger, string path, string reason);
+
+    [LoggerMessage(2012, LogLevel.Information, "{Path} was made without room for giving pages back: converted in {ElapsedMs} ms")]
+    public static partial void Converted(ILogger logger, string path, long elapsedMs);
+
+    [LoggerMessage(2013, LogLevel.Critical, "{Path} is damaged: {Finding}. Reads and writes are refused: stop the server and restore it from a backup")]
+    public static partial void Damaged(ILogger logger, string path, string finding);
+
+    [LoggerMessage(2014, LogLevel.Information, "Checked {Path} beside the work, as the last process did not close it: whole, {ElapsedMs} ms")]
+    public static partial void CheckedWhole(ILogger logger, string path, long elapsedMs);
+
+    [LoggerMessage(2015, LogLevel.Warning, "Checking {Path} beside the work failed; damage shows only where it is read")]
+    public static partial void CheckFailed(ILogger logger, string path, Exception error);
 
     [LoggerMessage(2009, LogLevel.Warning, "Leases could not be read: keys with a lease expire only after the next start")]
     public static partial void LeasesUnreadable(ILogger logger, Exception error);

@@ -7,10 +7,17 @@ namespace K3sFast.Datastore.Sqlite;
 /// Copies the write-ahead log into the database beside the writer, on a connection of its own, so that no append waits for it. The
 /// log starts anew by itself at the first write that finds everything copied.
 /// </summary>
-internal sealed class Checkpointer(string path, ILogger logger) : IDisposable
+/// <remarks>
+/// A checkpoint never begins while the log is wholly copied: SQLite before 3.51.3 can take the frames of a log that a writer starts anew at
+/// that very moment for copied ones. So it begins only after a transaction that itself began when the last checkpoint had ended.
+/// </remarks>
+internal sealed class Checkpointer(string path, WriterStatistics statistics, Action onEnd, ILogger logger) : IDisposable
 {
     // SQLite's own default: 1000 pages, 4 MiB of log.
     private const int StartPages = 1000;
+
+    // Maintenance waits while so much is to be copied.
+    private const int BehindPages = 4 * StartPages;
 
     // Under writes that never pause, copying never ends: from 64 MiB of log on, the writer waits once so that the log can start anew.
     private const int MaxLogPages = 16 * 1024;
@@ -23,21 +30,34 @@ internal sealed class Checkpointer(string path, ILogger logger) : IDisposable
     private int _pages;
     private int _isRunning;
     private bool _isLogTooLong;
+    private long _transactions;
+    private long _coveredTransactions;
 
-    /// <summary>Notes that a commit added about <paramref name="pages"/> pages to the log. Writer thread.</summary>
+    /// <summary>Pages in the log that are not in the database yet.</summary>
+    public int PendingPages => Volatile.Read(ref _pages);
+
+    /// <summary>True = so much waits to be copied that nothing should be added without need.</summary>
+    public bool IsBehind => Volatile.Read(ref _pages) >= BehindPages;
+
+    /// <summary>A transaction is about to begin. Writer thread.</summary>
+    public void OnBegin() => Interlocked.Increment(ref _transactions);
+
+    /// <summary>Notes that the transaction added <paramref name="pages"/> pages to the log. Writer thread.</summary>
     public void OnCommit(int pages)
     {
+        int waiting = Interlocked.Add(ref _pages, pages);
         if (Volatile.Read(ref _isLogTooLong))
         {
             lock (_gate) CheckpointLocked();
             Volatile.Write(ref _isLogTooLong, false);
             return;
         }
-        if (Interlocked.Add(ref _pages, pages) < StartPages || Interlocked.Exchange(ref _isRunning, 1) == 1) return;
+        if (pages == 0 || waiting < StartPages || _transactions <= Volatile.Read(ref _coveredTransactions)) return;
+        if (Interlocked.Exchange(ref _isRunning, 1) == 1) return;
         ThreadPool.UnsafeQueueUserWorkItem(static checkpointer => checkpointer.Run(), this, preferLocal: false);
     }
 
-    /// <summary>Waits for a running checkpoint, copies what is left and closes.</summary>
+    /// <summary>Waits for a running checkpoint, copies what is left and closes. The writer has ended.</summary>
     public void Dispose()
     {
         lock (_gate)
@@ -55,7 +75,9 @@ internal sealed class Checkpointer(string path, ILogger logger) : IDisposable
         {
             if (!_isDisposed) CheckpointLocked();
         }
+        Volatile.Write(ref _coveredTransactions, Interlocked.Read(ref _transactions));
         Volatile.Write(ref _isRunning, 0);
+        onEnd();
     }
 
     private void CheckpointLocked()
@@ -67,12 +89,14 @@ internal sealed class Checkpointer(string path, ILogger logger) : IDisposable
             _connection.Reach(FailPointNames.CheckpointBefore);
             var (logFrames, copied) = _connection.Checkpoint(truncate: false);
             _connection.Reach(FailPointNames.CheckpointAfter);
+            Interlocked.Increment(ref statistics.Checkpoints);
             // What could not be copied because a reader still needs the old pages is waited for again.
             Interlocked.Add(ref _pages, Math.Max(0, logFrames - copied) - noted);
             if (logFrames > MaxLogPages) Volatile.Write(ref _isLogTooLong, true);
         }
         catch (SqliteException error)
         {
+            // Tried again after as many pages as now.
             Log.CheckpointFailed(logger, path, error);
         }
     }

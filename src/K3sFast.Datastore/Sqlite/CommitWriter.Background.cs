@@ -1,24 +1,16 @@
 using System.Diagnostics;
 using System.Text;
-using K3sFast.Datastore.FailPoints;
 
 namespace K3sFast.Datastore.Sqlite;
 
-/// <summary>The writer's own work: leases that end, and compaction in steps.</summary>
+/// <summary>The writer's own work: leases that end, and maintenance in steps.</summary>
 internal sealed partial class CommitWriter
 {
-    // Revisions per compaction transaction: each deletes at most two rows with six index entries, which keeps a write that
-    // arrives meanwhile waiting for some milliseconds at most.
-    private const int CompactStepRevisions = 250;
-
     // Expired keys per transaction.
     private const int MaxExpiredPerGroup = 256;
 
-    // Pages given back to the file system per step, and how much of the file must be free before that is worth a write.
-    private const long VacuumMinFreePages = 1024;
-    private const int VacuumMinFreePercent = 25;
-
     private readonly Checkpointer _checkpointer;
+    private readonly Maintenance _maintenance;
     private readonly ITimer _leaseTimer;
 
     // Guarded by _gate
@@ -31,7 +23,16 @@ internal sealed partial class CommitWriter
     private readonly List<LeaseQueue.Lease> _dueLeases = [];
     private bool _isExpiring;
 
-    /// <summary>Queues a compaction; the task completes when its last step is on disk.</summary>
+    /// <summary>The revision that the compaction under way wants to reach; 0 = none.</summary>
+    public long CompactionTarget
+    {
+        get
+        {
+            lock (_gate) return _compactions.TryPeek(out var compaction) ? compaction.Revision : 0;
+        }
+    }
+
+    /// <summary>Queues a compaction; the task completes when its last step is done.</summary>
     public Task Compact(long revision)
     {
         var compaction = new Compaction(revision, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously), Stopwatch.GetTimestamp());
@@ -109,59 +110,45 @@ internal sealed partial class CommitWriter
         if (_leases.NextDelay() is { } delay) _leaseTimer.Change(delay, Timeout.InfiniteTimeSpan);
     }
 
-    private bool HasCompactionLocked() => _compactions.Count > 0;
+    // While the log is long, maintenance would only make it longer: it waits for the copying, whose end wakes the writer. A log that a
+    // failed flush has made doubtful is made sure by the next group first.
+    private bool HasMaintenanceLocked() => (_compactions.Count > 0 || _maintenance.IsVacuuming) && !_checkpointer.IsBehind && !_isLogDoubtful;
 
-    private void CompactOneStep()
+    private void MaintainOneStep()
     {
         Compaction? compaction;
         lock (_gate)
         {
-            if (!_compactions.TryPeek(out compaction)) return;
+            if (!HasMaintenanceLocked()) return;
+            _compactions.TryPeek(out compaction);
         }
         try
         {
-            long from = _feed.CompactRevision;
-            long target = Math.Min(compaction.Revision, _feed.CurrentRevision);
-            if (from < target)
+            _checkpointer.OnBegin();
+            if (compaction is null)
             {
-                CompactRows(from, Math.Min(target, from + CompactStepRevisions));
-                if (_feed.CompactRevision < target) return;
-                Log.Compacted(_logger, target, (long)Stopwatch.GetElapsedTime(compaction.StartedAt).TotalMilliseconds);
-                GiveBackFreePages();
+                _maintenance.VacuumStep();
             }
-            EndCompaction(null);
+            else if (_maintenance.CompactStep(compaction.Revision))
+            {
+                Log.Compacted(_logger, compaction.Revision, (long)Stopwatch.GetElapsedTime(compaction.StartedAt).TotalMilliseconds);
+                EndCompaction(null);
+            }
+            NoteWritten();
         }
         catch (SqliteException error)
         {
             RollBack();
+            NoteFailedWrite(error);
+            if (compaction is null)
+            {
+                _maintenance.StopVacuuming();
+                Log.VacuumFailed(_logger, _connection.Path, error);
+                return;
+            }
             Log.CompactionFailed(_logger, compaction.Revision, error);
             EndCompaction(new DatastoreException($"compacting {_connection.Path} failed: {error.Message}", error));
         }
-    }
-
-    private void CompactRows(long from, long to)
-    {
-        // Raised first: a reader that finds it unchanged after reading has missed nothing.
-        _feed.CompactRevision = to;
-        using var compactRows = _connection.Prepare(KineSchema.CompactRows);
-        using var setCompactRevision = _connection.Prepare(KineSchema.SetCompactRevision);
-        _connection.Reach(FailPointNames.CompactBeforeBegin);
-        _begin.Run();
-        compactRows.Bind(1, from).Bind(2, to).Run();
-        setCompactRevision.Bind(1, to).Run();
-        _connection.Reach(FailPointNames.CompactBeforeCommit);
-        _commit.Run();
-        _connection.Reach(FailPointNames.CompactAfterCommit);
-        _checkpointer.OnCommit(CompactStepRevisions);
-    }
-
-    private void GiveBackFreePages()
-    {
-        long free = _connection.QueryInt64("PRAGMA freelist_count"u8);
-        if (free < VacuumMinFreePages || free * 100 < _connection.QueryInt64("PRAGMA page_count"u8) * VacuumMinFreePercent) return;
-        _connection.Reach(FailPointNames.VacuumBeforeStep);
-        _connection.Execute("PRAGMA incremental_vacuum(1024)"u8);
-        _connection.Reach(FailPointNames.VacuumAfterStep);
     }
 
     private void EndCompaction(Exception? error)

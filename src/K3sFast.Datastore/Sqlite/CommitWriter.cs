@@ -9,19 +9,16 @@ namespace K3sFast.Datastore.Sqlite;
 
 /// <summary>
 /// The one thread that writes. It takes all appends that are queued as one transaction (group commit), shows the result to watches
-/// when it is on disk, then completes the appends. Between groups it does one small step of compaction, and expires leases.
+/// when it is on disk, then completes the appends. While a group is flushed the next one gathers. Between groups it does one small step
+/// of maintenance, and expires leases.
 /// </summary>
 internal sealed partial class CommitWriter : IDisposable
 {
-    // Bounds the memory of waiting appends; kube-apiserver lets 200 writes in at once, so this is reached by a bug or an attack only.
-    private const int MaxQueued = 16 * 1024;
-
     // kine warns of SQL that takes a second.
     private static readonly TimeSpan s_slowCommit = TimeSpan.FromSeconds(1);
 
-    // An insert dirties a leaf of the table and of most of its indexes; the log holds a copy of each.
-    private const int PagesPerRow = 6;
-    private const int PageBytes = 4096;
+    // SQLite's page, and its head in the log.
+    private const int FrameBytes = 4096 + 24;
 
     // Longest key; kine's narrowest engine (MySQL) has 630 characters.
     private const int MaxKeyBytes = 630;
@@ -44,12 +41,15 @@ internal sealed partial class CommitWriter : IDisposable
     private readonly SqliteConnection.Statement _rollback;
     private readonly SqliteConnection.Statement _probe;
     private readonly SqliteConnection.Statement _insert;
+    private readonly SqliteConnection.Statement _insertDeletion;
+    private readonly SqliteConnection.Statement _setSequence;
     private readonly List<ExpiredKey> _expired = [];
     private readonly List<(string Key, long Revision, long Seconds)> _leaseNotes = [];
     private List<PendingAppend> _taken = [];
     private int _takenDone;
-    private int _groupPages;
-    private bool _isFull;
+    private long _sequence;
+    private bool _hasRoom;
+    private bool _isLogDoubtful;
 
     public CommitWriter(SqliteConnection connection, SqliteDatastoreOptions options, CommitFeed feed, ILogger logger)
     {
@@ -62,11 +62,30 @@ internal sealed partial class CommitWriter : IDisposable
         _rollback = connection.Prepare("ROLLBACK"u8);
         _probe = connection.Prepare(KineSchema.Probe);
         _insert = connection.Prepare(KineSchema.Insert);
+        _insertDeletion = connection.Prepare(KineSchema.InsertDeletion);
+        _setSequence = connection.Prepare(KineSchema.SetSequence);
+        _sequence = connection.QueryInt64(KineSchema.SelectSequence);
         _leases = new LeaseQueue(options.TimeProvider);
-        _checkpointer = new Checkpointer(connection.Path, logger);
+        _checkpointer = new Checkpointer(connection.Path, Statistics, Wake, logger);
+        _maintenance = new Maintenance(connection, feed, Statistics, logger);
+        Space = new SpaceGuard(connection.Path, options.ReservedDiskBytes, options.FreeDiskBytes ?? SpaceGuard.FreeBytesOf, logger);
         // The timers of a clock that tests move fire on the mover's thread: they only leave a mark and wake the writer.
         _leaseTimer = options.TimeProvider.CreateTimer(static state => ((CommitWriter)state!).MarkLeaseDue(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _thread = new Thread(Run) { Name = "datastore-writer", IsBackground = true };
+        connection.TakeWrittenPages();
+    }
+
+    public WriterStatistics Statistics { get; } = new();
+
+    public SpaceGuard Space { get; }
+
+    /// <summary>Appends that wait for a group.</summary>
+    public int QueuedAppends
+    {
+        get
+        {
+            lock (_gate) return _queued.Count;
+        }
     }
 
     public void Start() => _thread.Start();
@@ -79,7 +98,7 @@ internal sealed partial class CommitWriter : IDisposable
         lock (_gate)
         {
             ObjectDisposedException.ThrowIf(_isStopping, typeof(SqliteDatastore));
-            if (_queued.Count >= MaxQueued) throw new DatastoreException($"{MaxQueued} writes are waiting for {_connection.Path}: the medium does not keep up, try again later");
+            if (_queued.Count >= _options.MaxQueuedAppends) throw Busy();
             _queued.Add(pending);
             if (_queued.Count == 1) Monitor.Pulse(_gate);
         }
@@ -96,8 +115,10 @@ internal sealed partial class CommitWriter : IDisposable
         }
         if (_thread.IsAlive) _thread.Join();
         _leaseTimer.Dispose();
+        SetSequenceRight();
         _checkpointer.Dispose();
-        foreach (var statement in (ReadOnlySpan<SqliteConnection.Statement>)[_begin, _commit, _rollback, _probe, _insert]) statement.Dispose();
+        _maintenance.Dispose();
+        foreach (var statement in (ReadOnlySpan<SqliteConnection.Statement>)[_begin, _commit, _rollback, _probe, _insert, _insertDeletion, _setSequence]) statement.Dispose();
         _connection.Dispose();
     }
 
@@ -108,7 +129,7 @@ internal sealed partial class CommitWriter : IDisposable
             var group = NextGroup();
             if (group.Length > 0 || _isExpiring) CommitGroup(group);
             _takenDone += group.Length;
-            CompactOneStep();
+            MaintainOneStep();
         }
         FailCompactions();
     }
@@ -121,13 +142,18 @@ internal sealed partial class CommitWriter : IDisposable
         _takenDone = 0;
         lock (_gate)
         {
-            while (_queued.Count == 0 && !_isStopping && !_isLeaseDue && _newLeases is null && !HasCompactionLocked()) Monitor.Wait(_gate);
+            while (_queued.Count == 0 && !_isStopping && !_isLeaseDue && _newLeases is null && !HasMaintenanceLocked()) Monitor.Wait(_gate);
             (_queued, _taken) = (_taken, _queued);
             _isExpiring = _isLeaseDue;
             _isLeaseDue = false;
             TakeNewLeasesLocked();
             return _taken.Count > 0 || !_isStopping;
         }
+    }
+
+    private void Wake()
+    {
+        lock (_gate) Monitor.Pulse(_gate);
     }
 
     private ReadOnlySpan<PendingAppend> NextGroup()
@@ -149,26 +175,32 @@ internal sealed partial class CommitWriter : IDisposable
         long startedAt = Stopwatch.GetTimestamp();
         long before = _feed.CurrentRevision;
         long revision = before;
+        long sequence = _sequence;
         _expired.Clear();
         _leaseNotes.Clear();
-        _groupPages = 0;
+        _hasRoom = Space.HasRoom((long)_checkpointer.PendingPages * FrameBytes);
         try
         {
+            if (_isLogDoubtful) MakeLogSure();
             _connection.Reach(FailPointNames.CommitBeforeBegin);
+            _checkpointer.OnBegin();
             _begin.Run();
             foreach (var append in group) Decide(append, ref revision);
             if (_isExpiring) ExpireDue(ref revision);
             _connection.Reach(FailPointNames.CommitBeforeCommit);
+            long commitAt = Stopwatch.GetTimestamp();
             _commit.Run();
+            if (revision > before) NoteFlush(Stopwatch.GetElapsedTime(commitAt), revision - before);
         }
         catch (SqliteException error)
         {
+            _sequence = sequence;
             RollBack();
             Refuse(group, error);
             return;
         }
+        Invariant.Verify(revision >= before, $"revision went back from {before} to {revision}");
         FailPoint.Reach(FailPointNames.CommitBeforePublish, _connection.Path);
-        if (_isFull) LeaveFull();
         if (revision > before)
         {
             _feed.CurrentRevision = revision;
@@ -180,7 +212,7 @@ internal sealed partial class CommitWriter : IDisposable
         foreach (var append in group) append.Complete();
         var elapsed = Stopwatch.GetElapsedTime(startedAt);
         if (elapsed > s_slowCommit) Log.SlowCommit(_logger, group.Length, (long)elapsed.TotalMilliseconds);
-        _checkpointer.OnCommit(_groupPages);
+        NoteWritten();
     }
 
     /// <summary>Decides one append inside the group's transaction; earlier appends of the group are already visible to it.</summary>
@@ -197,15 +229,29 @@ internal sealed partial class CommitWriter : IDisposable
             append.Result = request.Kind switch
             {
                 AppendKind.Create when isLive => new AppendResult(AppendOutcome.Conflict, id),
-                AppendKind.Create => new AppendResult(AppendOutcome.Committed, ++revision),
+                AppendKind.Create => new AppendResult(AppendOutcome.Committed, revision + 1),
                 _ when !isLive => new AppendResult(AppendOutcome.NotFound, 0),
                 _ when id != request.ExpectedRevision => new AppendResult(AppendOutcome.Conflict, id),
-                _ => new AppendResult(AppendOutcome.Committed, ++revision),
+                _ => new AppendResult(AppendOutcome.Committed, revision + 1),
             };
             if (append.Result.Outcome != AppendOutcome.Committed) return;
+            if (!_hasRoom && request.Kind != AppendKind.Delete)
+            {
+                append.Result = new AppendResult(AppendOutcome.Full, 0);
+                Statistics.RefusedFull++;
+                return;
+            }
+            revision++;
             append.CreateRevision = request.Kind == AppendKind.Create ? revision : createRevision;
             Insert(key, revision, request.Kind, append.CreateRevision, id, request.LeaseSeconds, request.Value.Span);
             if (request.LeaseSeconds > 0 && request.Kind != AppendKind.Delete) _leaseNotes.Add((request.Key, revision, request.LeaseSeconds));
+        }
+        catch (DatastoreCorruptException error)
+        {
+            // What is there cannot be trusted, so nothing is built on it; the rest of the group is no worse for that.
+            Statistics.DamagedReads++;
+            append.Result = new AppendResult(AppendOutcome.NotFound, 0);
+            append.Error = error;
         }
         finally
         {
@@ -219,8 +265,9 @@ internal sealed partial class CommitWriter : IDisposable
         {
             _probe.BindText(1, key);
             if (!_probe.Step()) return (0, false, 0);
-            long id = _probe.Int64(0);
-            return (id, _probe.Int64(1) == 0, _probe.Int64(2) is var created and not 0 ? created : id);
+            var row = StoredRow.Read(_probe, _connection.Path);
+            if (!row.Name.SequenceEqual(key)) throw StoredRow.Damaged(_connection.Path, row.Id, row.Name, "the index leads to it under another name");
+            return (row.Id, !row.IsDeleted, row.CreateRevision);
         }
         finally
         {
@@ -230,14 +277,22 @@ internal sealed partial class CommitWriter : IDisposable
 
     private void Insert(ReadOnlySpan<byte> key, long revision, AppendKind kind, long createRevision, long previous, long lease, ReadOnlySpan<byte> value)
     {
-        _insert.Bind(1, revision).BindText(2, key);
-        _insert.Bind(3, kind == AppendKind.Create ? 1 : 0).Bind(4, kind == AppendKind.Delete ? 1 : 0);
-        _insert.Bind(5, kind == AppendKind.Create ? 0 : createRevision).Bind(6, previous).Bind(7, lease);
-        if (kind == AppendKind.Delete) _insert.BindNull(8);
-        else _insert.BindBlob(8, value);
-        _insert.Run();
+        if (revision > _sequence)
+        {
+            _sequence = revision + KineSchema.SequenceAhead;
+            _setSequence.Bind(1, _sequence).Run();
+        }
+        bool isCreate = kind == AppendKind.Create;
+        bool isDelete = kind == AppendKind.Delete;
+        if (isCreate) createRevision = 0;
+        if (isDelete) value = default;
+        var insert = isDelete ? _insertDeletion : _insert;
+        insert.Bind(1, revision).BindText(2, key).Bind(3, isCreate ? 1 : 0).Bind(4, isDelete ? 1 : 0);
+        insert.Bind(5, createRevision).Bind(6, previous).Bind(7, lease);
+        if (isDelete) insert.BindNull(8);
+        else insert.BindBlob(8, value);
+        insert.Bind(9, RowChecksum.Of(revision, key, isCreate, isDelete, createRevision, previous, lease, value)).Run();
         _connection.Reach(FailPointNames.CommitAfterInsert);
-        _groupPages += PagesPerRow + (value.Length / PageBytes);
     }
 
     private void RollBack()
@@ -254,29 +309,70 @@ internal sealed partial class CommitWriter : IDisposable
 
     private void Refuse(ReadOnlySpan<PendingAppend> group, SqliteException error)
     {
-        if (error.IsFull)
-        {
-            if (!_isFull) Log.Full(_logger, _connection.Path);
-            _isFull = true;
-        }
-        else
-        {
-            Log.CommitFailed(_logger, _connection.Path, group.Length, error);
-        }
+        NoteFailedWrite(error);
+        if (error.IsFull) Statistics.RefusedFull += group.Length;
+        else Log.CommitFailed(_logger, _connection.Path, group.Length, error);
         foreach (var append in group)
         {
             append.Result = new AppendResult(AppendOutcome.Full, 0);
-            if (!error.IsFull) append.Error = new DatastoreException($"writing {_connection.Path} failed, it is not known whether the change will be there after a restart: {error.Message}", error);
+            append.Error = error.IsFull ? null
+                : error.IsCorrupt ? new DatastoreCorruptException($"datastore {_connection.Path} is damaged: {error.Message}; stop the server and restore it from a backup", error)
+                : new DatastoreException($"writing {_connection.Path} failed, it is not known whether the change will be there after a restart: {error.Message}", error);
             append.Complete();
         }
         // What was due stays due.
         if (_isExpiring) RetryExpiry();
     }
 
-    private void LeaveFull()
+    /// <summary>
+    /// A flush that failed may have dropped what it was to flush, and the next one would say nothing of that. The failed group is written
+    /// anew in its place, but steps of maintenance before it are not: those bytes of the log are written again.
+    /// </summary>
+    private void NoteFailedWrite(SqliteException error)
     {
-        _isFull = false;
-        Log.FullNoMore(_logger, _connection.Path);
+        if (error.IsFull) Space.MarkFull();
+        if (_maintenance.HasUnflushed) _isLogDoubtful = true;
+        _connection.TakeWrittenPages();
+    }
+
+    private void MakeLogSure()
+    {
+        LogRewriter.Rewrite(_connection.Path + "-wal");
+        _isLogDoubtful = false;
+    }
+
+    private void NoteFlush(TimeSpan elapsed, long changes)
+    {
+        Statistics.CommitSeconds.Add(elapsed.TotalSeconds);
+        Statistics.GroupSizes.Add(changes);
+        _maintenance.OnFlushed();
+    }
+
+    private void NoteWritten()
+    {
+        int pages = _connection.TakeWrittenPages();
+        Volatile.Write(ref Statistics.WrittenPages, Statistics.WrittenPages + pages);
+        Space.Wrote((long)pages * FrameBytes);
+        _checkpointer.OnCommit(pages);
+    }
+
+    /// <summary>k3s takes the next id from the sequence: it need not find a gap after an orderly end.</summary>
+    private void SetSequenceRight()
+    {
+        try
+        {
+            if (_sequence > _feed.CurrentRevision) _setSequence.Bind(1, _feed.CurrentRevision).Run();
+        }
+        catch (SqliteException error)
+        {
+            Log.CommitFailed(_logger, _connection.Path, 0, error);
+        }
+    }
+
+    private DatastoreBusyException Busy()
+    {
+        Interlocked.Increment(ref Statistics.RefusedBusy);
+        return new DatastoreBusyException($"{_options.MaxQueuedAppends} writes are waiting for {_connection.Path}: the medium does not keep up, try again later");
     }
 
     /// <summary>Throws for keys that no engine can hold.</summary>

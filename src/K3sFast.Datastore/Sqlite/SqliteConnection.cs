@@ -79,6 +79,13 @@ internal sealed class SqliteConnection : IDisposable
         return (logFrames, copied);
     }
 
+    /// <summary>Pages that this connection has written to the log or the file since the last call.</summary>
+    public int TakeWrittenPages()
+    {
+        raw.sqlite3_db_status(_db, raw.SQLITE_DBSTATUS_CACHE_WRITE, out int pages, out _, 1);
+        return pages;
+    }
+
     /// <summary>Puts fail points into this connection's writes and flushes, where the build has any. After the first read.</summary>
     public void WatchFiles(bool isCheckpointer)
     {
@@ -91,6 +98,9 @@ internal sealed class SqliteConnection : IDisposable
         if (FailPoint.Reach(failPoint, Path) is var error and not FailPointError.None)
             throw new SqliteException(error == FailPointError.NoSpace ? raw.SQLITE_FULL : raw.SQLITE_IOERR, $"fail point {failPoint}", "step");
     }
+
+    /// <summary>Ends the statement that runs with an error. Any thread.</summary>
+    public void Interrupt() => raw.sqlite3_interrupt(_db);
 
     public void Dispose() => raw.sqlite3_close_v2(_db);
 
@@ -156,6 +166,8 @@ internal sealed class SqliteConnection : IDisposable
         public long Int64(int column) => raw.sqlite3_column_int64(handle, column);
 
         public ReadOnlySpan<byte> Blob(int column) => raw.sqlite3_column_blob(handle, column);
+
+        public bool IsNull(int column) => raw.sqlite3_column_type(handle, column) == raw.SQLITE_NULL;
 
         public string Text(int column) => raw.sqlite3_column_text(handle, column).utf8_to_string() ?? "";
 

@@ -8,7 +8,7 @@ namespace K3sFast.Datastore.Sqlite;
 /// The embedded engine: one file in kine's layout, write-ahead log, every commit flushed. One thread writes (<see cref="CommitWriter"/>),
 /// any number reads; watches are fed from the writer (<see cref="CommitFeed"/>).
 /// </summary>
-public sealed class SqliteDatastore : IDatastore
+public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor
 {
     private readonly SqliteDatastoreOptions _options;
     private readonly ILogger _logger;
@@ -17,6 +17,9 @@ public sealed class SqliteDatastore : IDatastore
     private readonly CommitWriter _writer;
     private readonly SqliteReaders _readers;
     private readonly ITimer? _compactTimer;
+    private readonly CancellationTokenSource _closing = new();
+    private Task _check = Task.CompletedTask;
+    private DatastoreCorruptException? _damage;
     private long _revisionAtLastTick;
     private int _isDisposed;
 
@@ -25,7 +28,8 @@ public sealed class SqliteDatastore : IDatastore
         _options = options;
         _taken = taken;
         _logger = logger;
-        _feed = new CommitFeed(connection.QueryInt64(KineSchema.SelectCurrentRevision), connection.QueryInt64(KineSchema.SelectCompactRevision));
+        long compactRevision = connection.QueryInt64(KineSchema.SelectCompactRevision);
+        _feed = new CommitFeed(NewestRevision(connection, compactRevision), compactRevision);
         _readers = new SqliteReaders(options.Path);
         _writer = new CommitWriter(connection, options, _feed, logger);
         _revisionAtLastTick = _feed.CurrentRevision;
@@ -52,9 +56,10 @@ public sealed class SqliteDatastore : IDatastore
         var logger = (options.LoggerFactory ?? NullLoggerFactory.Instance).CreateLogger("K3sFast.Datastore");
         var taken = SqliteOpener.TakeFile(options.Path);
         SqliteDatastore store;
+        bool isCheckDue;
         try
         {
-            var connection = SqliteOpener.OpenWriter(options.Path, taken);
+            (var connection, isCheckDue) = SqliteOpener.OpenWriter(options.Path, taken, logger);
             try
             {
                 store = new SqliteDatastore(options, taken, connection, logger);
@@ -77,6 +82,7 @@ public sealed class SqliteDatastore : IDatastore
         }
         store._writer.Start();
         ThreadPool.UnsafeQueueUserWorkItem(static opened => opened.ReadLeases(), store, preferLocal: false);
+        if (isCheckDue) store._check = Task.Factory.StartNew(store.CheckBeside, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         Log.Opened(logger, options.Path, store.CurrentRevision, store.CompactRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
         return store;
     }
@@ -85,6 +91,7 @@ public sealed class SqliteDatastore : IDatastore
     public ValueTask<AppendResult> AppendAsync(in AppendRequest request, CancellationToken cancellationToken = default)
     {
         CommitWriter.CheckKey(request.Key);
+        ThrowIfDamaged();
         return cancellationToken.IsCancellationRequested ? ValueTask.FromCanceled<AppendResult>(cancellationToken) : _writer.Append(request);
     }
 
@@ -93,6 +100,7 @@ public sealed class SqliteDatastore : IDatastore
     public ValueTask<RangeResult> RangeAsync(in RangeRequest request, IDatastoreVisitor visitor, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(visitor);
+        ThrowIfDamaged();
         long current = CurrentRevision;
         long revision = request.Revision == 0 ? current : request.Revision;
         if (revision > current) throw new DatastoreFutureRevisionException(revision, current);
@@ -102,6 +110,16 @@ public sealed class SqliteDatastore : IDatastore
         {
             using var lent = _readers.Rent();
             result = lent.Reader.ReadRange(request, revision, visitor, cancellationToken);
+        }
+        catch (SqliteException error) when (error.IsCorrupt)
+        {
+            Interlocked.Increment(ref _writer.Statistics.DamagedReads);
+            throw new DatastoreCorruptException($"datastore {_options.Path} is damaged: {error.Message}; stop the server and restore it from a backup", error);
+        }
+        catch (DatastoreCorruptException)
+        {
+            Interlocked.Increment(ref _writer.Statistics.DamagedReads);
+            throw;
         }
         catch (SqliteException error)
         {
@@ -116,6 +134,7 @@ public sealed class SqliteDatastore : IDatastore
     public IDatastoreWatch Watch(long afterRevision, IDatastoreObserver observer)
     {
         ArgumentNullException.ThrowIfNull(observer);
+        ThrowIfDamaged();
         ThrowIfCompacted(afterRevision);
         if (afterRevision > CurrentRevision) throw new DatastoreFutureRevisionException(afterRevision, CurrentRevision);
         var watch = new SqliteWatch(_feed, _readers, observer, afterRevision, _logger);
@@ -131,16 +150,109 @@ public sealed class SqliteDatastore : IDatastore
         return new ValueTask(_writer.Compact(revision).WaitAsync(cancellationToken));
     }
 
+    /// <inheritdoc/>
+    public DatastoreStatus ReadStatus()
+    {
+        var statistics = _writer.Statistics;
+        long pages = 0, freePages = 0;
+        try
+        {
+            using var lent = _readers.Rent();
+            (pages, freePages) = lent.Reader.ReadPageCounts();
+        }
+        catch (SqliteException)
+        {
+            // Damage shows elsewhere; the rest of the figures is worth having all the more.
+        }
+        return new DatastoreStatus
+        {
+            FileBytes = LengthOf(_options.Path),
+            LogBytes = LengthOf($"{_options.Path}-wal"),
+            UnusedBytes = pages == 0 ? 0 : LengthOf(_options.Path) / pages * freePages,
+            FreeDiskBytes = _writer.Space.FreeBytes,
+            ReservedDiskBytes = _writer.Space.ReserveBytes,
+            IsFull = _writer.Space.IsFull,
+            Damage = Volatile.Read(ref _damage)?.Message,
+            DamagedReads = Interlocked.Read(ref statistics.DamagedReads),
+            CurrentRevision = CurrentRevision,
+            CompactRevision = CompactRevision,
+            CompactionTarget = _writer.CompactionTarget,
+            CompactedRows = Volatile.Read(ref statistics.CompactedRows),
+            VacuumedPages = Volatile.Read(ref statistics.VacuumedPages),
+            QueuedAppends = _writer.QueuedAppends,
+            RefusedBusy = Interlocked.Read(ref statistics.RefusedBusy),
+            RefusedFull = Volatile.Read(ref statistics.RefusedFull),
+            WrittenPages = Volatile.Read(ref statistics.WrittenPages),
+            Checkpoints = Interlocked.Read(ref statistics.Checkpoints),
+            CommitSeconds = statistics.CommitSeconds,
+            GroupSizes = statistics.GroupSizes,
+            MaintenanceSeconds = statistics.MaintenanceSeconds,
+        };
+    }
+
     /// <summary>Finishes queued appends, copies the log into the database and closes the file.</summary>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _isDisposed, 1) == 1) return;
+        await _closing.CancelAsync().ConfigureAwait(false);
         if (_compactTimer is not null) await _compactTimer.DisposeAsync().ConfigureAwait(false);
         // Joins the writer thread, which finishes what is queued: some milliseconds, once.
         _writer.Dispose();
         _feed.Close(new ObjectDisposedException(nameof(SqliteDatastore)));
         _readers.Dispose();
+        await _check.ConfigureAwait(false);
+        _closing.Dispose();
         await _taken.DisposeAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// The newest row's id, or the compacted revision when the newest rows were deletions that are compacted away. The sequence runs ahead
+    /// after a kill; further ahead than we let it, somebody took rows out by hand, and their ids are not used again either.
+    /// </summary>
+    private static long NewestRevision(SqliteConnection connection, long compactRevision)
+    {
+        long newest = Math.Max(connection.QueryInt64(KineSchema.SelectLastId), compactRevision);
+        long sequence = connection.QueryInt64(KineSchema.SelectSequence);
+        return sequence - newest > KineSchema.SequenceAhead ? sequence : newest;
+    }
+
+    private static long LengthOf(string path) => new FileInfo(path) is { Exists: true } file ? file.Length : 0;
+
+    private void ThrowIfDamaged()
+    {
+        if (Volatile.Read(ref _damage) is { } damage) throw new DatastoreCorruptException(damage.Message, damage);
+    }
+
+    /// <summary>Checks a large file whole after a kill, beside the work. What it finds ends all reads and writes.</summary>
+    private void CheckBeside()
+    {
+        long startedAt = Stopwatch.GetTimestamp();
+        try
+        {
+            using var lent = _readers.Rent();
+            using var closing = _closing.Token.UnsafeRegister(static reader => ((SqliteReader)reader!).Interrupt(), lent.Reader);
+            if (lent.Reader.FindDamage() is { } finding) NoteDamage(finding);
+            else Log.CheckedWhole(_logger, _options.Path, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
+        }
+        catch (ObjectDisposedException)
+        {
+            // Closed before it began.
+        }
+        catch (SqliteException error) when (error.IsCorrupt)
+        {
+            NoteDamage(error.Message);
+        }
+        catch (SqliteException error)
+        {
+            if (!_closing.IsCancellationRequested) Log.CheckFailed(_logger, _options.Path, error);
+        }
+    }
+
+    private void NoteDamage(string finding)
+    {
+        Log.Damaged(_logger, _options.Path, finding);
+        Volatile.Write(ref _damage, new DatastoreCorruptException(
+            $"datastore {_options.Path} is damaged ({finding}): stop the server and restore the directory {Path.GetDirectoryName(_options.Path)} from a backup"));
     }
 
     private void ThrowIfCompacted(long revision)

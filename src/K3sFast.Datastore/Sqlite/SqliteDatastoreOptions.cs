@@ -23,6 +23,21 @@ public sealed record SqliteDatastoreOptions
     /// <summary>Value bytes in one transaction at most (one larger value still passes, alone).</summary>
     public long MaxGroupBytes { get; init; } = 8L << 20;
 
+    /// <summary>
+    /// Appends that wait at most; more are refused with <see cref="DatastoreBusyException"/>. An API server lets some hundred writes in at once, so this is
+    /// reached by a bug or an attack only.
+    /// </summary>
+    public int MaxQueuedAppends { get; init; } = 16 * 1024;
+
+    /// <summary>
+    /// Bytes of the file system kept for deletions and compaction: creates and updates are refused before the disk is truly full. Null = 32 MiB, or
+    /// 2 % of a smaller file system.
+    /// </summary>
+    public long? ReservedDiskBytes { get; init; }
+
+    /// <summary>Bytes left in the file system of a directory; null = asks the file system.</summary>
+    internal Func<string, long>? FreeDiskBytes { get; init; }
+
     /// <summary>The clock of leases and compaction.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 
 namespace K3sFast.Datastore.Sqlite;
@@ -89,27 +90,32 @@ internal sealed class SqliteReader : IDisposable
         {
             _rangeIds.BindText(1, low).BindText(2, high).Bind(3, revision);
             int count = 0;
+            var previous = new ArrayBufferWriter<byte>();
             while (_rangeIds.Step())
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 long id = _rangeIds.Int64(1);
-                _row.Bind(1, id);
-                bool isLive = _row.Step() && _row.Int64(0) == 0;
-                if (isLive)
+                var indexed = _rangeIds.Blob(0);
+                if (indexed.SequenceCompareTo(previous.WrittenSpan) <= 0) throw StoredRow.Damaged(_connection.Path, id, indexed, "the index is out of order");
+                previous.ResetWrittenCount();
+                previous.Write(indexed);
+                if (!_row.Bind(1, id).Step()) throw StoredRow.Damaged(_connection.Path, id, indexed, "the index leads to a row that is not there");
+                var row = StoredRow.Read(_row, _connection.Path);
+                if (!row.Name.SequenceEqual(indexed)) throw StoredRow.Damaged(_connection.Path, id, row.Name, $"the index leads to it under the name {Encoding.UTF8.GetString(indexed)}");
+                if (!row.IsDeleted)
                 {
-                    string name = _rangeIds.Text(0);
+                    string name = Encoding.UTF8.GetString(row.Name);
                     if (!KineSchema.IsInternal(name))
                     {
                         if (request.Limit > 0 && count == request.Limit) return new RangeResult(revision, count, HasMore: true);
-                        long createRevision = _row.Int64(1) is var created and not 0 ? created : id;
                         visitor.OnEntry(new DatastoreEntry
                         {
                             Key = name,
-                            Value = _row.Blob(3),
+                            Value = row.Value,
                             Revision = id,
-                            CreateRevision = createRevision,
-                            LeaseSeconds = _row.Int64(2),
-                            Kind = createRevision == id ? AppendKind.Create : AppendKind.Update,
+                            CreateRevision = row.CreateRevision,
+                            LeaseSeconds = row.Lease,
+                            Kind = row.CreateRevision == id ? AppendKind.Create : AppendKind.Update,
                         });
                         count++;
                     }
@@ -135,19 +141,18 @@ internal sealed class SqliteReader : IDisposable
             _history.Bind(1, afterRevision).Bind(2, limit);
             while (_history.Step())
             {
-                last = _history.Int64(0);
-                string name = _history.Text(1);
+                var row = StoredRow.Read(_history, _connection.Path);
+                last = row.Id;
+                string name = Encoding.UTF8.GetString(row.Name);
                 if (KineSchema.IsInternal(name)) continue;
-                bool isCreate = _history.Int64(2) != 0;
-                bool isDelete = _history.Int64(3) != 0;
                 watch.Show(new DatastoreEntry
                 {
                     Key = name,
-                    Value = isDelete ? default : _history.Blob(6),
+                    Value = row.IsDeleted ? default : row.Value,
                     Revision = last,
-                    CreateRevision = isCreate ? last : _history.Int64(4),
-                    LeaseSeconds = _history.Int64(5),
-                    Kind = isDelete ? AppendKind.Delete : isCreate ? AppendKind.Create : AppendKind.Update,
+                    CreateRevision = row.CreateRevision,
+                    LeaseSeconds = row.Lease,
+                    Kind = row.IsDeleted ? AppendKind.Delete : row.IsCreated ? AppendKind.Create : AppendKind.Update,
                 });
             }
             return last;
@@ -170,6 +175,16 @@ internal sealed class SqliteReader : IDisposable
         }
         return leases;
     }
+
+    /// <summary>Pages of the file, and those of them that hold nothing.</summary>
+    public (long Pages, long FreePages) ReadPageCounts() =>
+        (_connection.QueryInt64("PRAGMA page_count"u8), _connection.QueryInt64("PRAGMA freelist_count"u8));
+
+    /// <summary>Ends the statement that runs, from another thread.</summary>
+    public void Interrupt() => _connection.Interrupt();
+
+    /// <summary>Checks the whole file: structure, order, and that index and table say the same. Null = whole.</summary>
+    public string? FindDamage() => _connection.QueryText("PRAGMA integrity_check(1)"u8) is var finding and not "ok" ? finding ?? "no answer" : null;
 
     public void Dispose()
     {
