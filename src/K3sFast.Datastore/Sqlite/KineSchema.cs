@@ -112,7 +112,10 @@ internal static class KineSchema
 
     public static ReadOnlySpan<byte> DeleteRow => "DELETE FROM kine WHERE id = ?1"u8;
 
-    public static ReadOnlySpan<byte> SetCompactRevision => "UPDATE kine SET prev_revision = ?1 WHERE name = 'compact_rev_key'"u8;
+    /// <summary>Its checksum is a copy. kine raises the revision alone, so the copy is never the greater one in a whole file.</summary>
+    public static ReadOnlySpan<byte> SetCompactRevision => "UPDATE kine SET prev_revision = ?1, k3sfast_crc32c = ?1 WHERE name = 'compact_rev_key'"u8;
+
+    public static ReadOnlySpan<byte> SelectCompactRevisionCopy => "SELECT coalesce(max(k3sfast_crc32c), 0) FROM kine WHERE name = 'compact_rev_key'"u8;
 
     /// <summary>The columns of every statement that reads rows, in this order.</summary>
     public enum RowColumns

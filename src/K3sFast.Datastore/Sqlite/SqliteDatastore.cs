@@ -19,6 +19,7 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor
     private readonly ITimer? _compactTimer;
     private readonly CancellationTokenSource _closing = new();
     private Task _check = Task.CompletedTask;
+    private Task _leasesRead = Task.CompletedTask;
     private DatastoreCorruptException? _damage;
     private long _revisionAtLastTick;
     private int _isDisposed;
@@ -81,7 +82,7 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor
             throw;
         }
         store._writer.Start();
-        ThreadPool.UnsafeQueueUserWorkItem(static opened => opened.ReadLeases(), store, preferLocal: false);
+        store._leasesRead = Task.Run(store.ReadLeases);
         if (isCheckDue) store._check = Task.Factory.StartNew(store.CheckBeside, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         Log.Opened(logger, options.Path, store.CurrentRevision, store.CompactRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
         return store;
@@ -200,7 +201,9 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor
         _writer.Dispose();
         _feed.Close(new ObjectDisposedException(nameof(SqliteDatastore)));
         _readers.Dispose();
+        // Both end by themselves, and hold the file open until then.
         await _check.ConfigureAwait(false);
+        await _leasesRead.ConfigureAwait(false);
         _closing.Dispose();
         await _taken.DisposeAsync().ConfigureAwait(false);
     }

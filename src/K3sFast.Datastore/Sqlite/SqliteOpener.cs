@@ -157,11 +157,13 @@ internal static class SqliteOpener
         connection.Execute("COMMIT"u8);
     }
 
-    // kine changes the row of the compacted revision without our checksum; the sequence is a second witness.
+    // The row of the compacted revision has no checksum that kine would keep; the copy of ours and the sequence are its witnesses.
     private static void CheckRevisions(string path, SqliteConnection connection)
     {
         long compacted = connection.QueryInt64(KineSchema.SelectCompactRevision);
         long newest = Math.Max(connection.QueryInt64(KineSchema.SelectLastId), connection.QueryInt64(KineSchema.SelectSequence));
+        long copy = connection.QueryInt64(KineSchema.SelectCompactRevisionCopy);
+        if (compacted < copy) throw Corrupt(path, $"compacted up to revision {copy}, but {compacted} is written", null);
         if (compacted > newest) throw Corrupt(path, $"compacted up to revision {compacted}, but the newest is {newest}", null);
     }
 

@@ -192,12 +192,10 @@ internal sealed class SqliteReader : IDisposable
         _connection.Dispose();
     }
 
-    /// <summary>The first key after all keys with a prefix. UTF-8 never has 0xff bytes, so the last byte can always be raised.</summary>
-    private static byte[] PrefixEnd(byte[] prefix)
-    {
-        if (prefix.Length == 0) return [0xff];
-        byte[] end = [.. prefix];
-        end[^1]++;
-        return end;
-    }
+    /// <summary>A text after all keys with a prefix: UTF-8 has no 0xff byte.</summary>
+    /// <remarks>
+    /// Raising the prefix's last byte instead would make "0" of "/", which is compared as a number in the files of old k3s, whose column
+    /// name is declared INTEGER: every key would lie above it.
+    /// </remarks>
+    private static byte[] PrefixEnd(byte[] prefix) => [.. prefix, 0xff];
 }
