@@ -1,0 +1,58 @@
+namespace K3sFast.ApiMachinery;
+
+/// <summary>The variables of one evaluation.</summary>
+public interface ICelVariables
+{
+    /// <summary>The value of a declared variable; false when it is not there.</summary>
+    bool TryFind(string name, out CelValue value);
+}
+
+/// <summary>What an evaluation came to.</summary>
+/// <param name="Value">The value, or an error.</param>
+/// <param name="Cost">What it cost, in upstream's units.</param>
+public readonly record struct CelOutcome(CelValue Value, long Cost);
+
+/// <summary>A checked expression, ready to run. Immutable.</summary>
+/// <remarks>Any thread.</remarks>
+public sealed class CelProgram
+{
+    private readonly int _locals;
+
+    internal CelProgram(string source, CelExpr tree)
+    {
+        Source = source;
+        Tree = tree;
+        _locals = Locals(tree);
+    }
+
+    /// <summary>The expression as it was given.</summary>
+    public string Source { get; }
+
+    /// <summary>The type of the result.</summary>
+    public CelType ResultType => Tree.Type;
+
+    internal CelExpr Tree { get; }
+
+    /// <summary>Evaluates. Mistakes of the expression are values; nothing is thrown for them.</summary>
+    public CelOutcome Evaluate(ICelVariables variables, long limit = CelLimits.PerCall)
+    {
+        var evaluator = new CelEvaluator(variables, _locals, limit);
+        try
+        {
+            var value = evaluator.Evaluate(Tree);
+            return new CelOutcome(value, evaluator.Cost);
+        }
+        catch (CelEvaluator.BudgetException)
+        {
+            return new CelOutcome(CelValue.Error("operation cancelled: actual cost limit exceeded"), evaluator.Cost);
+        }
+    }
+
+    private static int Locals(CelExpr tree)
+    {
+        int most = tree is CelExpr.Loop loop ? loop.Slot + 3 : 0;
+        foreach (var child in tree.Children)
+            most = Math.Max(most, Locals(child));
+        return most;
+    }
+}
