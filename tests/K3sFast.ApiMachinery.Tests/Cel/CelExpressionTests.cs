@@ -41,7 +41,7 @@ public sealed class CelExpressionTests
         var compiled = s_environment.Compile(expression.Replace("\\n", "\n", StringComparison.Ordinal));
         Assert.Null(compiled.Program);
         var said = compiled.Issues.Split('\n').Where(static text => text.StartsWith("ERROR: <input>:", StringComparison.Ordinal)).Select(static text => text["ERROR: <input>:".Length..]);
-        Assert.Equal((line, expected), (line, string.Join(" || ", said)));
+        Assert.Equal((line, expected), (line, compiled.Instantiation.Length > 0 ? compiled.Problem : string.Join(" || ", said)));
     }
 
     [Fact]

@@ -286,7 +286,7 @@ internal sealed class CelEvaluator(ICelVariables variables, int locals, long lim
                 }
                 break;
             default:
-                return CelValue.NoSuchOverload;
+                return CelValue.Error($"got 'types.{range.Kind}', expected iterable type");
         }
         return Evaluate(loop.Result);
     }

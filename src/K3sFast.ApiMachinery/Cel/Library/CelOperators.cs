@@ -138,7 +138,7 @@ internal static class CelOperators
     private static CelValue Size(CelValue value) => value.Kind switch
     {
         CelKind.String or CelKind.Bytes or CelKind.List or CelKind.Map => CelValue.Of(CelCosts.ActualSize(value)),
-        _ => CelValue.Error($"no such overload: size({value.TypeName})"),
+        _ => CelValue.Error("no such overload: size"),
     };
 
     private static CelValue Insert(ReadOnlySpan<CelValue> args)

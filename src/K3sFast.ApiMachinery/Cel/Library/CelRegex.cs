@@ -37,7 +37,7 @@ internal static class CelRegex
             s_cache[pattern] = regex;
         }
         if (regex is null)
-            problem = $"error parsing regexp: invalid or unsupported Perl syntax: `{pattern}`";
+            problem = "error parsing regexp: " + CelRegexProblem.Of(pattern);
         return regex is not null;
     }
 

@@ -18,7 +18,7 @@ internal sealed class CelMacros(CelIssues issues)
     internal CelExpr? Expand(int at, string function, CelExpr? target, List<CelExpr> args) => (function, target, args.Count) switch
     {
         ("has", null, 1) => Has(args[0]),
-        ("all" or "exists" or "exists_one" or "existsOne", not null, 2) => Quantifier(at, function, target, args),
+        ("all" or "exists" or "exists_one", not null, 2) => Quantifier(at, function, target, args),
         ("all" or "exists" or "exists_one" or "existsOne", not null, 3) => Quantifier(at, function, target, args),
         ("map", not null, 2 or 3) => MapTo(at, target, args),
         ("filter", not null, 2) => Filter(at, target, args),

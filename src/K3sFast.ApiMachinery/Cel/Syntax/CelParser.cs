@@ -165,6 +165,8 @@ internal sealed class CelParser
             _at++;
             signs++;
         }
+        if (first.Kind == CelTokenKind.Minus && Current.Kind == CelTokenKind.Exclamation)
+            throw Fail(Current.Start, "Syntax error: no viable alternative at input '-!'");
         var operand = Member();
         return signs % 2 == 0 ? operand : Operator(first.Start, first.Kind == CelTokenKind.Minus ? "-_" : "!_", operand);
     }
@@ -205,6 +207,7 @@ internal sealed class CelParser
     private CelExpr Index(CelExpr operand)
     {
         int offset = Take().Start;
+        CheckStart(CelTokenKind.Question);
         string function = TryTake(CelTokenKind.Question) ? "_[?_]" : "_[_]";
         var index = Expression();
         Expect(CelTokenKind.RightBracket);
@@ -236,6 +239,10 @@ internal sealed class CelParser
         var token = Current;
         switch (token.Kind)
         {
+            case CelTokenKind.Exclamation:
+                throw Fail(token.Start, $"Syntax error: mismatched input '!' expecting {CelToken.Show([.. s_starts.Where(static kind => kind != CelTokenKind.Exclamation)])}");
+            case CelTokenKind.Minus when Next.Kind is not (CelTokenKind.Int or CelTokenKind.Float):
+                throw Fail(Next.Start, $"Syntax error: no viable alternative at input '-{(Next.Kind == CelTokenKind.End ? "" : Text(Next))}'");
             case CelTokenKind.LeftParen:
                 _at++;
                 var inner = Expression();
@@ -260,7 +267,7 @@ internal sealed class CelParser
         if (Current.Kind != CelTokenKind.Identifier)
             throw Fail(Current.Start, $"Syntax error: mismatched input '{Shown(Current)}' expecting IDENTIFIER");
         int ahead = _at;
-        while (_tokens[ahead + 1].Kind == CelTokenKind.Dot && _tokens[ahead + 2].Kind == CelTokenKind.Identifier)
+        while (_tokens[ahead + 1].Kind == CelTokenKind.Dot && ahead + 2 < _tokens.Count && _tokens[ahead + 2].Kind == CelTokenKind.Identifier)
             ahead += 2;
         if (_tokens[ahead + 1].Kind == CelTokenKind.LeftBrace)
         {
@@ -289,7 +296,7 @@ internal sealed class CelParser
             if (!EndsOrGoesOn(CelTokenKind.RightBracket))
                 break;
         }
-        TryTake(CelTokenKind.Comma);
+        TakeTrailingComma(CelTokenKind.RightBracket);
         Expect(CelTokenKind.RightBracket);
         return Bounded(new CelExpr.ListOf(offset, [.. elements], [.. optional]));
     }
@@ -309,7 +316,7 @@ internal sealed class CelParser
             if (!EndsOrGoesOn(CelTokenKind.RightBrace))
                 break;
         }
-        TryTake(CelTokenKind.Comma);
+        TakeTrailingComma(CelTokenKind.RightBrace);
         Expect(CelTokenKind.RightBrace);
         return Bounded(new CelExpr.MapOf(offset, [.. entries]));
     }
@@ -333,9 +340,15 @@ internal sealed class CelParser
             if (!EndsOrGoesOn(CelTokenKind.RightBrace))
                 break;
         }
-        TryTake(CelTokenKind.Comma);
+        TakeTrailingComma(CelTokenKind.RightBrace);
         Expect(CelTokenKind.RightBrace);
         return Bounded(new CelExpr.StructOf(offset, type, [.. fields]));
+    }
+
+    private void TakeTrailingComma(CelTokenKind end)
+    {
+        if (Current.Kind == CelTokenKind.Comma && Next.Kind == end)
+            _at++;
     }
 
     // After an element: a comma before another one goes on; a comma before the end is a trailing one.
@@ -343,8 +356,11 @@ internal sealed class CelParser
     {
         if (Current.Kind == CelTokenKind.Comma)
         {
-            if (Next.Kind == end)
+            if (Next.Kind == end || Next.Kind == CelTokenKind.Comma)
+            {
+                _at += Next.Kind == end ? 0 : 1;
                 return false;
+            }
             _at++;
             return true;
         }
@@ -418,7 +434,7 @@ internal sealed class CelParser
         }
         // What closes may be missing before the end or another thing that closes.
         if (kind is CelTokenKind.RightParen or CelTokenKind.RightBracket or CelTokenKind.RightBrace
-            && Current.Kind is CelTokenKind.End or CelTokenKind.RightParen or CelTokenKind.RightBracket or CelTokenKind.RightBrace or CelTokenKind.Comma)
+            && Current.Kind is CelTokenKind.End or CelTokenKind.RightParen or CelTokenKind.RightBracket or CelTokenKind.RightBrace)
         {
             _issues.Report(Current.Start, $"Syntax error: missing {CelToken.Show([kind])} at '{Shown(Current)}'");
             return Current;

@@ -195,7 +195,7 @@ internal sealed class CelChecker
         for (int i = 0; i < list.Elements.Length; i++)
         {
             var type = Unwrap(list.Elements[i], Visit(list.Elements[i]), list.IsOptional[i]);
-            joined = Join(list.Elements[i], joined, type);
+            joined = Join(joined, type);
         }
         return CelType.List(joined ?? _types.Fresh());
     }
@@ -205,8 +205,8 @@ internal sealed class CelChecker
         CelType? keys = null, values = null;
         foreach (var entry in map.Entries)
         {
-            keys = Join(entry.Key, keys, Visit(entry.Key));
-            values = Join(entry.Value, values, Unwrap(entry.Value, Visit(entry.Value), entry.IsOptional));
+            keys = Join(keys, Visit(entry.Key));
+            values = Join(values, Unwrap(entry.Value, Visit(entry.Value), entry.IsOptional));
         }
         return CelType.Map(keys ?? _types.Fresh(), values ?? _types.Fresh());
     }
@@ -222,14 +222,14 @@ internal sealed class CelChecker
         return type;
     }
 
-    private CelType Join(CelExpr place, CelType? previous, CelType current)
+    // Mixed elements are dyn here; the checks of literals refuse them where they do not stand in a format call.
+    private CelType Join(CelType? previous, CelType current)
     {
         if (previous is null)
             return current;
         if (_types.Assign(previous, current))
             return CelInference.MostGeneral(previous, current);
-        Mismatch(place.Offset, previous, current);
-        return CelType.Error;
+        return CelType.Dyn;
     }
 
     private CelType VisitStruct(CelExpr.StructOf message)

@@ -46,7 +46,9 @@ public sealed class CelEnvironment
         if (issues.Any)
             return new CelCompilation(null, issues.ToString());
         CelLiteralChecks.Check(tree, issues);
-        return issues.Any ? new CelCompilation(null, issues.ToString()) : new CelCompilation(new CelProgram(expression, tree), "");
+        if (issues.Any)
+            return new CelCompilation(null, issues.ToString());
+        return CelLiteralChecks.Unfoldable(tree) is { } problem ? new CelCompilation(null, "", problem) : new CelCompilation(new CelProgram(expression, tree), "");
     }
 
     internal CelFunction? FindFunction(string name) => _functions.GetValueOrDefault(name.TrimStart('.'));
@@ -76,4 +78,9 @@ public sealed class CelEnvironment
 /// <summary>The outcome of compiling: a program, or what is wrong in upstream's words.</summary>
 /// <param name="Program">The program; null when there are issues.</param>
 /// <param name="Issues">What is wrong: "ERROR: &lt;input&gt;:1:8: undefined field 'x'" with the source and a caret, one after the other.</param>
-public sealed record CelCompilation(CelProgram? Program, string Issues);
+/// <param name="Instantiation">What keeps a correct expression from running: a conversion of a literal that cannot be. "" when nothing does.</param>
+public sealed record CelCompilation(CelProgram? Program, string Issues, string Instantiation = "")
+{
+    /// <summary>The refusal's words; null when there is a program.</summary>
+    public string? Problem => Program is not null ? null : Instantiation.Length > 0 ? $"program instantiation failed: {Instantiation}" : $"compilation failed: {Issues}";
+}

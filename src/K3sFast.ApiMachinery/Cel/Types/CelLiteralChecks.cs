@@ -8,6 +8,22 @@ internal static class CelLiteralChecks
 {
     internal static void Check(CelExpr tree, CelIssues issues) => Visit(tree, issues, isInFormat: false);
 
+    /// <summary>Upstream evaluates conversions and patterns of literals when it plans: the first that fails, or null.</summary>
+    internal static string? Unfoldable(CelExpr expression)
+    {
+        foreach (var child in expression.Children)
+        {
+            if (Unfoldable(child) is { } problem)
+                return problem;
+        }
+        if (expression is not CelExpr.Call call)
+            return null;
+        if (call is { Function: "bool" or "bytes" or "double" or "duration" or "int" or "string" or "timestamp" or "uint", Target: null, Args: [CelExpr.Constant literal], Overloads.Count: > 0 })
+            return call.Overloads[0].Body!([literal.Value]) is { IsError: true, AsString: var message } ? message : null;
+        bool hasPattern = call.Function is "matches" or "find" or "findAll" && call.Args.Length > 0;
+        return hasPattern && call.Args[call.IsMember ? 0 : ^1] is CelExpr.Constant { Value: { Kind: CelKind.String } pattern } && !CelRegex.TryGet(pattern.AsString, out _, out string why) ? why : null;
+    }
+
     private static void Visit(CelExpr expression, CelIssues issues, bool isInFormat)
     {
         switch (expression)

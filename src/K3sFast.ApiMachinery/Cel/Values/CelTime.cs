@@ -14,7 +14,8 @@ internal static class CelTime
 
     private static readonly CelValue s_overflow = CelValue.Error("timestamp overflow");
 
-    internal static CelValue Timestamp(long seconds, int nanos) => seconds is < MinSeconds or > MaxSeconds ? s_overflow : CelValue.Timestamp(seconds, nanos);
+    internal static CelValue Timestamp(long seconds, int nanos, int offsetMinutes = 0) =>
+        seconds is < MinSeconds or > MaxSeconds ? s_overflow : CelValue.Timestamp(seconds, nanos, offsetMinutes);
 
     internal static CelValue Add(CelValue time, long duration)
     {
@@ -24,7 +25,7 @@ internal static class CelTime
             (seconds, nanos) = (seconds - 1, nanos + NanosPerSecond);
         else if (nanos >= NanosPerSecond)
             (seconds, nanos) = (seconds + 1, nanos - NanosPerSecond);
-        return Timestamp(seconds, (int)nanos);
+        return Timestamp(seconds, (int)nanos, time.OffsetMinutes);
     }
 
     internal static CelValue Difference(CelValue first, CelValue second)
@@ -62,11 +63,15 @@ internal static class CelTime
         return true;
     }
 
-    /// <summary>RFC 3339 with up to nine places, none when they are zero.</summary>
+    /// <summary>RFC 3339 with up to nine places, none when they are zero, at the offset that the time was given with.</summary>
     internal static string Text(CelValue time)
     {
-        string text = DateTime.UnixEpoch.AddSeconds(time.AsInt).ToString("yyyy-MM-dd'T'HH:mm:ss", CultureInfo.InvariantCulture);
-        return time.Nanos == 0 ? text + "Z" : $"{text}.{time.Nanos.ToString("D9", CultureInfo.InvariantCulture).TrimEnd('0')}Z";
+        long local = Math.Clamp(time.AsInt + (time.OffsetMinutes * 60L), MinSeconds, MaxSeconds);
+        string text = DateTime.UnixEpoch.AddSeconds(local).ToString("yyyy-MM-dd'T'HH:mm:ss", CultureInfo.InvariantCulture);
+        if (time.Nanos != 0)
+            text += "." + time.Nanos.ToString("D9", CultureInfo.InvariantCulture).TrimEnd('0');
+        int offset = Math.Abs(time.OffsetMinutes);
+        return offset == 0 ? text + "Z" : string.Create(CultureInfo.InvariantCulture, $"{text}{(time.OffsetMinutes < 0 ? '-' : '+')}{offset / 60:00}:{offset % 60:00}");
     }
 
     /// <summary>Seconds with a fraction and an s.</summary>
@@ -101,7 +106,7 @@ internal static class CelTime
             return true;
         }
         long seconds = (long)(new DateTime(year, month, day, hour, minute, second, DateTimeKind.Utc) - DateTime.UnixEpoch).TotalSeconds - (offsetMinutes * 60L);
-        time = Timestamp(seconds, (int)nanos);
+        time = Timestamp(seconds, (int)nanos, offsetMinutes);
         return true;
     }
 

@@ -15,12 +15,14 @@ public readonly struct CelValue
 
     private readonly long _bits;
     private readonly int _nanos;
+    private readonly short _offsetMinutes;
 
-    private CelValue(CelKind kind, long bits, int nanos, object? reference)
+    private CelValue(CelKind kind, long bits, int nanos, object? reference, int offsetMinutes = 0)
     {
         Kind = kind;
         _bits = bits;
         _nanos = nanos;
+        _offsetMinutes = (short)offsetMinutes;
         Reference = reference;
     }
 
@@ -53,6 +55,9 @@ public readonly struct CelValue
     internal byte[] AsBytes => (byte[])Reference!;
 
     internal int Nanos => _nanos;
+
+    /// <summary>Of a timestamp the offset from UTC that it was given with, which its text keeps.</summary>
+    internal int OffsetMinutes => _offsetMinutes;
 
     /// <summary>The list.</summary>
     public CelList AsList => (CelList)Reference!;
@@ -121,7 +126,7 @@ public readonly struct CelValue
 
     internal static CelValue Duration(long nanoseconds) => new(CelKind.Duration, nanoseconds, 0, null);
 
-    internal static CelValue Timestamp(long seconds, int nanos) => new(CelKind.Timestamp, seconds, nanos, null);
+    internal static CelValue Timestamp(long seconds, int nanos, int offsetMinutes) => new(CelKind.Timestamp, seconds, nanos, null, offsetMinutes);
 
     internal static CelValue Of(CelType value) => new(CelKind.Type, 0, 0, value);
 
