@@ -66,4 +66,22 @@ internal static partial class Log
 
     [LoggerMessage(2024, LogLevel.Error, "Following the datastore failed")]
     public static partial void FollowFailed(ILogger logger, Exception error);
+
+    [LoggerMessage(2030, LogLevel.Information, "Opened {Name} at revision {Revision} (compacted {CompactRevision})")]
+    public static partial void SqlOpened(ILogger logger, string name, long revision, long compactRevision);
+
+    [LoggerMessage(2031, LogLevel.Warning, "Following {Name} from revision {Revision} failed and is tried again: {Reason}")]
+    public static partial void SqlFollowFailed(ILogger logger, string name, long revision, string reason);
+
+    [LoggerMessage(2032, LogLevel.Warning, "{Name}: nobody committed the revisions {First} to {Last}, which were skipped: they are filled")]
+    public static partial void GapFilled(ILogger logger, string name, long first, long last);
+
+    [LoggerMessage(2033, LogLevel.Warning, "{Name} gives no notice of other servers' writes for now: {Reason}")]
+    public static partial void ListenFailed(ILogger logger, string name, string reason);
+
+    [LoggerMessage(2034, LogLevel.Information, "{Name}: the table is changed so that {What}")]
+    public static partial void TableMended(ILogger logger, string name, string what);
+
+    [LoggerMessage(2035, LogLevel.Warning, "Deleting {Key}, whose lease has ended, failed and is tried again: {Reason}")]
+    public static partial void ExpiryFailed(ILogger logger, string key, string reason);
 }

@@ -41,12 +41,18 @@ internal sealed class ChangeFeed
     }
 
     /// <summary>Shows changes to all live watches: everything that happened after <see cref="Position"/> up to <paramref name="revision"/>.</summary>
-    public void Publish(ReadOnlySpan<Change> changes, long revision)
+    public void Publish(ReadOnlySpan<Change> changes, long revision) => Publish(null, changes, revision);
+
+    /// <summary>Shows changes that follow directly on a revision, if that is the newest published; false = others lie between.</summary>
+    public bool TryPublish(long afterRevision, ReadOnlySpan<Change> changes, long revision) => Publish(afterRevision, changes, revision);
+
+    private bool Publish(long? afterRevision, ReadOnlySpan<Change> changes, long revision)
     {
         List<TaskCompletionSource>? reached = null;
         lock (_gate)
         {
-            if (revision <= _position) return;
+            if (afterRevision is { } after && after != _position) return revision <= _position;
+            if (revision <= _position) return true;
             for (int i = _live.Count - 1; i >= 0; i--)
             {
                 if (!_live[i].TryShow(changes, revision)) _live.RemoveAt(i);
@@ -58,8 +64,9 @@ internal sealed class ChangeFeed
                 (reached ??= []).Add(waiter);
             }
         }
-        if (reached is null) return;
+        if (reached is null) return true;
         foreach (var waiter in reached) waiter.TrySetResult();
+        return true;
     }
 
     /// <summary>Completes when everything up to a revision was published.</summary>
@@ -75,15 +82,6 @@ internal sealed class ChangeFeed
             _waiters.Enqueue(waiter, revision);
         }
         return new ValueTask(waiter.Task.WaitAsync(cancellationToken));
-    }
-
-    /// <summary>True = somebody waits for what was not published yet.</summary>
-    public bool IsAwaited
-    {
-        get
-        {
-            lock (_gate) return _waiters.Count > 0;
-        }
     }
 
     /// <summary>Makes a watch live if it has seen everything published; false = read on from the engine first.</summary>

@@ -35,4 +35,23 @@ internal static class StoreKeys
         end[^1]++;
         return end;
     }
+
+    /// <summary>The same for engines that compare text by code points, which is the order of UTF-8: the last character is raised, and stays one.</summary>
+    public static string PrefixEnd(string prefix)
+    {
+        var runes = prefix.EnumerateRunes().ToList();
+        while (runes.Count > 0)
+        {
+            var last = runes[^1];
+            runes.RemoveAt(runes.Count - 1);
+            if (last.Value == 0x10FFFF) continue;
+            // Behind U+D7FF lie the surrogates, which are no characters.
+            runes.Add(new Rune(last.Value == 0xD7FF ? 0xE000 : last.Value + 1));
+            return string.Concat(runes);
+        }
+        return "\U0010FFFF";
+    }
+
+    /// <summary>True when a key comes before another in the order of ranges.</summary>
+    public static bool IsBefore(string key, string other) => Encoding.UTF8.GetBytes(key).AsSpan().SequenceCompareTo(Encoding.UTF8.GetBytes(other)) < 0;
 }
