@@ -25,4 +25,13 @@ internal static partial class Log
 
     [LoggerMessage(5006, LogLevel.Information, "event {Reason} about {Name} could not be written: {Message}")]
     internal static partial void EventFailed(ILogger logger, string reason, string name, string message);
+
+    [LoggerMessage(5010, LogLevel.Information, "leading {Lease} as {Identity}")]
+    internal static partial void BecameLeader(ILogger logger, string lease, string identity);
+
+    [LoggerMessage(5011, LogLevel.Warning, "no longer leading {Lease}, now held by \"{Holder}\": stopped, and waiting to lead again")]
+    internal static partial void LostLeadership(ILogger logger, string lease, string holder);
+
+    [LoggerMessage(5012, LogLevel.Warning, "asking for {Lease} failed: {Message}")]
+    internal static partial void ElectionFailed(ILogger logger, string lease, string message);
 }

@@ -14,6 +14,8 @@ namespace K3sFast.WatchCache;
 /// </summary>
 public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
 {
+    private static readonly TimeSpan s_reloadPause = TimeSpan.FromSeconds(1);
+
     private readonly IDatastore _store;
     private readonly CacherOptions _options;
     private readonly ILogger _logger;
@@ -62,7 +64,7 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         long startedAt = Stopwatch.GetTimestamp();
-        long current = _store.CurrentRevision;
+        long current = await _store.ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false);
         // Revision 1 is an empty store's.
         long from = Math.Max(1, Math.Max(_store.CompactRevision, current - _options.ReplayRevisions));
         await LoadAllAsync(from, cancellationToken).ConfigureAwait(false);
@@ -138,6 +140,13 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         return new ValueTask(waiter.Task.WaitAsync(cancellationToken));
     }
 
+    /// <summary>
+    /// Completes when the caches show everything that anybody was acknowledged before this call, on any server: what a consistent read waits
+    /// for. Free where the datastore is this process's alone.
+    /// </summary>
+    /// <remarks>Throws <see cref="DatastoreException"/> when the datastore does not answer.</remarks>
+    public ValueTask FreshenAsync(CancellationToken cancellationToken = default) => _store.IsShared ? FreshenSharedAsync(cancellationToken) : ValueTask.CompletedTask;
+
     /// <summary>The objects under a prefix of a cache at a revision that its ring has forgotten; null when the datastore has forgotten it too.</summary>
     public ValueTask<Snapshot?> ListStoredAsync(WatchCache cache, long revision, byte[] keyPrefix, CancellationToken cancellationToken = default) =>
         StoredHistory.ReadAsync(_store, cache, _options.Transformer, revision, keyPrefix, cancellationToken);
@@ -176,6 +185,12 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     void IDatastoreObserver.OnFailed(Exception error)
     {
         if (error is ObjectDisposedException && _watch is null) return;
+        if (_store.IsShared && error is DatastoreCompactedException)
+        {
+            // Away from the datastore for longer than its history reaches: what is shown is old, not wrong, until everything was read anew.
+            _ = Task.Run(ReloadAsync);
+            return;
+        }
         Log.Stopped(_logger, CurrentRevision, error);
         Volatile.Write(ref _failure, error);
         CompleteWaiters(long.MaxValue, StoppedError(error));
@@ -211,11 +226,61 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         }
     }
 
+    private async ValueTask FreshenSharedAsync(CancellationToken cancellationToken)
+    {
+        long newest = await _store.ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false);
+        await WaitForAsync(newest, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Puts the present state in the place of what the caches show, and follows from there. Cursors end with expiry.</summary>
+    private async Task ReloadAsync()
+    {
+        while (Failure is null)
+        {
+            try
+            {
+                var loader = new Reloader(this);
+                var range = await _store.RangeAsync(new RangeRequest("/"), loader, CancellationToken.None).ConfigureAwait(false);
+                lock (_applyGate)
+                {
+                    if (_watch is null) return;
+                    foreach (var cache in _routes.All) cache.Replace(loader.TakeOf(cache), range.Revision);
+                    _appliedRevision = range.Revision;
+                    _changed.Clear();
+                    Volatile.Write(ref _currentRevision, range.Revision);
+                }
+                CompleteWaiters(range.Revision, null);
+                var watch = _store.Watch(range.Revision, this);
+                lock (_applyGate)
+                {
+                    if (_watch is not null)
+                    {
+                        _watch = watch;
+                        return;
+                    }
+                }
+                watch.Dispose();
+                return;
+            }
+            // Tried until the datastore answers: nothing else can be done, and nothing wrong is shown meanwhile.
+            catch (Exception error)
+            {
+                Log.ReloadFailed(_logger, CurrentRevision, error);
+                await Task.Delay(s_reloadPause, _options.TimeProvider).ConfigureAwait(false);
+            }
+        }
+    }
+
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<WriteResult> FinishWrite(ValueTask<AppendResult> append, AppendRequest request)
     {
         var result = await append.ConfigureAwait(false);
-        if (result.Outcome != AppendOutcome.Committed) return new WriteResult(result.Outcome, result.Revision, null);
+        if (result.Outcome != AppendOutcome.Committed)
+        {
+            // Who tries again must find what he lost to, on whichever server that was written.
+            if (_store.IsShared && result.Outcome != AppendOutcome.Full) await FreshenSharedAsync(CancellationToken.None).ConfigureAwait(false);
+            return new WriteResult(result.Outcome, result.Revision, null);
+        }
         // With an engine that shows commits before it completes them, this is already so.
         if (CurrentRevision < result.Revision) await WaitForAsync(result.Revision).ConfigureAwait(false);
         var cache = Find(request.Key);
@@ -295,5 +360,29 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     private sealed class Loader(Cacher owner, WatchCache cache) : IDatastoreVisitor
     {
         public void OnEntry(in DatastoreEntry entry) => owner.LoadEntry(cache, entry);
+    }
+
+    /// <summary>Reads all objects anew, aside.</summary>
+    private sealed class Reloader(Cacher owner) : IDatastoreVisitor
+    {
+        private readonly Dictionary<WatchCache, List<StoredObject>> _objects = [];
+
+        public void OnEntry(in DatastoreEntry entry)
+        {
+            if (owner.Find(entry.Key) is not { } cache) return;
+            if (!_objects.TryGetValue(cache, out var list)) _objects.Add(cache, list = []);
+            try
+            {
+                var type = entry.Kind == AppendKind.Create ? WatchEventType.Added : WatchEventType.Modified;
+                // The applying thread has nothing to apply meanwhile: the buffer of other encodings is free.
+                lock (owner._applyGate) list.Add(cache.Rebuild(Encoding.UTF8.GetBytes(entry.Key), owner.AsJson(entry), entry.Revision, entry.CreateRevision, type));
+            }
+            catch (FormatException error)
+            {
+                Log.UnreadableValue(owner._logger, entry.Key, entry.Revision, error);
+            }
+        }
+
+        public List<StoredObject> TakeOf(WatchCache cache) => _objects.GetValueOrDefault(cache, []);
     }
 }

@@ -12,4 +12,7 @@ internal static partial class Log
 
     [LoggerMessage(3002, LogLevel.Critical, "The caches stopped following the datastore at revision {Revision}: writes are refused")]
     public static partial void Stopped(ILogger logger, long revision, Exception error);
+
+    [LoggerMessage(3010, LogLevel.Error, "Reading everything anew behind revision {Revision} failed and is tried again")]
+    public static partial void ReloadFailed(ILogger logger, long revision, Exception error);
 }

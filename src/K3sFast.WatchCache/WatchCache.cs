@@ -187,7 +187,8 @@ public sealed class WatchCache
     /// <summary>Applies one commit. The applying thread only.</summary>
     internal void Apply(in DatastoreEntry entry, ReadOnlySpan<byte> key, ReadOnlySpan<byte> json)
     {
-        Invariant.Verify(entry.Revision > _lastRevision, $"commit {entry.Revision} applied after {_lastRevision} in {KeyPrefix}");
+        // Keys whose lease ends together go at one revision.
+        Invariant.Verify(entry.Revision >= _lastRevision, $"commit {entry.Revision} applied after {_lastRevision} in {KeyPrefix}");
         if (entry.Kind == AppendKind.Delete) ApplyDelete(entry, key);
         else ApplyWrite(entry, key, json);
     }
@@ -215,6 +216,24 @@ public sealed class WatchCache
             _table.Clear();
             _indexed?.Clear();
             _ring.Clear(revision);
+        }
+        _waker.PostAll();
+    }
+
+    /// <summary>Puts another state in the place of the present one, taking over a reference to each object; open cursors find their place gone.</summary>
+    internal void Replace(List<StoredObject> objects, long revision)
+    {
+        lock (_gate)
+        {
+            _table.Clear();
+            _indexed?.Clear();
+            foreach (var item in objects)
+            {
+                _table.Set(item);
+                _indexed?.Replace(null, item);
+            }
+            _ring.Clear(revision);
+            _lastRevision = revision;
         }
         _waker.PostAll();
     }

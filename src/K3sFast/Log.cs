@@ -94,4 +94,10 @@ internal static partial class Log
 
     [LoggerMessage(11043, LogLevel.Warning, "The password of node {Node} could not be verified, and the node is let in: {Reason}")]
     public static partial void NodePasswordUnverified(this ILogger log, string node, string reason);
+
+    [LoggerMessage(11050, LogLevel.Information, "The datastore was empty: this server's authorities are the cluster's, and lie there for the others")]
+    public static partial void ClusterFounded(this ILogger log);
+
+    [LoggerMessage(11051, LogLevel.Information, "The cluster's authorities were taken from the datastore")]
+    public static partial void ClusterJoined(this ILogger log);
 }

@@ -61,6 +61,7 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
         var call = Begin(pathAndQuery, cancellationToken);
         var endpoint = await AdmitAsync(call, Verb.Watch).ConfigureAwait(false);
         var (storage, query) = Read(call, endpoint);
+        await query.FreshenAsync(storage, cancellationToken).ConfigureAwait(false);
         var prefix = storage.PrefixOf(call.Info.Namespace);
         var initial = new List<StoredEncodedObject>();
         using var cursor = Open(storage, query, prefix, endpoint, initial);

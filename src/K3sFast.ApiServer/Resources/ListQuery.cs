@@ -111,8 +111,16 @@ internal sealed class ListQuery
         }
         if (Revision > 0 && Continue is null)
             await WaitForAsync(storage, Revision, cancel).ConfigureAwait(false);
+        else if (Revision < 0)
+            await storage.FreshenAsync(cancel).ConfigureAwait(false);
         return storage.Cache.List(Filter.ExactKey ?? prefix, Filter.Key);
     }
+
+    /// <summary>
+    /// For a watch: what it begins with is what was acknowledged by then on any server, and a revision that another server told is one that is shown here.
+    /// </summary>
+    internal ValueTask FreshenAsync(ResourceStorage storage, CancellationToken cancel) =>
+        Revision < 0 || Revision > storage.CurrentRevision ? storage.FreshenAsync(cancel) : ValueTask.CompletedTask;
 
     /// <summary>Waits until the caches show a revision; refuses as upstream when it does not come.</summary>
     internal static ValueTask WaitForAsync(ResourceStorage storage, long revision, CancellationToken cancel) =>

@@ -19,8 +19,11 @@ internal sealed class ObjectReader(TimeProvider clock)
         var format = ResponseFormat.Negotiate(call, allowsProjection: true);
         format.CheckShape(endpoint.Info, isList: false);
         var storage = endpoint.Storage!;
-        if (call.Info.TryGetQuery("resourceVersion"u8, out var version) && !version.IsEmpty && ListQuery.ParseRevision(call.QueryString("resourceVersion"u8)!) is > 0 and var revision)
+        var revision = call.Info.TryGetQuery("resourceVersion"u8, out var version) && !version.IsEmpty ? ListQuery.ParseRevision(call.QueryString("resourceVersion"u8)!) : -1;
+        if (revision > 0)
             await ListQuery.WaitForAsync(storage, revision, call.Aborted).ConfigureAwait(false);
+        else if (revision < 0)
+            await storage.FreshenAsync(call.Aborted).ConfigureAwait(false);
         using var stored = storage.Get(call.Info.Namespace, call.Info.Name)
             ?? throw ApiStatus.NotFound(endpoint.Info.Group, endpoint.Info.Resource, call.Info.NameText).ToException();
         await WriteObjectAsync(call, endpoint, 200, stored, format).ConfigureAwait(false);

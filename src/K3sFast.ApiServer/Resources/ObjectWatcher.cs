@@ -25,6 +25,7 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
         var query = ListQuery.Read(call, endpoint, isWatch: true, info.IsWatchPath && !info.Name.IsEmpty ? info.NameText : null);
         var include = ObjectReader.IncludeOf(call, format);
         var timeout = TimeoutOf(query);
+        await query.FreshenAsync(endpoint.Storage!, call.Aborted).ConfigureAwait(false);
         using var lease = _shared.Rent(endpoint, format, include);
         var frames = new FrameWriter(endpoint, format, query.Filter, include, clock, lease.Frames);
         var socket = call is HttpApiCall http && WatchSocket.IsAsked(http) ? await WatchSocket.AcceptAsync(http, format.Media).ConfigureAwait(false) : null;

@@ -38,6 +38,21 @@ internal sealed class ResourceRouter(
         if (call.Method == "HEAD" && !isProxy)
             throw MethodNotAllowed();
         CheckSegments(info);
+        // A write is decided by what is there: on any server. Reads know themselves how fresh they must be.
+        if (endpoint.Storage is { } storage && info.Verb is not (Verb.Get or Verb.List or Verb.Watch) && storage.FreshenAsync(call.Aborted) is { IsCompletedSuccessfully: false } fresh)
+            return RouteFreshAsync(fresh, call, endpoint);
+        return RouteVerb(call, endpoint);
+    }
+
+    private async ValueTask RouteFreshAsync(ValueTask fresh, ApiCall call, ResourceEndpoint endpoint)
+    {
+        await fresh.ConfigureAwait(false);
+        await RouteVerb(call, endpoint).ConfigureAwait(false);
+    }
+
+    private ValueTask RouteVerb(ApiCall call, ResourceEndpoint endpoint)
+    {
+        var info = call.Info;
         if (endpoint.Storage is null || !info.Subresource.IsEmpty)
             return RouteSubresourceAsync(call, endpoint);
         if (endpoint.Info.Namespaced && info.Namespace.IsEmpty && info.Verb is not (Verb.List or Verb.Watch))

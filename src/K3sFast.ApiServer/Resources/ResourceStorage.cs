@@ -59,6 +59,9 @@ internal sealed class ResourceStorage
 
     internal ValueTask WaitForAsync(long revision, CancellationToken cancel) => _cacher.WaitForAsync(revision, cancel);
 
+    /// <summary>Completes when reads show everything that was acknowledged before this call, on any server.</summary>
+    internal ValueTask FreshenAsync(CancellationToken cancel) => _cacher.FreshenAsync(cancel);
+
     /// <summary>The datastore has forgotten the state at a revision.</summary>
     internal bool IsCompacted(long revision) => revision < _cacher.CompactRevision;
 

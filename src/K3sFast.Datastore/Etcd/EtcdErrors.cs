@@ -22,7 +22,7 @@ internal static class EtcdErrors
 
     /// <summary>The request was certainly not carried out: a write may be sent again.</summary>
     public static bool IsUnsent(RpcException error) =>
-        Says(error, "etcdserver: no leader") || Says(error, "etcdserver: too many requests") || Says(error, "etcdserver: server stopped")
+        Says(error, "Error connecting to subchannel") || Says(error, "etcdserver: no leader") || Says(error, "etcdserver: too many requests") || Says(error, "etcdserver: server stopped")
         || (error.StatusCode is StatusCode.Unavailable or StatusCode.Internal && HasNotConnected(error.Status.DebugException));
 
     /// <summary>Another member, or the same a little later, may answer a question that this one did not.</summary>

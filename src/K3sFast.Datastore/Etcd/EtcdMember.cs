@@ -44,7 +44,9 @@ internal sealed class EtcdMember : IDisposable
             HttpHandler = handler,
             DisposeHttpClient = true,
             MaxReceiveMessageSize = null,
-            MaxRetryAttempts = null,
+            // The caller goes on to another member meanwhile: one that comes back should not wait for two minutes, as is gRPC's habit.
+            InitialReconnectBackoff = TimeSpan.FromMilliseconds(100),
+            MaxReconnectBackoff = TimeSpan.FromSeconds(1),
             ThrowOperationCanceledOnCancellation = true,
         });
         KV = new KV.KVClient(_channel);

@@ -26,6 +26,7 @@ internal sealed class EtcdWatchStream(EtcdClient client, ILogger logger)
     private readonly List<Change> _changes = [];
     private long _position;
     private long _batchRevision;
+    private bool _isBroken;
 
     /// <summary>Shows everything after a revision until told to stop.</summary>
     /// <param name="afterRevision">Where to begin.</param>
@@ -52,7 +53,9 @@ internal sealed class EtcdWatchStream(EtcdClient client, ILogger logger)
             }
             catch (Exception error) when (error is RpcException or IOException or HttpRequestException or OperationCanceledException or InvalidOperationException)
             {
-                Log.EtcdWatchBroken(logger, member.Name, _position, error.Message);
+                // Told once: it is tried again every second until a member answers.
+                if (!_isBroken) Log.EtcdWatchBroken(logger, member.Name, _position, error is RpcException status ? $"{status.StatusCode}: {status.Status.Detail}" : error.Message);
+                _isBroken = true;
                 client.MoveOn(member, error);
             }
             if (_position > before) pause = s_firstPause;
@@ -88,7 +91,11 @@ internal sealed class EtcdWatchStream(EtcdClient client, ILogger logger)
                 }
                 throw new IOException($"etcd ended the watch: {response.CancelReason}");
             }
-            if (response.Created) continue;
+            if (response.Created)
+            {
+                _isBroken = false;
+                continue;
+            }
             foreach (var item in response.Events) Add(item, onCompacted);
             // The rest of the same revisions follows.
             if (response.Fragment) continue;

@@ -1,3 +1,4 @@
+using K3sFast.Datastore;
 using System.Net;
 using System.Net.Sockets;
 
@@ -32,7 +33,7 @@ internal sealed class ServerConfig : NodeConfig
         KubeconfigMode = FileMode(flags.Text("write-kubeconfig-mode"));
         KubeconfigGroup = flags.Text("write-kubeconfig-group");
         AgentToken = TokenText(flags, "agent-token", "agent-token-file");
-        DatastorePath = SqlitePath(flags.Text("datastore-endpoint"), Paths);
+        Datastore = Endpoint(flags, Paths);
 
         Disabled = [.. flags.Many("disable")];
         HasScheduler = !flags.IsOn("disable-scheduler");
@@ -71,7 +72,7 @@ internal sealed class ServerConfig : NodeConfig
     public string KubeconfigGroup { get; }
     /// <summary>The secret that agents alone join with; empty: the same as servers'.</summary>
     public string AgentToken { get; }
-    public string DatastorePath { get; }
+    public DatastoreEndpoint Datastore { get; }
 
     public HashSet<string> Disabled { get; }
     public bool HasScheduler { get; }
@@ -145,16 +146,16 @@ internal sealed class ServerConfig : NodeConfig
         _ => throw new ConfigurationException($"unknown flannel-backend \"{name}\": must be one of none, vxlan, host-gw, wireguard-native"),
     };
 
-    private static string SqlitePath(string endpoint, NodePaths paths)
+    private static DatastoreEndpoint Endpoint(FlagValues flags, NodePaths paths)
     {
-        const string Scheme = "sqlite://";
-        if (endpoint.Length == 0 || endpoint == "sqlite")
-            return Path.Combine(paths.Database, "state.db");
-        if (!endpoint.StartsWith(Scheme, StringComparison.Ordinal))
-            throw new ConfigurationException("--datastore-endpoint: only sqlite:// is in this version of k3sfast; etcd, MySQL and PostgreSQL come later");
-        var path = endpoint[Scheme.Length..];
-        if (path.IndexOf('?') is >= 0 and var query)
-            path = path[..query];
-        return path.Length == 0 ? Path.Combine(paths.Database, "state.db") : Path.GetFullPath(path, paths.ServerDir);
+        try
+        {
+            var tls = new DatastoreTls(flags.Text("datastore-cafile"), flags.Text("datastore-certfile"), flags.Text("datastore-keyfile"));
+            return DatastoreEndpoint.Parse(flags.Text("datastore-endpoint"), tls, Path.Combine(paths.Database, "state.db"), paths.ServerDir);
+        }
+        catch (FormatException e)
+        {
+            throw new ConfigurationException($"--datastore-endpoint: {e.Message}", e);
+        }
     }
 }

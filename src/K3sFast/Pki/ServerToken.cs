@@ -28,6 +28,20 @@ internal static class ServerToken
         return new(secret, agentSecret);
     }
 
+    /// <summary>
+    /// The secret before there are certificates: from flag or file, else made and kept. What a token says of the CA is looked at when there is one.
+    /// </summary>
+    public static string Settle(NodePaths paths, string given)
+    {
+        if (given.Length > 0)
+            return given.LastIndexOf(':') is >= 0 and var colon && given.StartsWith(Prefix, StringComparison.Ordinal) ? given[(colon + 1)..] : given;
+        if (ReadSecret(paths.Token) is { } kept)
+            return kept;
+        var secret = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
+        PemFiles.WriteWhole(paths.Token, secret + "\n", UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        return secret;
+    }
+
     /// <summary>SHA-256 of the PEM file when it holds one certificate, of the root's DER when it holds a chain.</summary>
     public static string HashOf(CertificateAuthority serverCa) => Convert.ToHexStringLower(SHA256.HashData(
         serverCa.Chain.Count == 1 ? File.ReadAllBytes(serverCa.CertificatePath) : serverCa.Chain[^1].RawData));

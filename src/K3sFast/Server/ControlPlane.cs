@@ -4,7 +4,6 @@ using K3sFast.ApiServer;
 using K3sFast.Client;
 using K3sFast.Configuration;
 using K3sFast.Datastore;
-using K3sFast.Datastore.Sqlite;
 using K3sFast.Pki;
 using K3sFast.Supervisor;
 using Microsoft.Extensions.Logging;
@@ -18,8 +17,9 @@ internal sealed class ControlPlane : IAsyncDisposable
     private readonly ApiServer.ApiServer _api;
     private readonly InformerFactory _informers;
 
-    private ControlPlane(IDatastore store, ApiServer.ApiServer api, SupervisorPaths supervisor, ILoggerFactory loggers)
+    private ControlPlane(IDatastore store, ApiServer.ApiServer api, SupervisorPaths supervisor, ClusterPki certificates, ILoggerFactory loggers)
     {
+        Certificates = certificates;
         _store = store;
         _api = api;
         var client = ClientFor("system:k3s-supervisor", "system:masters");
@@ -27,6 +27,9 @@ internal sealed class ControlPlane : IAsyncDisposable
         Passwords = new(client, loggers.CreateLogger("K3sFast.Supervisor"));
         supervisor.UseCluster(Passwords, client);
     }
+
+    /// <summary>The cluster's, and this server's own.</summary>
+    public ClusterPki Certificates { get; }
 
     /// <summary>By what nodes are known.</summary>
     public NodePasswords Passwords { get; }
@@ -37,19 +40,24 @@ internal sealed class ControlPlane : IAsyncDisposable
 
     /// <summary>Opens the store while certificates may still be in the making, and returns when the API is ready.</summary>
     /// <exception cref="ConfigurationException">The database or the port cannot be used; the message says what to do.</exception>
-    public static async Task<ControlPlane> StartAsync(ServerConfig config, Task<ClusterPki> pki, ILoggerFactory loggers, CancellationToken ct)
+    public static Task<ControlPlane> StartAsync(ServerConfig config, Task<ClusterPki> pki, ILoggerFactory loggers, CancellationToken ct) =>
+        StartAsync(config, _ => pki, loggers, ct);
+
+    /// <summary>The same where certificates and keys come out of the store that the servers of a cluster share.</summary>
+    /// <exception cref="ConfigurationException">The database or the port cannot be used; the message says what to do.</exception>
+    public static async Task<ControlPlane> StartAsync(ServerConfig config, Func<IDatastore, Task<ClusterPki>> pki, ILoggerFactory loggers, CancellationToken ct)
     {
         IDatastore? store = null;
         ApiServer.ApiServer? api = null;
         try
         {
-            store = await Task.Run(() => SqliteDatastore.Open(new() { Path = config.DatastorePath, LoggerFactory = loggers }), ct).ConfigureAwait(false);
-            var certificates = await pki.ConfigureAwait(false);
+            store = await config.Datastore.OpenAsync(loggers, ct).ConfigureAwait(false);
+            var certificates = await pki(store).ConfigureAwait(false);
             var supervisor = new SupervisorPaths(
                 certificates, certificates.JoinSecrets, ClusterSettings.Of(config), new IPEndPoint(config.AdvertiseAddress, config.AdvertisePort).ToString(), loggers.CreateLogger("K3sFast.Supervisor"));
             api = new(Options(config, certificates) with { Supervisor = supervisor, FurtherRoles = SystemRoles.Rows }, store, loggers);
             await api.StartAsync(ct).ConfigureAwait(false);
-            return new(store, api, supervisor, loggers);
+            return new(store, api, supervisor, certificates, loggers);
         }
         catch (Exception e)
         {
@@ -117,7 +125,7 @@ internal sealed class ControlPlane : IAsyncDisposable
             GitCommit = ProductVersion.Commit,
             BuildDate = ProductVersion.Date,
             EventTtl = arguments.Duration("event-ttl", TimeSpan.FromHours(1)),
-            StoreSizeBytes = () => SizeOf(config.DatastorePath),
+            StoreSizeBytes = config.Datastore.IsShared ? null : () => SizeOf(config.Datastore.SqlitePath),
         };
         return RequestLimitArguments.Apply(options, arguments);
     }

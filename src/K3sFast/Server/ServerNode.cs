@@ -4,6 +4,7 @@ using K3sFast.Agent;
 using K3sFast.Client;
 using K3sFast.Configuration;
 using K3sFast.Controllers;
+using K3sFast.Datastore;
 using K3sFast.Pki;
 using K3sFast.Scheduler;
 using Microsoft.Extensions.Logging;
@@ -45,9 +46,10 @@ internal sealed class ServerNode
 
         try
         {
-            var pki = Task.Run(() => ClusterPki.Ensure(_config, TimeProvider.System));
+            // Made beside the opening of the store, unless they lie in it.
+            var own = _config.Datastore.IsShared ? null : Task.Run(() => ClusterPki.Ensure(_config, TimeProvider.System));
             var runtime = _config.HasAgent ? StartRuntimeAsync(stop.Token) : Task.FromResult<NodeRuntime?>(null);
-            var plane = await StartPlaneAsync(pki, runtime, stop.Token).ConfigureAwait(false);
+            var plane = await StartPlaneAsync(store => own ?? JoinAsync(store, stop.Token), runtime, stop.Token).ConfigureAwait(false);
             await using (plane.ConfigureAwait(false))
             {
                 _log.ApiReady(Environment.TickCount64 - started);
@@ -55,7 +57,7 @@ internal sealed class ServerNode
                 SystemdNotifier.Send("READY=1");
 
                 var runner = new ComponentRunner(_log, stop.Token);
-                var certificates = await pki.ConfigureAwait(false);
+                var certificates = plane.Certificates;
                 StartControlLoops(runner, plane, certificates);
                 runner.Start("node passwords", plane.FollowPasswordsAsync);
                 if (_config.HasAgent)
@@ -81,7 +83,10 @@ internal sealed class ServerNode
         }
     }
 
-    private async Task<ControlPlane> StartPlaneAsync(Task<ClusterPki> pki, Task<NodeRuntime?> runtime, CancellationToken ct)
+    /// <summary>Servers that share a datastore are of one cluster: its authorities lie there.</summary>
+    private Task<ClusterPki> JoinAsync(IDatastore store, CancellationToken ct) => new ClusterBootstrap(store, _config, _log).JoinAsync(ct);
+
+    private async Task<ControlPlane> StartPlaneAsync(Func<IDatastore, Task<ClusterPki>> pki, Task<NodeRuntime?> runtime, CancellationToken ct)
     {
         try
         {
@@ -120,12 +125,12 @@ internal sealed class ServerNode
                 NodeCidrMaskSizeV6 = _config.ControllerArgs.Number("node-cidr-mask-size-ipv6", 64, 48, 124),
                 TerminatedPodThreshold = _config.ControllerArgs.Number("terminated-pod-gc-threshold", 12500, 0, int.MaxValue),
             };
-            runner.Start("controllers", ct => new ControllerManager(options, ClientOfController, _loggers).RunAsync(ct));
+            StartLed(runner, plane, "controllers", "kube-controller-manager", _config.ControllerArgs, ct => new ControllerManager(options, ClientOfController, _loggers).RunAsync(ct));
             plane.Components.Report("controller-manager", () => runner.WhyNotRunning("controllers"));
         }
         if (_config.HasScheduler)
         {
-            runner.Start("scheduler", ct => new Scheduler.Scheduler(new SchedulerOptions(), plane.ClientFor("system:kube-scheduler"), _loggers).RunAsync(ct));
+            StartLed(runner, plane, "scheduler", "kube-scheduler", _config.SchedulerArgs, ct => new Scheduler.Scheduler(new SchedulerOptions(), plane.ClientFor("system:kube-scheduler"), _loggers).RunAsync(ct));
             plane.Components.Report("scheduler", () => runner.WhyNotRunning("scheduler"));
         }
         NodeParts.WarnUnused(_log, _config.ControllerArgs, _config.SchedulerArgs, _config.ApiServerArgs, _config.ProxyArgs);
@@ -133,6 +138,26 @@ internal sealed class ServerNode
         ApiClient ClientOfController(string name) => name == ControllerManager.SharedIdentity
             ? plane.ClientFor("system:kube-controller-manager")
             : plane.ClientFor("system:serviceaccount:kube-system:" + name, "system:serviceaccounts", "system:serviceaccounts:kube-system");
+    }
+
+    /// <summary>Where servers share a datastore, one of them does this work: who holds the Lease of that name. A server alone needs no Lease.</summary>
+    private void StartLed(ComponentRunner runner, ControlPlane plane, string name, string lease, ComponentArguments arguments, Func<CancellationToken, Task> work)
+    {
+        var standard = LeaderElectionOptions.Default;
+        var times = new LeaderElectionOptions(
+            arguments.Duration("leader-elect-lease-duration", standard.LeaseDuration),
+            arguments.Duration("leader-elect-renew-deadline", standard.RenewDeadline),
+            arguments.Duration("leader-elect-retry-period", standard.RetryPeriod));
+        if (times.LeaseDuration <= times.RenewDeadline || times.RenewDeadline <= times.RetryPeriod || times.RetryPeriod <= TimeSpan.Zero)
+            throw new ConfigurationException($"{lease}: leader-elect-lease-duration must be longer than leader-elect-renew-deadline, and that longer than leader-elect-retry-period");
+        if (arguments.Text("leader-elect", _config.Datastore.IsShared ? "true" : "false") != "true")
+        {
+            runner.Start(name, work);
+            return;
+        }
+        var client = plane.ClientFor("system:" + lease);
+        runner.Start(name, ct => new LeaderElector(
+            client, lease, LeaderElector.NewIdentity(_config.NodeName), times, _loggers.CreateLogger("K3sFast.Election")).RunAsync(work, ct));
     }
 
     private void StartAgent(ComponentRunner runner, ControlPlane plane, ClusterPki pki, NodeRuntime? runtime)

@@ -112,7 +112,7 @@ public sealed class FlagValuesTests : IDisposable
         Assert.Equal("192.0.2.7", config.AdvertiseAddress.ToString());
         Assert.Equal((30000, 32767), (config.NodePortFirst, config.NodePortLast));
         Assert.Equal("/run/k3s/containerd/containerd.sock", config.Paths.ContainerdSocket);
-        Assert.Equal("/var/lib/rancher/k3s/server/db/state.db", config.DatastorePath);
+        Assert.Equal("/var/lib/rancher/k3s/server/db/state.db", config.Datastore.SqlitePath);
         Assert.Equal("/var/lib/kubelet", config.Paths.KubeletRoot);
     }
 
