@@ -84,4 +84,7 @@ internal static partial class Log
 
     [LoggerMessage(2035, LogLevel.Warning, "Deleting {Key}, whose lease has ended, failed and is tried again: {Reason}")]
     public static partial void ExpiryFailed(ILogger logger, string key, string reason);
+
+    [LoggerMessage(2036, LogLevel.Error, "No space left for {Name}: writes are refused until there is")]
+    public static partial void SqlFull(ILogger logger, string name);
 }

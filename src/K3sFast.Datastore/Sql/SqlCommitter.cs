@@ -141,7 +141,7 @@ internal sealed class SqlCommitter(ISqlEngine engine, ChangeFeed feed, SqlFollow
                 await DropConnectionAsync().ConfigureAwait(false);
                 if (error.Failure == SqlFailure.Full)
                 {
-                    Log.Full(logger, engine.Name);
+                    Log.SqlFull(logger, engine.Name);
                     foreach (var write in _group) write.Result = new AppendResult(AppendOutcome.Full, 0);
                     return;
                 }
