@@ -6,6 +6,9 @@ public class DatastoreException(string message, Exception? inner = null) : Excep
 /// <summary>What is stored is not what was written. It is not served; the message names what and what to do.</summary>
 public sealed class DatastoreCorruptException(string message, Exception? inner = null) : DatastoreException(message, inner);
 
+/// <summary>A stored value cannot be turned into what was given: its key is not known, or it was changed.</summary>
+public sealed class DatastoreTransformException(string message, Exception? inner = null) : DatastoreException(message, inner);
+
 /// <summary>More writes are waiting than the store takes in (etcd: "too many requests"). Nothing was changed; try again later.</summary>
 public sealed class DatastoreBusyException(string message) : DatastoreException(message);
 

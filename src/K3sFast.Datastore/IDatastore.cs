@@ -23,6 +23,9 @@ public interface IDatastore : IAsyncDisposable
     /// </summary>
     ValueTask<long> ReadCurrentRevisionAsync(CancellationToken cancellationToken = default) => new(CurrentRevision);
 
+    /// <summary>Who tells how the store is; null = this engine tells nothing.</summary>
+    IDatastoreMonitor? Monitor => this as IDatastoreMonitor;
+
     /// <summary>Appends one change; completes when it is on disk and every live watch has seen it.</summary>
     /// <remarks>
     /// Changes that arrive together are committed together. A cancelled wait says nothing about the outcome.

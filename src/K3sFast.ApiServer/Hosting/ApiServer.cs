@@ -3,6 +3,7 @@ using System.Security.Cryptography.X509Certificates;
 using K3sFast.ApiMachinery;
 using K3sFast.Client;
 using K3sFast.Datastore;
+using K3sFast.Datastore.Transformers;
 using K3sFast.WatchCache;
 using Microsoft.Extensions.Logging;
 
@@ -17,6 +18,7 @@ public sealed class ApiServer : IAsyncDisposable
 {
     private readonly ApiServerOptions _options;
     private readonly ILogger _logger;
+    private readonly IDatastore _store;
     private readonly Cacher _cacher;
     private readonly ResourceCatalog _catalog;
     private readonly ServiceRepair _services;
@@ -53,6 +55,7 @@ public sealed class ApiServer : IAsyncDisposable
         if (!ReferenceEquals(options.FeatureGates, FeatureGates.Default))
             options.FeatureGates.Use();
         _logger = loggers.CreateLogger("K3sFast.ApiServer");
+        _store = store = new TransformingDatastore(store, options.ValueTransformer);
         _cacher = new Cacher(store, new CacherOptions { TimeProvider = options.Clock, LoggerFactory = loggers, Transformer = ReadForeignValue });
         _catalog = new ResourceCatalog(Schema.BuiltIn, _cacher, options.EventTtl, options.RuntimeConfig);
 
@@ -67,7 +70,8 @@ public sealed class ApiServer : IAsyncDisposable
             storage.Measured = _metrics.Storage.Store(storage.Info);
         foreach (var endpoint in _catalog.Endpoints)
             endpoint.Watched = _metrics.Storage.Watch(endpoint.Info);
-        _metrics.Storage.Follow(_catalog, options.StoreSizeBytes);
+        _metrics.Storage.Follow(_catalog, options.StoreSizeBytes ?? DatastoreMetrics.SizeOf(store));
+        DatastoreMetrics.Follow(_metrics.Registry, store);
         var admission = new AdmissionParts(_catalog, policy, _authorizer, options, () => _writes!, _podSecurityMetrics, _metrics.Admission);
         _writes = new WriteFlow(AdmissionPlugins.Create(admission, _logger), options.Clock);
         _writes.AddHook(_catalog.Storage("", "services"), new ServiceAllocator(addresses, ports, _catalog.Storage("", "endpoints"), () => _writes!));
@@ -217,6 +221,7 @@ public sealed class ApiServer : IAsyncDisposable
         _health.Add("loopback-serving-certificate", () => _options.ServingCertificate.NotAfter.ToUniversalTime() > _options.Clock.GetUtcNow().UtcDateTime ? null : "the serving certificate has expired",
             HealthPages.Live | HealthPages.Health);
         _health.Add("etcd", _storeProbe.CheckAsync, HealthPages.Live | HealthPages.Health);
+        _health.Add("datastore-space", () => DatastoreMetrics.Complaint(_store), HealthPages.Ready);
         _health.Add("informer-sync", () => _cacher.Failure is { } failure ? $"the watch cache has stopped: {failure.Message}" : null, HealthPages.Ready);
     }
 

@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using K3sFast.ApiMachinery;
+using K3sFast.Datastore.Transformers;
 
 namespace K3sFast.ApiServer;
 
@@ -97,6 +98,9 @@ public sealed record ApiServerOptions
 
     /// <summary>Bytes of the datastore on disk, for /metrics; null when nobody can tell.</summary>
     public Func<long>? StoreSizeBytes { get; init; }
+
+    /// <summary>The form in which values are stored: encryption at rest; null = as they are, and what is stored encrypted is refused.</summary>
+    public IValueTransformer? ValueTransformer { get; init; }
 
     /// <summary>How long events are kept.</summary>
     public TimeSpan EventTtl { get; init; } = TimeSpan.FromHours(1);

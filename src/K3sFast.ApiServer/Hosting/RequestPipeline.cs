@@ -192,6 +192,11 @@ internal sealed class RequestPipeline(
                 return ApiStatus.BadRequest(bad.Message);
             case IOException or Microsoft.AspNetCore.Connections.ConnectionResetException when call.IsGone:
                 return null;
+            case DatastoreBusyException busy:
+                return ApiStatus.TooManyRequests(busy.Message, 1);
+            case DatastoreCorruptException or DatastoreTransformException:
+                Log.RequestFailed(logger, error, call.Method, Target(call));
+                return ApiStatus.InternalError(error.Message);
             case DatastoreException store:
                 Log.RequestFailed(logger, error, call.Method, Target(call));
                 return ApiStatus.InternalError($"the datastore did not take the write: {store.Message}");

@@ -192,7 +192,7 @@ internal sealed class ResourceStorage
             {
                 Code = 507,
                 Reason = "InsufficientStorage",
-                Message = $"{Info.GroupResource} cannot be written: no space left on the datastore's device; reads go on, writes work again when there is space",
+                Message = $"etcdserver: mvcc: database space exceeded: {Info.GroupResource} cannot be written, no space is left on the datastore's device; reads and deletions go on, writes work again when there is space",
             }.ToException();
         }
         return result.IsCommitted ? result.Object ?? throw new InvalidOperationException($"no cache for {KeyPrefix}") : null;

@@ -24,6 +24,19 @@ public sealed class MetricText(IBufferWriter<byte> output)
     /// <summary>One sample; labels are the text between the braces.</summary>
     public void Sample(string name, string labels, double value) => Sample(name, "", labels, "", value);
 
+    /// <summary>A histogram without labels that somebody else keeps: upper bounds, the count of each bucket alone with one more above them, the sum.</summary>
+    public void Histogram(string name, IReadOnlyList<double> bounds, IReadOnlyList<long> counts, double sum)
+    {
+        long count = 0;
+        for (var i = 0; i < counts.Count; i++)
+        {
+            count += counts[i];
+            Sample(name, "_bucket", "", $"le=\"{(i == bounds.Count ? "+Inf" : Number(bounds[i]))}\"", count);
+        }
+        Sample(name, "_sum", "", "", sum);
+        Sample(name, "_count", "", "", count);
+    }
+
     internal void Histogram(string name, string labels, Histogram histogram)
     {
         var separator = labels.Length == 0 ? "" : ",";

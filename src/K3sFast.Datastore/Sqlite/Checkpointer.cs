@@ -57,6 +57,12 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
         ThreadPool.UnsafeQueueUserWorkItem(static checkpointer => checkpointer.Run(), this, preferLocal: false);
     }
 
+    /// <summary>Copies the log and gives its space back, unless a reader still needs it. The writer thread, between transactions.</summary>
+    public void Truncate()
+    {
+        lock (_gate) CheckpointLocked(truncate: true);
+    }
+
     /// <summary>Waits for a running checkpoint, copies what is left and closes. The writer has ended.</summary>
     public void Dispose()
     {
@@ -80,14 +86,14 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
         onEnd();
     }
 
-    private void CheckpointLocked()
+    private void CheckpointLocked(bool truncate = false)
     {
         int noted = Volatile.Read(ref _pages);
         try
         {
             _connection ??= Open();
             _connection.Reach(FailPointNames.CheckpointBefore);
-            var (logFrames, copied) = _connection.Checkpoint(truncate: false);
+            var (logFrames, copied) = _connection.Checkpoint(truncate);
             _connection.Reach(FailPointNames.CheckpointAfter);
             Interlocked.Increment(ref statistics.Checkpoints);
             // What could not be copied because a reader still needs the old pages is waited for again.

@@ -9,6 +9,9 @@ internal sealed partial class CommitWriter
     // Expired keys per transaction.
     private const int MaxExpiredPerGroup = 256;
 
+    // While there is no space the log is emptied this often: it takes space that what makes room needs.
+    private const int ReliefPages = 64;
+
     private readonly Checkpointer _checkpointer;
     private readonly Maintenance _maintenance;
     private readonly ITimer _leaseTimer;
@@ -22,6 +25,7 @@ internal sealed partial class CommitWriter
     private readonly LeaseQueue _leases;
     private readonly List<LeaseQueue.Lease> _dueLeases = [];
     private bool _isExpiring;
+    private bool _isReliefDue;
 
     /// <summary>The revision that the compaction under way wants to reach; 0 = none.</summary>
     public long CompactionTarget
@@ -112,7 +116,34 @@ internal sealed partial class CommitWriter
 
     // While the log is long, maintenance would only make it longer: it waits for the copying, whose end wakes the writer. A log that a
     // failed flush has made doubtful is made sure by the next group first.
-    private bool HasMaintenanceLocked() => (_compactions.Count > 0 || _maintenance.IsVacuuming) && !_checkpointer.IsBehind && !_isLogDoubtful;
+    private bool HasMaintenanceLocked() =>
+        !_isLogDoubtful && (_isReliefDue || ((_compactions.Count > 0 || _maintenance.IsVacuuming) && !_checkpointer.IsBehind));
+
+    /// <summary>
+    /// There is no space: the log's is given back, then all history's, then every free page's. It is done anew after each group of deletions, until creates and
+    /// updates have room again.
+    /// </summary>
+    private void BeginRelief()
+    {
+        _maintenance.IsThorough = true;
+        _isReliefDue = true;
+        lock (_gate)
+        {
+            if (_compactions.Count > 0 || _isStopping) return;
+            var compaction = new Compaction(_feed.CurrentRevision, new TaskCompletionSource(), Stopwatch.GetTimestamp());
+            // Nobody waits for it; its failure is logged.
+            _ = compaction.Done.Task.ContinueWith(static done => done.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+            _compactions.Enqueue(compaction);
+        }
+    }
+
+    private void EndRelief()
+    {
+        _isReliefDue = false;
+        _checkpointer.Truncate();
+        Space.HasRoom(pendingBytes: 0);
+        _maintenance.IsThorough = Space.IsFull;
+    }
 
     private void MaintainOneStep()
     {
@@ -125,7 +156,12 @@ internal sealed partial class CommitWriter
         try
         {
             _checkpointer.OnBegin();
-            if (compaction is null)
+            if (_isReliefDue && _checkpointer.PendingPages >= ReliefPages) _checkpointer.Truncate();
+            if (compaction is null && !_maintenance.IsVacuuming)
+            {
+                EndRelief();
+            }
+            else if (compaction is null)
             {
                 _maintenance.VacuumStep();
             }

@@ -213,6 +213,9 @@ internal sealed partial class CommitWriter : IDisposable
         var elapsed = Stopwatch.GetElapsedTime(startedAt);
         if (elapsed > s_slowCommit) Log.SlowCommit(_logger, group.Length, (long)elapsed.TotalMilliseconds);
         NoteWritten();
+        // At the turn, and whenever deletions were let through since.
+        if (_hasRoom && _maintenance.IsThorough && !_isReliefDue) _maintenance.IsThorough = false;
+        if (!_hasRoom && (revision > before || !_maintenance.IsThorough)) BeginRelief();
     }
 
     /// <summary>Decides one append inside the group's transaction; earlier appends of the group are already visible to it.</summary>
@@ -286,7 +289,8 @@ internal sealed partial class CommitWriter : IDisposable
         bool isDelete = kind == AppendKind.Delete;
         if (isCreate) createRevision = 0;
         if (isDelete) value = default;
-        var insert = isDelete ? _insertDeletion : _insert;
+        // A deletion that is to make room takes none for what it deletes.
+        var insert = isDelete && _hasRoom ? _insertDeletion : _insert;
         insert.Bind(1, revision).BindText(2, key).Bind(3, isCreate ? 1 : 0).Bind(4, isDelete ? 1 : 0);
         insert.Bind(5, createRevision).Bind(6, previous).Bind(7, lease);
         if (isDelete) insert.BindNull(8);
@@ -330,7 +334,11 @@ internal sealed partial class CommitWriter : IDisposable
     /// </summary>
     private void NoteFailedWrite(SqliteException error)
     {
-        if (error.IsFull) Space.MarkFull();
+        if (error.IsFull)
+        {
+            Space.MarkFull();
+            if (!_maintenance.IsThorough) BeginRelief();
+        }
         if (_maintenance.HasUnflushed) _isLogDoubtful = true;
         _connection.TakeWrittenPages();
     }

@@ -62,6 +62,9 @@ internal sealed class Maintenance : IDisposable
         LookForFreePages();
     }
 
+    /// <summary>True = there is no space: every free page is given back, however few they are.</summary>
+    public bool IsThorough { get; set; }
+
     /// <summary>True = pages wait to be given back.</summary>
     public bool IsVacuuming => _isVacuuming;
 
@@ -124,7 +127,8 @@ internal sealed class Maintenance : IDisposable
         _statistics.VacuumedPages += pages;
         _connection.Reach(FailPointNames.VacuumAfterStep);
         long free = _connection.QueryInt64("PRAGMA freelist_count"u8);
-        if (free < VacuumFromPages / 2 || free * 200 < _connection.QueryInt64("PRAGMA page_count"u8) * VacuumFromPercent) _isVacuuming = false;
+        if (IsThorough) _isVacuuming = free > 0;
+        else if (free < VacuumFromPages / 2 || free * 200 < _connection.QueryInt64("PRAGMA page_count"u8) * VacuumFromPercent) _isVacuuming = false;
     }
 
     /// <summary>Ends giving back after it failed; the next compaction looks again.</summary>
@@ -194,6 +198,6 @@ internal sealed class Maintenance : IDisposable
     {
         if (!_canVacuum) return;
         long free = _connection.QueryInt64("PRAGMA freelist_count"u8);
-        _isVacuuming = free >= VacuumFromPages && free * 100 >= _connection.QueryInt64("PRAGMA page_count"u8) * VacuumFromPercent;
+        _isVacuuming = IsThorough ? free > 0 : free >= VacuumFromPages && free * 100 >= _connection.QueryInt64("PRAGMA page_count"u8) * VacuumFromPercent;
     }
 }

@@ -36,7 +36,7 @@ public sealed record SqliteDatastoreOptions
     public long? ReservedDiskBytes { get; init; }
 
     /// <summary>Bytes left in the file system of a directory; null = asks the file system.</summary>
-    internal Func<string, long>? FreeDiskBytes { get; init; }
+    public Func<string, long>? FreeDiskBytes { get; init; }
 
     /// <summary>The clock of leases and compaction.</summary>
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;

@@ -33,11 +33,13 @@ internal sealed class OwnServer : IAsyncDisposable
     /// <summary>A directory for files; the server that is started with it removes it.</summary>
     internal static string NewDirectory() => System.IO.Directory.CreateTempSubdirectory("apiserver-own-").FullName;
 
-    internal static async Task<OwnServer> StartAsync(Func<ApiServerOptions, ApiServerOptions> change, string? directory = null, TestCertificates? certificates = null)
+    internal static async Task<OwnServer> StartAsync(
+        Func<ApiServerOptions, ApiServerOptions> change, string? directory = null, TestCertificates? certificates = null, Func<SqliteDatastoreOptions, SqliteDatastoreOptions>? changeStore = null)
     {
         directory ??= NewDirectory();
         certificates ??= new TestCertificates();
-        var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = Path.Combine(directory, "state.db") });
+        var storeOptions = new SqliteDatastoreOptions { Path = Path.Combine(directory, "state.db") };
+        var store = SqliteDatastore.Open(changeStore?.Invoke(storeOptions) ?? storeOptions);
         ApiServer? server = null;
         try
         {

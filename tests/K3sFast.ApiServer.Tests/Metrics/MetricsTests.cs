@@ -122,6 +122,6 @@ public sealed partial class MetricsTests(TestServer server)
         .Where(static line => line[0] != '#')
         .ToDictionary(static line => line[..line.LastIndexOf(' ')], static line => double.Parse(line[(line.LastIndexOf(' ') + 1)..].Replace("Inf", "Infinity", StringComparison.Ordinal), CultureInfo.InvariantCulture));
 
-    [GeneratedRegex("""^[a-z_]+(\{([a-z_]+="([^"\\]|\\.)*",?)*\})? (NaN|[+-]Inf|-?[0-9.]+(e[+-][0-9]+)?)$""")]
+    [GeneratedRegex("""^[a-z_][a-z0-9_]*(\{([a-z_]+="([^"\\]|\\.)*",?)*\})? (NaN|[+-]Inf|-?[0-9.]+(e[+-][0-9]+)?)$""")]
     private static partial Regex Sample();
 }
