@@ -14,6 +14,9 @@ public sealed class FileDescriptor : SafeHandleMinusOneIsInvalid
     /// <summary>Takes over <paramref name="descriptor"/>; -1 makes an invalid one.</summary>
     public FileDescriptor(int descriptor) : base(ownsHandle: true) => SetHandle(descriptor);
 
+    /// <summary>Looks at somebody else's descriptor, which must stay open meanwhile.</summary>
+    internal FileDescriptor(int descriptor, bool ownsHandle) : base(ownsHandle) => SetHandle(descriptor);
+
     /// <summary>The number, for kernel interfaces that take it inside a message. Valid while the caller keeps this object alive.</summary>
     public int DangerousNumber => (int)handle;
 

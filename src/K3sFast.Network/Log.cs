@@ -17,11 +17,23 @@ internal static partial class Log
     [LoggerMessage(9003, LogLevel.Warning, "The kernel has no setting {Name}")]
     internal static partial void SettingMissing(ILogger logger, string name);
 
-    [LoggerMessage(9004, LogLevel.Error, "Pods of node {NodeName} ({PodCidr}) cannot be reached from here: traffic between nodes is not carried by this version")]
-    internal static partial void NodeNotReachable(ILogger logger, string nodeName, string podCidr);
+    [LoggerMessage(9004, LogLevel.Error, "Pods of node {NodeName} ({PodCidr}) cannot be reached from here: {Reason}")]
+    internal static partial void NodeNotReachable(ILogger logger, string nodeName, string podCidr, string reason);
 
     [LoggerMessage(9005, LogLevel.Error, "Node {NodeName} has a pod CIDR that cannot be read: {PodCidr}")]
     internal static partial void PodCidrMalformed(ILogger logger, string nodeName, string podCidr);
+
+    [LoggerMessage(9006, LogLevel.Information, "Traffic to other nodes goes by {Backend} over {Link}, {Address}")]
+    internal static partial void OverlayStarted(ILogger logger, string backend, string link, string address);
+
+    [LoggerMessage(9007, LogLevel.Error, "The network between nodes is not as it should be, trying again: {Reason}")]
+    internal static partial void OverlayFailed(ILogger logger, string reason);
+
+    [LoggerMessage(9008, LogLevel.Warning, "Somebody changed the devices, neighbours or routes of the network between nodes, or an earlier run left some: they are right again")]
+    internal static partial void OverlayRestored(ILogger logger);
+
+    [LoggerMessage(9009, LogLevel.Warning, "{Path} could not be written: {Reason}")]
+    internal static partial void SubnetFileFailed(ILogger logger, string path, string reason);
 
     [LoggerMessage(9010, LogLevel.Debug, "Pod sandbox {ContainerId} joined by {Link} with {Addresses}")]
     internal static partial void PodAdded(ILogger logger, string containerId, string link, string addresses);

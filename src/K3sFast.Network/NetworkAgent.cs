@@ -1,10 +1,10 @@
 using System.Net.Sockets;
-using k8s.Models;
 using K3sFast.Client;
 using K3sFast.Interop.Netlink;
 using K3sFast.Interop.NfTables;
 using K3sFast.Network.Cni;
 using K3sFast.Network.HostPorts;
+using K3sFast.Network.Overlay;
 using K3sFast.Network.Proxy;
 using K3sFast.Network.Routes;
 using Microsoft.Extensions.Logging;
@@ -43,26 +43,36 @@ public sealed class NetworkAgent
 
         using var hostPorts = new HostPortTable(_options, _logger);
         using var tables = new ProxyTables(_options, _logger);
-        var handler = CreateHandler(host, hostPorts);
-        CniInstaller.InstallPlugin(_options.CniBinDir);
-        var server = new CniServer(_options.CniSocketPath, handler, _logger);
-        using var listener = server.Listen();
-
-        var nodes = new NodeWatcher(_options, setup, handler, _logger);
-        _informers.Get(Resources.Nodes).AddHandler(new InformerHandler<V1Node>(nodes.Changed, (_, node) => nodes.Changed(node), nodes.Removed));
-        Log.WaitingForPodCidr(_logger, _options.NodeName);
-
-        // None of the three ends before it is told to; one that does takes the others with it, and the owner hears why.
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        Task[] parts =
-        [
-            server.ServeAsync(listener, stop.Token),
-            new ServiceProxy(_options, tables, _informers, _logger).RunAsync(stop.Token),
-            _informers.RunAsync(stop.Token),
-        ];
+        using var listener = _options.HasPodNetwork ? Listen(host, hostPorts, out var server, out var handler) : None(out server, out handler);
+        var parts = new List<Task>();
+        if (server is not null && handler is not null)
+        {
+            parts.Add(server.ServeAsync(listener!, stop.Token));
+            parts.Add(new PodNetwork(_options, host, setup, handler, _informers, _controller, _logger).RunAsync(stop.Token));
+            Log.WaitingForPodCidr(_logger, _options.NodeName);
+        }
+        parts.Add(new ServiceProxy(_options, tables, _informers, _logger).RunAsync(stop.Token));
+        parts.Add(_informers.RunAsync(stop.Token));
+
+        // None of them ends before it is told to; one that does takes the others with it, and the owner hears why.
         await Task.WhenAny(parts).ConfigureAwait(false);
         await stop.CancelAsync().ConfigureAwait(false);
         await Task.WhenAll(parts).ConfigureAwait(false);
+    }
+
+    private Socket Listen(RouteSocket host, HostPortTable hostPorts, out CniServer? server, out CniHandler? handler)
+    {
+        handler = CreateHandler(host, hostPorts);
+        CniInstaller.InstallPlugin(_options.CniBinDir);
+        server = new CniServer(_options.CniSocketPath, handler, _logger);
+        return server.Listen();
+    }
+
+    private static Socket? None(out CniServer? server, out CniHandler? handler)
+    {
+        (server, handler) = (null, null);
+        return null;
     }
 
     private CniHandler CreateHandler(RouteSocket host, HostPortTable hostPorts)

@@ -11,7 +11,7 @@ namespace K3sFast.Network;
 public static class NetworkCleanup
 {
     /// <summary>
-    /// Removes our nf_tables tables, our routes, and every pod's link with its routes and neighbours, in the caller's network namespace. What is not there is
+    /// Removes our nf_tables tables, our routes, every pod's link with its routes and neighbours, and the devices between nodes, in the caller's network namespace. What is not there is
     /// fine; foreign tables, links and routes are not touched.
     /// </summary>
     /// <returns>Tables, links and routes that were removed, by name.</returns>
@@ -36,7 +36,7 @@ public static class NetworkCleanup
         var gone = new HashSet<int>();
         foreach (var link in host.ListLinks())
         {
-            if (link.Kind != "veth" || !link.Name.StartsWith(PodAttachment.LinkPrefix, StringComparison.Ordinal)) continue;
+            if (!IsOurs(link)) continue;
             batch.DeleteLink(link.Name);
             gone.Add(link.Index);
             removed.Add("link " + link.Name);
@@ -51,4 +51,13 @@ public static class NetworkCleanup
         host.Execute(batch);
         return removed;
     }
+
+    // Pods' links by their prefix, those between nodes by flannel's names: k3s' own script removes the same.
+    private static bool IsOurs(LinkInfo link) => link.Kind switch
+    {
+        "veth" => link.Name.StartsWith(PodAttachment.LinkPrefix, StringComparison.Ordinal),
+        "vxlan" => link.Name.StartsWith("flannel.", StringComparison.Ordinal) || link.Name.StartsWith("flannel-v6.", StringComparison.Ordinal),
+        "wireguard" => link.Name is "flannel-wg" or "flannel-wg-v6",
+        _ => false,
+    };
 }

@@ -21,6 +21,7 @@ public sealed class LayoutTests
         Struct<rtmsg>(source, "struct rtmsg");
         Struct<ndmsg>(source, "struct ndmsg");
         Struct<fib_rule_hdr>(source, "struct fib_rule_hdr");
+        Struct<genlmsghdr>(source, "struct genlmsghdr");
         Struct<nfgenmsg>(source, "struct nfgenmsg");
         Compile(source.ToString());
     }
@@ -29,7 +30,7 @@ public sealed class LayoutTests
     public void Constants_AgainstKernelHeaders_HaveTheSameValues()
     {
         var source = new StringBuilder(Headers);
-        foreach (var type in (Type[])[typeof(NetlinkConstants), typeof(RouteConstants), typeof(Interop.NfTables.NftConstants), typeof(Errno)])
+        foreach (var type in (Type[])[typeof(NetlinkConstants), typeof(RouteConstants), typeof(GenericConstants), typeof(Interop.NfTables.NftConstants), typeof(Errno)])
         {
             foreach (var field in type.GetFields(System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.Public | System.Reflection.BindingFlags.NonPublic))
             {
@@ -53,6 +54,9 @@ public sealed class LayoutTests
         #include <linux/neighbour.h>
         #include <linux/fib_rules.h>
         #include <linux/veth.h>
+        #include <linux/genetlink.h>
+        #include <linux/ethtool_netlink.h>
+        #include <linux/wireguard.h>
         #include <linux/netfilter.h>
         #include <linux/netfilter/nfnetlink.h>
         #include <linux/netfilter/nf_tables.h>

@@ -14,6 +14,9 @@ public enum NetlinkProtocol
 
     /// <summary>NETLINK_NETFILTER: nf_tables and connection tracking.</summary>
     Netfilter = 12,
+
+    /// <summary>NETLINK_GENERIC: everything that got no number of its own, such as ethtool and WireGuard.</summary>
+    Generic = 16,
 }
 
 /// <summary>

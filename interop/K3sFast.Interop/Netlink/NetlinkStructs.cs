@@ -100,6 +100,15 @@ internal struct fib_rule_hdr
     internal uint flags;
 }
 
+/// <summary>linux/genetlink.h</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct genlmsghdr
+{
+    internal byte cmd;
+    internal byte version;
+    internal ushort reserved;
+}
+
 /// <summary>linux/netfilter/nfnetlink.h; res_id is big-endian on the wire.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct nfgenmsg

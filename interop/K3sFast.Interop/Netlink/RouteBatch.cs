@@ -39,6 +39,20 @@ public static class RouteBatch
         batch.End();
     }
 
+    /// <summary>Makes a WireGuard device, up; keys and peers come by <see cref="WireGuardSocket"/>.</summary>
+    public static void AddWireGuard(this NetlinkBatch batch, string name, int mtu)
+    {
+        batch.Begin(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, "add link", name);
+        ref var link = ref batch.Append<ifinfomsg>();
+        (link.ifi_flags, link.ifi_change) = (IFF_UP, IFF_UP);
+        batch.Text(IFLA_IFNAME, name);
+        batch.U32(IFLA_MTU, (uint)mtu);
+        var info = batch.BeginNested(IFLA_LINKINFO);
+        batch.Text(IFLA_INFO_KIND, "wireguard");
+        batch.EndNested(info);
+        batch.End();
+    }
+
     /// <summary>Makes a dummy device, up.</summary>
     public static void AddDummy(this NetlinkBatch batch, string name, PhysicalAddress address, int mtu)
     {
@@ -63,6 +77,27 @@ public static class RouteBatch
         batch.Begin(RTM_NEWLINK, NLM_F_ACK, "set link up");
         ref var link = ref batch.Append<ifinfomsg>();
         (link.ifi_index, link.ifi_flags, link.ifi_change) = (linkIndex, IFF_UP, IFF_UP);
+        batch.End();
+    }
+
+    /// <summary>Changes a link's MTU.</summary>
+    public static void SetLinkMtu(this NetlinkBatch batch, int linkIndex, int mtu)
+    {
+        batch.Begin(RTM_NEWLINK, NLM_F_ACK, "set link mtu");
+        batch.Append<ifinfomsg>().ifi_index = linkIndex;
+        batch.U32(IFLA_MTU, (uint)mtu);
+        batch.End();
+    }
+
+    /// <summary>Takes an address off a link; one that is not there is fine.</summary>
+    public static void DeleteAddress(this NetlinkBatch batch, int linkIndex, IPAddress address, int prefixLength)
+    {
+        batch.Begin(RTM_DELADDR, NLM_F_ACK, "delete address", null, Errno.EADDRNOTAVAIL);
+        ref var header = ref batch.Append<ifaddrmsg>();
+        header.ifa_family = Family(address);
+        header.ifa_prefixlen = (byte)prefixLength;
+        header.ifa_index = (uint)linkIndex;
+        Address(batch, IFA_LOCAL, address);
         batch.End();
     }
 

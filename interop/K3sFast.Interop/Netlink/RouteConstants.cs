@@ -27,4 +27,7 @@ internal static class RouteConstants
 
     internal const ushort FRA_PRIORITY = 6, FRA_FWMARK = 10, FRA_TABLE = 15, FRA_FWMASK = 16;
     internal const byte FR_ACT_TO_TBL = 1;
+
+    // Multicast groups, as bits of nl_groups.
+    internal const uint RTMGRP_LINK = 1, RTMGRP_NEIGH = 4, RTMGRP_IPV4_IFADDR = 0x10, RTMGRP_IPV4_ROUTE = 0x40, RTMGRP_IPV6_IFADDR = 0x100, RTMGRP_IPV6_ROUTE = 0x400;
 }

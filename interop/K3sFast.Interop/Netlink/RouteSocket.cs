@@ -90,11 +90,45 @@ public sealed class RouteSocket : IDisposable
         return Collect<RouteInfo>(request, static (_, payload, routes) => ReadRoute(payload, routes));
     }
 
+    /// <summary>Neighbours of both families on a link, and its forwarding table.</summary>
+    public IReadOnlyList<NeighbourInfo> ListNeighbours(int linkIndex)
+    {
+        var found = new List<NeighbourInfo>();
+        foreach (var family in (ReadOnlySpan<byte>)[Libc.AF_INET, Libc.AF_INET6, AF_BRIDGE])
+        {
+            using var request = new NetlinkBatch();
+            request.Begin(RTM_GETNEIGH, NLM_F_DUMP, "list neighbours");
+            ref var header = ref request.Append<ndmsg>();
+            header.ndm_family = family;
+            request.End();
+            found.AddRange(Collect<NeighbourInfo>(request, static (_, payload, neighbours) => ReadNeighbour(payload, neighbours)).Where(neighbour => neighbour.Spec.LinkIndex == linkIndex));
+        }
+        return found;
+    }
+
+    // What names no address is nobody's business here: a forwarding entry of the device itself, or one that is being asked for.
+    private static void ReadNeighbour(ReadOnlySpan<byte> payload, List<NeighbourInfo> neighbours)
+    {
+        if (payload.Length < Unsafe.SizeOf<ndmsg>()) return;
+        var header = MemoryMarshal.Read<ndmsg>(payload);
+        IPAddress? destination = null;
+        PhysicalAddress? address = null;
+        for (var attributes = new NetlinkAttributes(payload[Unsafe.SizeOf<ndmsg>()..]); attributes.Next();)
+        {
+            if (attributes.Type == NDA_DST && attributes.Payload.Length is 4 or 16) destination = new IPAddress(attributes.Payload);
+            if (attributes.Type == NDA_LLADDR) address = new PhysicalAddress(attributes.Payload.ToArray());
+        }
+        if (destination is null || address is null) return;
+        var spec = new NeighbourSpec(header.ndm_ifindex, destination, address) { IsForwardingEntry = header.ndm_family == AF_BRIDGE };
+        neighbours.Add(new NeighbourInfo(spec, (header.ndm_state & NUD_PERMANENT) != 0));
+    }
+
     private static void ReadLink(ReadOnlySpan<byte> payload, List<LinkInfo> links)
     {
         if (payload.Length < Unsafe.SizeOf<ifinfomsg>()) return;
         var header = MemoryMarshal.Read<ifinfomsg>(payload);
         var (name, kind, mtu, address) = ("", "", 0, PhysicalAddress.None);
+        ReadOnlySpan<byte> data = default;
         for (var attributes = new NetlinkAttributes(payload[Unsafe.SizeOf<ifinfomsg>()..]); attributes.Next();)
         {
             switch (attributes.Type)
@@ -106,12 +140,35 @@ public sealed class RouteSocket : IDisposable
                     for (var info = new NetlinkAttributes(attributes.Payload); info.Next();)
                     {
                         if (info.Type == IFLA_INFO_KIND) kind = info.Text;
+                        else if (info.Type == IFLA_INFO_DATA) data = info.Payload;
                     }
                     break;
                 default: break;
             }
         }
-        links.Add(new LinkInfo(header.ifi_index, name, kind, mtu, (header.ifi_flags & IFF_UP) != 0, (header.ifi_flags & IFF_LOOPBACK) != 0, address));
+        links.Add(new LinkInfo(header.ifi_index, name, kind, mtu, (header.ifi_flags & IFF_UP) != 0, (header.ifi_flags & IFF_LOOPBACK) != 0, address)
+        {
+            Vxlan = kind == "vxlan" ? ReadVxlan(data) : null,
+        });
+    }
+
+    private static VxlanInfo ReadVxlan(ReadOnlySpan<byte> data)
+    {
+        var (vni, port, link, isLearning) = (0, (ushort)0, 0, false);
+        IPAddress? local = null;
+        for (var attributes = new NetlinkAttributes(data); attributes.Next();)
+        {
+            switch (attributes.Type)
+            {
+                case IFLA_VXLAN_ID: vni = (int)attributes.U32; break;
+                case IFLA_VXLAN_PORT: port = attributes.U16BigEndian; break;
+                case IFLA_VXLAN_LINK: link = (int)attributes.U32; break;
+                case IFLA_VXLAN_LOCAL or IFLA_VXLAN_LOCAL6: local = new IPAddress(attributes.Payload); break;
+                case IFLA_VXLAN_LEARNING: isLearning = attributes.U8 != 0; break;
+                default: break;
+            }
+        }
+        return new VxlanInfo(vni, port, link, local, isLearning);
     }
 
     private static void ReadRoute(ReadOnlySpan<byte> payload, List<RouteInfo> routes)

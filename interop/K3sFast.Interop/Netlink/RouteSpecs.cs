@@ -107,7 +107,24 @@ public sealed record RuleSpec(bool IsIPv6, int Priority, uint Mark, uint Mask, i
 /// <param name="IsUp">Administratively up.</param>
 /// <param name="IsLoopback">The loopback.</param>
 /// <param name="Address">MAC address.</param>
-public sealed record LinkInfo(int Index, string Name, string Kind, int Mtu, bool IsUp, bool IsLoopback, PhysicalAddress Address);
+public sealed record LinkInfo(int Index, string Name, string Kind, int Mtu, bool IsUp, bool IsLoopback, PhysicalAddress Address)
+{
+    /// <summary>What a VXLAN device is; null = the link is none.</summary>
+    public VxlanInfo? Vxlan { get; init; }
+}
+
+/// <summary>A VXLAN device as the kernel describes it.</summary>
+/// <param name="Vni">Network identifier.</param>
+/// <param name="Port">UDP port.</param>
+/// <param name="UnderlayIndex">Link that carries the packets; 0 = any.</param>
+/// <param name="Local">Source address of the packets; null = any.</param>
+/// <param name="IsLearning">It learns from what it receives.</param>
+public sealed record VxlanInfo(int Vni, ushort Port, int UnderlayIndex, IPAddress? Local, bool IsLearning);
+
+/// <summary>A neighbour or an entry of a forwarding table as the kernel describes it.</summary>
+/// <param name="Spec">What it says.</param>
+/// <param name="IsPermanent">Somebody put it there; else the kernel found out.</param>
+public sealed record NeighbourInfo(NeighbourSpec Spec, bool IsPermanent);
 
 /// <summary>An address of a link.</summary>
 public sealed record AddressInfo(int LinkIndex, IPAddress Address, int PrefixLength);

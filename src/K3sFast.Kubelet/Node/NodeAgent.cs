@@ -1,4 +1,6 @@
+using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Grpc.Core;
 using K3sFast.Client;
 using K3sFast.Kubelet.Cri;
@@ -157,13 +159,21 @@ internal sealed class NodeAgent(KubeletOptions options, ApiClient client, CriCli
         var status = await BuildStatusAsync(cancellationToken).ConfigureAwait(false);
         var isDue = time.GetUtcNow() - _writtenAt >= options.NodeStatusReportInterval;
         if (_written is { } written && !isDue && NodeStatusBuilder.IsSame(written, status)) return;
-        var body = PatchBody.StrategicMerge(ModelJson.Serialize(new V1Node { Status = status }));
+        var body = PatchBody.StrategicMerge(StatusPatch(status));
         await client.PatchAsync(Resources.Nodes, null, options.NodeName, body, cancellationToken, "status").ConfigureAwait(false);
         var wasReady = IsReady(_written ?? _previous);
         (_written, _writtenAt) = (status, time.GetUtcNow());
         if (IsReady(status) == wasReady) return;
         var word = IsReady(status) ? "NodeReady" : "NodeNotReady";
         Event(word, $"Node {options.NodeName} status is now: {word}");
+    }
+
+    // Addresses are merged by type, of which a dual-stack node has the same twice: the list is replaced whole, as upstream's kubelet does.
+    internal static byte[] StatusPatch(V1NodeStatus status)
+    {
+        var patch = JsonNode.Parse(ModelJson.Serialize(new V1Node { Status = status }))!;
+        patch["status"]!["addresses"]!.AsArray().Add((JsonNode)new JsonObject { ["$patch"] = "replace" });
+        return Encoding.UTF8.GetBytes(patch.ToJsonString());
     }
 
     private static bool IsReady(V1NodeStatus? status) => status?.Conditions?.Any(condition => condition.Type == "Ready" && condition.Status == "True") ?? false;

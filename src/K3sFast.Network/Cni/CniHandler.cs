@@ -49,6 +49,9 @@ internal sealed class CniHandler
         }
     }
 
+    /// <summary>Puts back routes to pods that are gone though the pods are not; answers how many.</summary>
+    internal int Restore(IReadOnlyList<IPAddress> preferredSources) => _links.Restore(_store.List(), preferredSources);
+
     /// <summary>Gives back what belongs to links that are gone: pods that vanished while nobody was listening.</summary>
     internal void Reconcile(IReadOnlySet<string> linkNames)
     {

@@ -27,8 +27,18 @@ internal static class CniInstaller
     }
 
     /// <summary>Writes the network's configuration: from now on the runtime says that its network is ready.</summary>
-    internal static void InstallConfiguration(string confDir, string socketPath)
+    /// <param name="confDir">Where the runtime looks.</param>
+    /// <param name="socketPath">Where the plugin finds us.</param>
+    /// <param name="template">A file that is installed as it is instead of ours; "" = ours.</param>
+    internal static void InstallConfiguration(string confDir, string socketPath, string template = "")
     {
+        Directory.CreateDirectory(confDir);
+        var path = Path.Combine(confDir, ConfigurationName);
+        if (template.Length > 0)
+        {
+            Replace(path, File.ReadAllBytes(template), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            return;
+        }
         using var stream = new MemoryStream();
         using (var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true }))
         {
@@ -46,8 +56,7 @@ internal static class CniInstaller
             json.WriteEndArray();
             json.WriteEndObject();
         }
-        Directory.CreateDirectory(confDir);
-        Replace(Path.Combine(confDir, ConfigurationName), stream.ToArray(), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        Replace(path, stream.ToArray(), UnixFileMode.UserRead | UnixFileMode.UserWrite);
     }
 
     // Readers see the old file or the new one; a plugin that is running keeps its old file. Unchanged files are not touched: the runtime watches them.

@@ -33,15 +33,42 @@ internal sealed class PodLinks(RouteSocket host, NetworkNamespace? hostNamespace
         ConfigureHostSettings(attachment);
 
         batch.Clear();
-        foreach (var address in attachment.Addresses)
+        foreach (var address in attachment.Addresses) AddRoad(batch, attachment, address, link.Index, preferredSources);
+        host.Execute(batch);
+    }
+
+    /// <summary>
+    /// Puts back routes to pods that somebody deleted. The kernel itself does: with an address of the node go all routes that speak from it.
+    /// </summary>
+    /// <returns>How many were missing.</returns>
+    internal int Restore(IReadOnlyList<PodAttachment> attachments, IReadOnlyList<IPAddress> preferredSources)
+    {
+        if (attachments.Count == 0) return 0;
+        var links = host.ListLinks().ToDictionary(link => link.Name, link => link.Index);
+        var routes = host.ListRoutes(isIPv6: false).Concat(host.ListRoutes(isIPv6: true)).Select(route => (route.Destination, route.LinkIndex)).ToHashSet();
+        using var batch = new NetlinkBatch();
+        var missing = 0;
+        foreach (var attachment in attachments)
         {
-            batch.ReplaceNeighbour(new NeighbourSpec(link.Index, address, attachment.PodAddress));
-            batch.ReplaceRoute(new RouteSpec(HostNetwork(address), link.Index, null, ScopeOf(address))
+            if (!links.TryGetValue(attachment.HostLinkName, out var index)) continue;
+            foreach (var address in attachment.Addresses)
             {
-                PreferredSource = preferredSources.FirstOrDefault(source => source.AddressFamily == address.AddressFamily),
-            });
+                if (routes.Contains((HostNetwork(address), index))) continue;
+                AddRoad(batch, attachment, address, index, preferredSources);
+                missing++;
+            }
         }
         host.Execute(batch);
+        return missing;
+    }
+
+    private static void AddRoad(NetlinkBatch batch, PodAttachment attachment, IPAddress address, int linkIndex, IReadOnlyList<IPAddress> preferredSources)
+    {
+        batch.ReplaceNeighbour(new NeighbourSpec(linkIndex, address, attachment.PodAddress));
+        batch.ReplaceRoute(new RouteSpec(HostNetwork(address), linkIndex, null, ScopeOf(address))
+        {
+            PreferredSource = preferredSources.FirstOrDefault(source => source.AddressFamily == address.AddressFamily),
+        });
     }
 
     /// <summary>Removes a pod's link, and with it routes and neighbours on both sides; one that is not there is fine.</summary>

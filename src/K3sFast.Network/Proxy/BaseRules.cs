@@ -116,7 +116,7 @@ internal static class BaseRules
             // A pod that was sent back to itself must see somebody else as the source, or it would answer itself past the translation.
             new([steps.LoadSource(0), steps.LoadDestination(steps.AddressRegisters), new NftLookup(HairpinSet, 0), new NftMasquerade()]),
         };
-        if (cluster is { } pods && (!steps.IsIPv6 || options.IsIPv6Masqueraded))
+        if (options.HasPodNetwork && cluster is { } pods && (!steps.IsIPv6 || options.IsIPv6Masqueraded))
         {
             var multicast = steps.IsIPv6 ? IPNetwork.Parse("ff00::/8") : IPNetwork.Parse("224.0.0.0/4");
             rules.Add(new NftRule([

@@ -47,6 +47,7 @@ internal sealed class LoadBalancer : IDisposable
             throw new ConfigurationException($"cannot listen on 127.0.0.1:{port}: {e.Message}; stop the program that has the port, or choose another with --lb-server-port", e);
         }
         Port = ((IPEndPoint)_listener.LocalEndpoint).Port;
+        Keep(_order);
     }
 
     public int Port { get; }
@@ -84,14 +85,7 @@ internal sealed class LoadBalancer : IDisposable
             _current = Math.Max(0, wanted.IndexOf(current));
         }
         _log.ServersKnown(string.Join(' ', wanted));
-        try
-        {
-            ServerList.Write(_file, _server, wanted);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            _log.Warning($"cannot keep the list of servers in {_file}: {e.Message}");
-        }
+        Keep(wanted);
     }
 
     /// <summary>Passes connections on until cancelled.</summary>
@@ -140,6 +134,18 @@ internal sealed class LoadBalancer : IDisposable
     }
 
     public void Dispose() => _listener.Dispose();
+
+    private void Keep(List<string> servers)
+    {
+        try
+        {
+            ServerList.Write(_file, _server, servers);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            _log.Warning($"cannot keep the list of servers in {_file}: {e.Message}");
+        }
+    }
 
     private async Task ServeAsync(Socket client, CancellationToken cancellationToken)
     {

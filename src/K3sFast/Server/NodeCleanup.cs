@@ -169,6 +169,8 @@ internal sealed class NodeCleanup(NodeConfig config, string kubeconfig, TextWrit
                     File.Delete(socket["unix://".Length..]);
             }
         }
+        if (_paths.IsDefaultData)
+            File.Delete(NodeNetwork.DefaultSubnetFile);
         if (Directory.Exists(_paths.Run))
             Directory.Delete(_paths.Run, recursive: true);
         InstanceLock.Forget(_paths);

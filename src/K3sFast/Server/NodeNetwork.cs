@@ -7,6 +7,9 @@ namespace K3sFast.Server;
 /// <summary>How the network agent is told about this node.</summary>
 internal static class NodeNetwork
 {
+    /// <summary>flannel's; a node with a data directory of its own has one of its own.</summary>
+    public const string DefaultSubnetFile = "/run/flannel/subnet.env";
+
     public static NetworkOptions Options(NodeConfig config, ClusterSettings cluster)
     {
         var overlay = Overlay(config, cluster);
@@ -44,7 +47,7 @@ internal static class NodeNetwork
             Interface = config.FlannelInterface,
             ExternalIPs = cluster.FlannelExternalIP ? config.NodeExternalIPs : [],
             KeyDir = Path.GetDirectoryName(config.Paths.FlannelConf)!,
-            SubnetFile = config.Paths.IsDefaultData ? "/run/flannel/subnet.env" : Path.Combine(config.Paths.Run, "flannel", "subnet.env"),
+            SubnetFile = config.Paths.IsDefaultData ? DefaultSubnetFile : Path.Combine(config.Paths.Run, "flannel", "subnet.env"),
         };
         return config.FlannelConf.Length > 0 ? Read(config.FlannelConf, options) : options;
     }

@@ -33,13 +33,20 @@ public sealed class Cluster : IAsyncLifetime
     }
 
     /// <summary>A node with the test image in its import folder, started.</summary>
-    internal static async Task<ServerNode> StartNodeAsync(Lan lan, string name, int number)
+    internal static async Task<ServerNode> StartNodeAsync(Lan lan, string name, int number, ServerNode? server = null, params string[] settings)
+    {
+        var node = await PrepareNodeAsync(lan, name, number, server, settings);
+        node.Start();
+        return node;
+    }
+
+    /// <summary>A node with the test image in its import folder.</summary>
+    internal static async Task<ServerNode> PrepareNodeAsync(Lan lan, string name, int number, ServerNode? server, params string[] settings)
     {
         var folder = Directory.CreateTempSubdirectory($"k3sfast-{name}-").FullName;
         var (networkNamespace, address) = await lan.AddNodeAsync(number);
-        var node = new ServerNode(name, networkNamespace, address, folder);
+        var node = new ServerNode(name, networkNamespace, address, folder, server, settings);
         await TestImage.WriteAsync(Path.Combine(node.DataDir, "agent", "images", "busybox.tar"), folder);
-        node.Start();
         return node;
     }
 

@@ -32,7 +32,7 @@ internal sealed partial class Lan : IAsyncDisposable
         return lan;
     }
 
-    /// <summary>A node's namespace with address 192.0.2.<paramref name="number"/>.</summary>
+    /// <summary>A node's namespace with addresses 192.0.2.<paramref name="number"/> and 2001:db8::<paramref name="number"/>.</summary>
     internal async Task<(string Namespace, string Address)> AddNodeAsync(int number)
     {
         var name = $"{_prefix}n{number}";
@@ -41,6 +41,7 @@ internal sealed partial class Lan : IAsyncDisposable
         await InAsync(Outside, "ip", "link", "add", $"n{number}", "type", "veth", "peer", "name", "eth0", "netns", name);
         await InAsync(Outside, "ip", "link", "set", $"n{number}", "master", "br0", "up");
         await InAsync(name, "ip", "address", "add", address + "/24", "dev", "eth0");
+        await InAsync(name, "ip", "address", "add", $"2001:db8::{number}/64", "dev", "eth0", "nodad");
         await InAsync(name, "ip", "link", "set", "eth0", "up");
         await InAsync(name, "ip", "route", "add", "default", "via", Gateway);
         return (name, address);

@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 
 namespace K3sFast.EndToEnd.Tests;
 
-/// <summary>One node: the real binary in a namespace of its own with directories of its own. Pods and containerd outlive a stop of the server.</summary>
+/// <summary>
+/// One node, a server or an agent: the real binary in a namespace of its own with directories of its own. Pods and containerd outlive a stop of the process.
+/// </summary>
 internal sealed partial class ServerNode : IAsyncDisposable
 {
     private const int SigTerm = 15;
@@ -12,24 +14,27 @@ internal sealed partial class ServerNode : IAsyncDisposable
 
     private readonly string _namespace;
     private readonly string _name;
+    private readonly ServerNode? _server;
     private Process? _process;
 
-    internal ServerNode(string name, string networkNamespace, string address, string folder)
+    /// <summary>A node with settings of its own beside the usual ones; an agent when there is a server.</summary>
+    internal ServerNode(string name, string networkNamespace, string address, string folder, ServerNode? server = null, params string[] settings)
     {
-        (_name, _namespace, Address, Folder) = (name, networkNamespace, address, folder);
+        (_name, _namespace, Address, Folder, _server) = (name, networkNamespace, address, folder, server);
         Directory.CreateDirectory(Path.Combine(DataDir, "agent", "images"));
         File.WriteAllText(Path.Combine(folder, "resolv.conf"), $"nameserver {Lan.Gateway}\n");
-        File.WriteAllText(Config, string.Join('\n',
+        File.WriteAllText(Config, string.Join('\n', [
             $"data-dir: {DataDir}",
-            $"write-kubeconfig: {Kubeconfig}",
+            server is null ? $"write-kubeconfig: {Kubeconfig}" : $"server: https://{server.Address}:6443",
             $"node-name: {name}",
-            $"node-ip: {address}",
+            Array.Exists(settings, static setting => setting.StartsWith("node-ip:", StringComparison.Ordinal)) ? "" : $"node-ip: {address}",
             $"resolv-conf: {Path.Combine(folder, "resolv.conf")}",
             "kubelet-arg:",
             $"  - root-dir={Path.Combine(folder, "kubelet")}",
             $"  - pod-logs-dir={Path.Combine(folder, "pod-logs")}",
             $"  - cgroup-root=/{Path.GetFileName(folder)}",
-            ""));
+            .. settings,
+            ""]));
     }
 
     // Before Binary, which is found by it.
@@ -50,6 +55,13 @@ internal sealed partial class ServerNode : IAsyncDisposable
 
     internal string LogFile => Path.Combine(Folder, "server.log");
 
+    internal string Name => _name;
+
+    /// <summary>The process has ended.</summary>
+    internal bool HasExited => _process?.HasExited ?? false;
+
+    internal int ExitCode => _process!.ExitCode;
+
     internal int ProcessId => _process?.Id ?? 0;
 
     private string Config => Path.Combine(Folder, "config.yaml");
@@ -58,7 +70,7 @@ internal sealed partial class ServerNode : IAsyncDisposable
     internal void Start()
     {
         // exec: the process that is signalled is the server itself.
-        var command = $"exec {Binary} server --config {Config} >>{LogFile} 2>&1 </dev/null";
+        var command = $"exec {Binary} {(_server is null ? "server" : "agent")} --config {Config} >>{LogFile} 2>&1 </dev/null";
         _process = Shell.Start(Lan.Inside(_namespace, "sh", "-c", command), redirect: false);
     }
 
@@ -74,9 +86,11 @@ internal sealed partial class ServerNode : IAsyncDisposable
     /// <summary>Ends the server without a word.</summary>
     internal Task KillAsync() => SignalAsync(SigKill);
 
-    /// <summary>The real kubectl, in the node's namespace.</summary>
+    /// <summary>The real kubectl, in the namespace of the server.</summary>
     internal Task<CommandResult> KubectlAsync(IEnumerable<string> arguments, string? input = null, TimeSpan? timeout = null) =>
-        Shell.RunAsync(Lan.Inside(_namespace, ["kubectl", "--kubeconfig", Kubeconfig, .. arguments]), input, timeout);
+        _server is not null
+            ? _server.KubectlAsync(arguments, input, timeout)
+            : Shell.RunAsync(Lan.Inside(_namespace, ["kubectl", "--kubeconfig", Kubeconfig, .. arguments]), input, timeout);
 
     /// <summary>Any command on the node (its network, the host's files).</summary>
     internal Task<CommandResult> RunAsync(params string[] command) => Shell.RunAsync(Lan.Inside(_namespace, command));
@@ -90,6 +104,12 @@ internal sealed partial class ServerNode : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         if (_process is { HasExited: false }) await StopAsync();
+        await CleanUpAsync();
+    }
+
+    /// <summary>Removes what a node that is not running left in the kernel.</summary>
+    internal async Task CleanUpAsync()
+    {
         // Ends containerd, shims and pods of this node, unmounts, and removes devices and rules.
         var killall = Path.Combine(RepositoryRoot, "k3sfast-killall.sh");
         var result = await Shell.RunAsync(Lan.Inside(_namespace, "env", $"K3SFAST_BINARY={Binary}", killall, "--config", Config));

@@ -171,6 +171,28 @@ public sealed class JoinTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Status_OfADualStackNode_IsPatchedTwice()
+    {
+        var (_, certificates) = await JoinAsync("for-agents", "worker");
+        using var transport = new HttpApiTransport(_server, certificates.ServerAuthorities, () => certificates.Kubelet);
+        var node = new ApiClient(transport);
+        await node.CreateAsync(Resources.Nodes, new V1Node { Metadata = new V1ObjectMeta { Name = "worker" } }, _stop.Token);
+        foreach (var last in (string[])["192.0.2.8", "192.0.2.9"])
+        {
+            var status = new V1NodeStatus
+            {
+                Addresses =
+                [
+                    new V1NodeAddress { Type = "InternalIP", Address = last }, new V1NodeAddress { Type = "InternalIP", Address = "2001:db8::8" },
+                    new V1NodeAddress { Type = "ExternalIP", Address = "203.0.113.8" }, new V1NodeAddress { Type = "Hostname", Address = "worker" },
+                ],
+            };
+            var patched = await node.PatchAsync(Resources.Nodes, null, "worker", PatchBody.StrategicMerge(K3sFast.Kubelet.Node.NodeAgent.StatusPatch(status)), _stop.Token, "status");
+            Assert.Equal([last, "2001:db8::8", "203.0.113.8", "worker"], patched.Status.Addresses.Select(static address => address.Address));
+        }
+    }
+
+    [Fact]
     public async Task Certificates_NearTheirEnd_AreRenewedWithTheSameKeys()
     {
         var (client, certificates) = await JoinAsync("for-agents", "worker");
