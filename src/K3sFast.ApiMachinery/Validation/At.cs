@@ -37,6 +37,8 @@ internal readonly struct At
 
     internal void Required(string detail = "") => _check.Errors.Required(ToString(), detail);
 
+    internal void Internal(string detail) => _check.Errors.Add(new FieldError(FieldErrorType.Internal, ToString(), null, detail));
+
     internal void Forbidden(string detail) => _check.Errors.Forbidden(ToString(), detail);
 
     internal void Invalid(ApiNode value, string detail) => _check.Errors.Invalid(ToString(), value, detail);

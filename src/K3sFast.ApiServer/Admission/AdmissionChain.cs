@@ -39,7 +39,15 @@ internal sealed class AdmissionChain(IReadOnlyList<AdmissionPlugin> plugins, Adm
     private readonly AdmissionPlugin[] _plugins = [.. plugins];
     private readonly AdmissionMetrics.PluginSeries?[] _series = [.. plugins.Select(plugin => plugin.Name.Length == 0 ? null : metrics.Plugin(plugin.Name))];
 
-    internal ValueTask MutateAsync(AdmissionContext context, CancellationToken cancel) => RunAsync(context, isMutating: true, cancel);
+    /// <summary>Lets the plugins change the object; once more when one that changed it asks for that.</summary>
+    internal async ValueTask MutateAsync(AdmissionContext context, CancellationToken cancel)
+    {
+        await RunAsync(context, isMutating: true, cancel).ConfigureAwait(false);
+        if (!context.IsReinvocationWanted)
+            return;
+        context.Reinvocation.IsSecond = true;
+        await RunAsync(context, isMutating: true, cancel).ConfigureAwait(false);
+    }
 
     internal ValueTask ValidateAsync(AdmissionContext context, CancellationToken cancel) => RunAsync(context, isMutating: false, cancel);
 

@@ -14,6 +14,8 @@ internal enum AdmissionOperation : byte
 /// <summary>One write on its way to the store, as admission plugins see it. Lives for one request.</summary>
 internal sealed class AdmissionContext
 {
+    private Reinvocation? _reinvocation;
+
     internal required AdmissionOperation Operation { get; init; }
 
     /// <summary>The resource in its storage version.</summary>
@@ -42,6 +44,11 @@ internal sealed class AdmissionContext
 
     /// <summary>The request that warnings and audit annotations belong to; null for the server's own writes.</summary>
     internal ApiCall? Call { get; init; }
+
+    /// <summary>Whether and by whom mutating admission is gone through twice.</summary>
+    internal Reinvocation Reinvocation => _reinvocation ??= new Reinvocation();
+
+    internal bool IsReinvocationWanted => _reinvocation is { IsWanted: true };
 
     /// <summary>A request that makes an object which is not stored: a binding, an eviction, a token, a review.</summary>
     internal static AdmissionContext OfCreate(ApiCall call, ResourceInfo resource, string subresource, string name, TypeSchema kind, ApiNode obj, bool isDryRun = false) => new()

@@ -56,9 +56,9 @@ internal static class AdmissionPlugins
         Entry.NotThere("NodeDeclaredFeatureValidator", true),
         new("JobValidation", true, static (_, _) => null),
         new("PodResizeValidator", true, static (parts, _) => new PodResizeValidator(parts.Storage("", "nodes"))),
-        Entry.NotThere("MutatingAdmissionPolicy", true),
+        new("MutatingAdmissionPolicy", true, static (parts, _) => new MutatingAdmissionPolicies(parts)),
         Entry.NotThere("MutatingAdmissionWebhook", true),
-        Entry.NotThere("ValidatingAdmissionPolicy", true),
+        new("ValidatingAdmissionPolicy", true, static (parts, _) => new ValidatingAdmissionPolicies(parts)),
         Entry.NotThere("ValidatingAdmissionWebhook", true),
         new("ResourceQuota", true, static (parts, configuration) => new ResourceQuotaAdmission(
             LimitedResource.Read(configuration), parts.Storage("", "resourcequotas"), parts.Writes, parts.Options.Clock)),

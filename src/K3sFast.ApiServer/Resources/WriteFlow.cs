@@ -117,6 +117,8 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
             User = context.User, Object = obj, IsDryRun = context.IsDryRun, Call = context.Call,
         };
         await admission.MutateAsync(admitted, context.Cancel).ConfigureAwait(false);
+        // A plugin may have put another object in this one's place.
+        metadata = obj.GetOrAddObject("metadata"u8);
         var hook = _hooks.GetValueOrDefault(storage);
         var baseName = metadata["generateName"u8].AsString();
         var isGenerated = baseName.Length > 0 && metadata["name"u8].Utf8.IsEmpty;
@@ -216,6 +218,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         // A form of its own was shown to mutating admission before it was written into the object.
         if (!context.IsAdmitted && context.Form is null)
             await admission.MutateAsync(admitted, context.Cancel).ConfigureAwait(false);
+        metadata = obj.GetOrAddObject("metadata"u8);
         var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
         metadata.Set("resourceVersion"u8, old["metadata"u8]["resourceVersion"u8].Utf8);
         var hook = subresource.Length == 0 ? _hooks.GetValueOrDefault(storage) : null;

@@ -1,6 +1,6 @@
 namespace K3sFast.ApiMachinery;
 
-/// <summary>Validation of admission policies and their bindings. Expressions must be there; whether they compile is not judged here.</summary>
+/// <summary>Validation of admission policies and their bindings; expressions must be there and compile.</summary>
 internal static class AdmissionPolicyValidation
 {
     private const int MaxAuditAnnotations = 20;
@@ -10,13 +10,14 @@ internal static class AdmissionPolicyValidation
     private static readonly string[] s_celKeywords =
         ["false", "in", "null", "true", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"];
 
-    internal static void ValidatingPolicy(At at, ApiNode policy)
+    internal static void ValidatingPolicy(At at, ApiNode policy) => ValidatingPolicyUpdate(at, policy, default);
+
+    internal static void ValidatingPolicyUpdate(At at, ApiNode policy, ApiNode old)
     {
         var spec = policy["spec"u8];
         at = at["spec"];
         PolicyHead(at, spec);
-        WebhookValidation.MatchConditions(at["matchConditions"], spec["matchConditions"u8]);
-        Variables(at["variables"], spec["variables"u8]);
+        var compiler = Expressions(at, spec, old["spec"u8], hasVariables: spec["variables"u8].Count > 0);
         if (spec["validations"u8].Count + spec["auditAnnotations"u8].Count == 0)
         {
             at["validations"].Required("validations or auditAnnotations must contain at least one item");
@@ -25,11 +26,9 @@ internal static class AdmissionPolicyValidation
         }
         int i = 0;
         foreach (var validation in spec["validations"u8].Elements)
-            Validation(at["validations"][i++], validation);
-        AuditAnnotations(at["auditAnnotations"], spec["auditAnnotations"u8], policy["metadata"u8]["name"u8].AsString());
+            Validation(at["validations"][i++], validation, compiler);
+        AuditAnnotations(at["auditAnnotations"], spec["auditAnnotations"u8], policy["metadata"u8]["name"u8].AsString(), compiler);
     }
-
-    internal static void ValidatingPolicyUpdate(At at, ApiNode policy, ApiNode old) => ValidatingPolicy(at, policy);
 
     internal static void ValidatingPolicyStatus(At at, ApiNode policy, ApiNode old)
     {
@@ -42,23 +41,22 @@ internal static class AdmissionPolicyValidation
         }
     }
 
-    internal static void MutatingPolicy(At at, ApiNode policy)
+    internal static void MutatingPolicy(At at, ApiNode policy) => MutatingPolicyUpdate(at, policy, default);
+
+    internal static void MutatingPolicyUpdate(At at, ApiNode policy, ApiNode old)
     {
         var spec = policy["spec"u8];
         at = at["spec"];
         PolicyHead(at, spec);
         MutatingOperations(at["matchConstraints"]["resourceRules"]["operations"], spec["matchConstraints"u8]);
-        WebhookValidation.MatchConditions(at["matchConditions"], spec["matchConditions"u8]);
-        Variables(at["variables"], spec["variables"u8]);
+        var compiler = Expressions(at, spec, old["spec"u8], hasVariables: true);
         if (spec["mutations"u8].Count == 0)
             at["mutations"].Required("mutations must contain at least one item");
         int i = 0;
         foreach (var mutation in spec["mutations"u8].Elements)
-            Mutation(at["mutations"][i++], mutation);
+            Mutation(at["mutations"][i++], mutation, compiler);
         at["reinvocationPolicy"].RequiredOneOf(spec["reinvocationPolicy"u8], ["IfNeeded", "Never"]);
     }
-
-    internal static void MutatingPolicyUpdate(At at, ApiNode policy, ApiNode old) => MutatingPolicy(at, policy);
 
     internal static void ValidatingBinding(At at, ApiNode binding)
     {
@@ -91,6 +89,17 @@ internal static class AdmissionPolicyValidation
     }
 
     internal static void MutatingBindingUpdate(At at, ApiNode binding, ApiNode old) => MutatingBinding(at, binding);
+
+    // Match conditions, unless nobody touched them or the parameters that they may name; and the variables, which all later expressions may use.
+    private static AdmissionCompiler Expressions(At at, ApiNode spec, ApiNode old, bool hasVariables)
+    {
+        bool hasParams = spec["paramKind"u8].Kind == NodeKind.Object;
+        if (!old.IsDefined || !spec["paramKind"u8].DeepEquals(old["paramKind"u8]) || !spec["matchConditions"u8].DeepEquals(old["matchConditions"u8]))
+            WebhookValidation.MatchConditions(at["matchConditions"], spec["matchConditions"u8], hasParams);
+        var compiler = new AdmissionCompiler(hasParams, hasVariables);
+        Variables(at["variables"], spec["variables"u8], compiler);
+        return compiler;
+    }
 
     private static void PolicyHead(At at, ApiNode spec)
     {
@@ -217,7 +226,7 @@ internal static class AdmissionPolicyValidation
                 at.OneOf(operation, s_mutatingOperations);
     }
 
-    private static void Variables(At at, ApiNode variables)
+    private static void Variables(At at, ApiNode variables, AdmissionCompiler compiler)
     {
         int i = 0;
         foreach (var variable in variables.Elements)
@@ -229,15 +238,21 @@ internal static class AdmissionPolicyValidation
                 place["name"].Invalid(variable["name"u8], "must be a valid CEL identifier");
             if (WebhookValidation.IsBlank(variable["expression"u8]))
                 place["expression"].Required("expression is not specified");
+            else
+                WebhookValidation.Expression(place["expression"], compiler.AddVariable(variable["name"u8].AsString(), variable["expression"u8].AsString()));
         }
     }
 
-    private static void Validation(At at, ApiNode validation)
+    private static void Validation(At at, ApiNode validation, AdmissionCompiler compiler)
     {
         if (WebhookValidation.IsBlank(validation["expression"u8]))
             at["expression"].Required("expression is not specified");
+        else
+            WebhookValidation.Expression(at["expression"], compiler.Compile(validation["expression"u8].AsString(), AdmissionExpressionUse.Validation));
         if (!validation["messageExpression"u8].Utf8.IsEmpty && WebhookValidation.IsBlank(validation["messageExpression"u8]))
             at["messageExpression"].Invalid(validation["messageExpression"u8], "must be non-empty if specified");
+        else if (!validation["messageExpression"u8].Utf8.IsEmpty)
+            WebhookValidation.Expression(at["messageExpression"], compiler.Compile(validation["messageExpression"u8].AsString(), AdmissionExpressionUse.Message));
         string message = validation["message"u8].AsString();
         if (message.Length > 0 && string.IsNullOrWhiteSpace(message))
             at["message"].Invalid(message, "must be non-empty if specified");
@@ -246,7 +261,7 @@ internal static class AdmissionPolicyValidation
         at["reason"].OptionalOneOf(validation["reason"u8], ["Forbidden", "Invalid", "RequestEntityTooLarge"]);
     }
 
-    private static void AuditAnnotations(At at, ApiNode annotations, string policyName)
+    private static void AuditAnnotations(At at, ApiNode annotations, string policyName, AdmissionCompiler compiler)
     {
         if (annotations.Count > MaxAuditAnnotations)
             at.Invalid(annotations, $"must not have more than {MaxAuditAnnotations} auditAnnotations");
@@ -264,12 +279,15 @@ internal static class AdmissionPolicyValidation
                 place["valueExpression"].Required("valueExpression is not specified");
             else if (annotation["valueExpression"u8].AsString().Trim().Length > MaxValueExpressionBytes)
                 place["valueExpression"].Required($"must not exceed {MaxValueExpressionBytes} bytes in length");
+            else
+                WebhookValidation.Expression(place["valueExpression"],
+                    compiler.Compile(annotation["valueExpression"u8].AsString().Trim(), AdmissionExpressionUse.AuditAnnotation), annotation["valueExpression"u8].AsString());
             if (!keys.Add(key.AsString()))
                 place["key"].Duplicate(key);
         }
     }
 
-    private static void Mutation(At at, ApiNode mutation)
+    private static void Mutation(At at, ApiNode mutation, AdmissionCompiler compiler)
     {
         string type = mutation["patchType"u8].AsString();
         if (type.Length == 0)
@@ -288,6 +306,9 @@ internal static class AdmissionPolicyValidation
             at[own].Required($"must be specified when patchType is {type}");
         else if (WebhookValidation.IsBlank(patch["expression"u8]))
             at[own]["expression"].Required();
+        else
+            WebhookValidation.Expression(at[own]["expression"], compiler.Compile(
+                patch["expression"u8].AsString().Trim(), type == "JSONPatch" ? AdmissionExpressionUse.JsonPatch : AdmissionExpressionUse.ApplyConfiguration));
         if (mutation[System.Text.Encoding.ASCII.GetBytes(other)].Kind == NodeKind.Object)
             at[other].Invalid($"{{{other}}}", $"must not be specified when patchType is {type}");
     }

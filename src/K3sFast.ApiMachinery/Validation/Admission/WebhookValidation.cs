@@ -3,7 +3,6 @@ using System.Text;
 namespace K3sFast.ApiMachinery;
 
 /// <summary>Validation of webhook configurations, and of the rules and match conditions that admission policies share with them.</summary>
-/// <remarks>Expressions must be there; whether they compile is not judged here.</remarks>
 internal static class WebhookValidation
 {
     private static readonly string[] s_operations = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
@@ -33,8 +32,10 @@ internal static class WebhookValidation
         at["scope"].OptionalOneOf(rule["scope"u8], ["*", "Cluster", "Namespaced"]);
     }
 
-    internal static void MatchConditions(At at, ApiNode conditions)
+    /// <summary>Names and expressions of match conditions, which see the parameters only where the policy has some.</summary>
+    internal static void MatchConditions(At at, ApiNode conditions, bool hasParams)
     {
+        var compiler = conditions.Count == 0 ? null : new AdmissionCompiler(hasParams, hasVariables: false);
         if (conditions.Count > 64)
             at.TooMany(conditions.Count, 64);
         var names = new HashSet<string>();
@@ -44,6 +45,8 @@ internal static class WebhookValidation
             var place = at[i++];
             if (IsBlank(condition["expression"u8]))
                 place["expression"].Required();
+            else
+                Expression(place["expression"], compiler!.Compile(condition["expression"u8].AsString().Trim(), AdmissionExpressionUse.MatchCondition));
             var name = condition["name"u8];
             if (name.Utf8.IsEmpty)
             {
@@ -54,6 +57,15 @@ internal static class WebhookValidation
             if (!names.Add(name.AsString()))
                 place["name"].Duplicate(name);
         }
+    }
+
+    /// <summary>Tells what keeps an expression from compiling.</summary>
+    internal static void Expression(At at, AdmissionExpression expression, string? shown = null)
+    {
+        if (expression.IsInternal)
+            at.Internal(expression.Problem);
+        else if (expression.Program is null)
+            at.Invalid(shown ?? expression.Source, expression.Problem);
     }
 
     internal static bool IsBlank(ApiNode text) => string.IsNullOrWhiteSpace(text.AsString());
@@ -138,16 +150,32 @@ internal static class WebhookValidation
             mayBeUnknown |= !Contains(hook["admissionReviewVersions"u8], "v1"u8) && !Contains(hook["admissionReviewVersions"u8], "v1beta1"u8);
             mayRepeat |= !oldNames.Add(hook["name"u8].AsString());
         }
+        bool areConditionsKept = old.IsDefined && HaveSameConditions(webhooks, old);
         var names = new HashSet<string>();
         int i = 0;
         foreach (var hook in webhooks.Elements)
         {
             var place = at[i++];
             Webhook(place, hook, mayHaveSideEffects);
+            if (!areConditionsKept)
+                MatchConditions(place["matchConditions"], hook["matchConditions"u8], hasParams: false);
             ReviewVersions(place["admissionReviewVersions"], hook["admissionReviewVersions"u8], mayBeUnknown);
             if (!mayRepeat && !hook["name"u8].Utf8.IsEmpty && !names.Add(hook["name"u8].AsString()))
                 place["name"].Duplicate(hook["name"u8]);
         }
+    }
+
+    // Conditions that nobody touched are not judged again.
+    private static bool HaveSameConditions(ApiNode webhooks, ApiNode old)
+    {
+        if (webhooks.Count != old.Count)
+            return false;
+        for (int i = 0; i < old.Count; i++)
+        {
+            if (!webhooks[i]["matchConditions"u8].DeepEquals(old[i]["matchConditions"u8]))
+                return false;
+        }
+        return true;
     }
 
     private static void Webhook(At at, ApiNode hook, bool mayHaveSideEffects)
@@ -176,7 +204,6 @@ internal static class WebhookValidation
             Url(at["clientConfig"]["url"], client["url"u8]);
         else
             Service(at["clientConfig"]["service"], client["service"u8]);
-        MatchConditions(at["matchConditions"], hook["matchConditions"u8]);
     }
 
     private static void QualifiedName(At at, string name)
