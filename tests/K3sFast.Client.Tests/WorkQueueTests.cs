@@ -24,7 +24,7 @@ public sealed class WorkQueueTests
         var second = queue.TakeAsync(default).AsTask();
         Assert.False(second.IsCompleted);
         queue.Done(key);
-        Assert.Equal("a", await second.WaitAsync(TimeSpan.FromSeconds(5)));
+        Assert.Equal("a", await second.WaitAsync(TimeSpan.FromSeconds(60)));
     }
 
     [Fact]

@@ -74,7 +74,7 @@ internal sealed class TestCluster : IAsyncDisposable
     /// <summary>Waits until the condition holds, or fails with <paramref name="what"/>.</summary>
     internal async Task UntilAsync(Func<Task<bool>> condition, string what)
     {
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(90));
         while (!await condition())
         {
             if (deadline.IsCancellationRequested) Assert.Fail("never: " + what);

@@ -46,7 +46,7 @@ public sealed class RecordingObserver : IDatastoreObserver
 
     public async Task WaitForAsync(long revision)
     {
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(120));
         while (true)
         {
             Task moved;

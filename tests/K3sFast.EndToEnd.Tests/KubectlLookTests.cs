@@ -33,9 +33,9 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
         using var watch = Node.StartCommand("kubectl", "--kubeconfig", Node.Kubeconfig, "-n", Namespace, "get", "configmap", "m", "-w", "-o", "jsonpath={.data.k}{\"\\n\"}", "--output-watch-events=false");
         try
         {
-            await watch.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+            await watch.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(120), TestContext.Current.CancellationToken);
             await K("patch", "configmap", "m", "-p", """{"data":{"k":"seen"}}""");
-            Assert.Equal("seen", await watch.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken));
+            Assert.Equal("seen", await watch.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(120), TestContext.Current.CancellationToken));
         }
         finally
         {

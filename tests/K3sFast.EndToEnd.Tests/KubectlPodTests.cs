@@ -107,7 +107,7 @@ public sealed class KubectlPodTests(Cluster cluster) : ClusterTest(cluster)
         using var proxy = Node.StartCommand("kubectl", "--kubeconfig", Node.Kubeconfig, "proxy", "--port=0");
         try
         {
-            var line = await proxy.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+            var line = await proxy.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(120), TestContext.Current.CancellationToken);
             var address = System.Text.RegularExpressions.Regex.Match(line ?? "", @"127\.0\.0\.1:\d+").Value;
             Assert.Contains("\"gitVersion\"", (await Node.RunAsync("curl", "-s", $"http://{address}/version")).Ok());
             Assert.Equal("403", (await Node.RunAsync("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", $"http://{address}/api/v1/namespaces/default/pods/x/exec")).Ok());

@@ -43,7 +43,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
         using var forward = Node.StartCommand("env", "KUBECTL_PORT_FORWARD_WEBSOCKETS=false", "kubectl", "--kubeconfig", Node.Kubeconfig, "-n", Namespace, "port-forward", "deploy/web", ":8080");
         try
         {
-            var line = await forward.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20)) ?? await forward.StandardError.ReadToEndAsync();
+            var line = await forward.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(120)) ?? await forward.StandardError.ReadToEndAsync();
             var port = line.Split(' ')[2].Split(':')[1];
             Assert.StartsWith("web-", (await Node.RunAsync("curl", "-s", "-m", "5", $"http://127.0.0.1:{port}/")).Ok());
         }
@@ -97,7 +97,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
         using var forward = Node.StartCommand("kubectl", "--kubeconfig", Node.Kubeconfig, "-n", Namespace, "port-forward", "deploy/web", ":8080");
         try
         {
-            var line = await forward.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(20)) ?? await forward.StandardError.ReadToEndAsync();
+            var line = await forward.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(120)) ?? await forward.StandardError.ReadToEndAsync();
             Assert.Matches(@"Forwarding from 127\.0\.0\.1:\d+ -> 8080", line);
             var port = line.Split(' ')[2].Split(':')[1];
             for (var i = 0; i < 3; i++) Assert.StartsWith("web-", (await Node.RunAsync("curl", "-s", "-m", "5", $"http://127.0.0.1:{port}/")).Ok());

@@ -67,7 +67,7 @@ public sealed class StartFailureTests : IDisposable
                 "/usr/bin/env", environment, ServerNode.Binary, "server", "--data-dir", dataDir ?? _folder,
                 "--write-kubeconfig", Path.Combine(_folder, "k3s.yaml"), "--config", Empty(), .. arguments,
             ],
-            timeout: TimeSpan.FromSeconds(30));
+            timeout: TimeSpan.FromSeconds(120));
         Assert.Equal(1, result.ExitCode);
         // Nothing that the start began is left running.
         var left = await Shell.RunAsync(["pgrep", "-f", $"containerd --config {dataDir ?? _folder}/"]);

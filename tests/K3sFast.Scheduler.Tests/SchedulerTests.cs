@@ -7,7 +7,7 @@ namespace K3sFast.Scheduler.Tests;
 
 public sealed class SchedulerTests : IAsyncDisposable
 {
-    private readonly CancellationTokenSource _stop = new(TimeSpan.FromSeconds(20));
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromSeconds(120));
     private readonly InMemoryApi _api = new();
     private Task _running = Task.CompletedTask;
 

@@ -4,6 +4,7 @@ using K3sFast.WatchCache.Memory;
 
 namespace K3sFast.WatchCache.Tests;
 
+[Collection(nameof(AloneCollection))]
 public sealed class StoredObjectTests
 {
     [Theory]

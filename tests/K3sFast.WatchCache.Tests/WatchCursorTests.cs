@@ -4,7 +4,7 @@ namespace K3sFast.WatchCache.Tests;
 
 public sealed class WatchCursorTests
 {
-    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(120);
 
     [Fact]
     public async Task Read_AfterRevision_ShowsWhatFollowsInOrder()

@@ -28,12 +28,7 @@ public sealed partial class FieldManager
         /// </summary>
         public void TakeFrom(ManagedEntries entries, ManagedEntry? except, List<(ManagedEntry Owner, FieldSet Fields)>? conflicts)
         {
-            for (var i = entries.Items.Count - 1; i >= 0; i--)
-            {
-                var entry = entries.Items[i];
-                if (!ReferenceEquals(entry, except) && Of(entry.ApiVersion) is null)
-                    entries.Remove(entry);
-            }
+            entries.RemoveAll(entry => !ReferenceEquals(entry, except) && Of(entry.ApiVersion) is null);
             if (conflicts is not null)
             {
                 foreach (var entry in entries.Items)

@@ -27,8 +27,8 @@ public sealed partial class FieldSet : IDisposable
 
     internal const int Root = 1;
 
-    private const int InitialNodes = 64;
-    private const int InitialText = 1024;
+    private const int InitialNodes = 16;
+    private const int InitialText = 128;
 
     // Bigger arrays go back to the shared pool with the set, so that one huge object does not stay resident.
     private const int MaxKeptNodes = 4096;
@@ -119,7 +119,7 @@ public sealed partial class FieldSet : IDisposable
         Release();
     }
 
-    /// <summary>Writes the set as fieldsV1 into an (empty) object node.</summary>
+    /// <summary>Writes the set as fieldsV1 into an empty object node.</summary>
     public void WriteTo(ApiNode fields) => WriteChildren(Root, fields);
 
     /// <summary>The paths as messages show them (<c>.spec.replicas</c>), members of a level before what lies below them.</summary>
@@ -313,11 +313,11 @@ public sealed partial class FieldSet : IDisposable
     {
         for (var child = _nodes[node].First; child != 0; child = _nodes[child].Next)
         {
-            var inner = fields.GetOrAddObject(ElementOf(child));
+            var inner = fields.AddObject(ElementOf(child));
             if (_nodes[child].First == 0)
                 continue;
             if (_nodes[child].IsMember)
-                inner.GetOrAddObject("."u8);
+                inner.AddObject("."u8);
             WriteChildren(child, inner);
         }
     }

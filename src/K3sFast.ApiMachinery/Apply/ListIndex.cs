@@ -58,6 +58,8 @@ internal sealed class ListIndex
     /// <summary>The next element with the path of the <paramref name="first"/>; <see cref="Count"/> when there is none.</summary>
     public int NextOf(int index, int first)
     {
+        if (!_entries[first].IsRepeated)
+            return Count;
         do
             index++;
         while (index < Count && _entries[index].Twin != first);

@@ -7,6 +7,9 @@ internal sealed class ManagedEntries : IDisposable
     private const int MaxUpdaters = 10;
     private const string OldUpdates = "ancient-changes";
 
+    // By who they are, so that a list of very many managers costs a lookup for each.
+    private readonly Dictionary<(string Manager, string ApiVersion, string Subresource), ManagedEntry> _byIdentity = [];
+
     public List<ManagedEntry> Items { get; } = [];
 
     public bool IsEmpty => Items.Count == 0;
@@ -44,35 +47,35 @@ internal sealed class ManagedEntries : IDisposable
     }
 
     public ManagedEntry? Find(string manager, bool isApply, string apiVersion, string subresource) =>
-        Items.Find(entry => entry.Is(manager, isApply, apiVersion, subresource));
+        _byIdentity.GetValueOrDefault(IdentityOf(manager, isApply, apiVersion, subresource));
 
     /// <summary>Adds an entry; one that is the same manager's gives way.</summary>
     public void Add(ManagedEntry entry)
     {
-        var at = Items.FindIndex(other => other.Is(entry.Manager, entry.IsApply, entry.ApiVersion, entry.Subresource));
-        if (at < 0)
+        var identity = IdentityOf(entry);
+        if (_byIdentity.TryGetValue(identity, out var known))
+        {
+            Items[Items.IndexOf(known)] = entry;
+            known.Dispose();
+        }
+        else
         {
             Items.Add(entry);
-            return;
         }
-        Items[at].Dispose();
-        Items[at] = entry;
+        _byIdentity[identity] = entry;
     }
 
-    public void Remove(ManagedEntry entry)
+    /// <summary>Takes out and disposes all entries of which that is true.</summary>
+    public void RemoveAll(Predicate<ManagedEntry> isGone) => Items.RemoveAll(entry =>
     {
-        Items.Remove(entry);
+        if (!isGone(entry))
+            return false;
+        _byIdentity.Remove(IdentityOf(entry));
         entry.Dispose();
-    }
+        return true;
+    });
 
-    public void RemoveEmpty()
-    {
-        for (var i = Items.Count - 1; i >= 0; i--)
-        {
-            if (Items[i].Fields.IsEmpty)
-                Remove(Items[i]);
-        }
-    }
+    public void RemoveEmpty() => RemoveAll(static entry => entry.Fields.IsEmpty);
 
     /// <summary>Unites the oldest updates of each version while there are more than upstream keeps.</summary>
     public void Cap()
@@ -86,6 +89,7 @@ internal sealed class ManagedEntries : IDisposable
             return order != 0 ? order : left.CompareIdentity(right);
         });
         var firsts = new Dictionary<string, ManagedEntry>();
+        var gone = new HashSet<ManagedEntry>();
         var count = updaters.Count;
         for (var i = 0; i < updaters.Count && count > MaxUpdaters; i++)
         {
@@ -97,17 +101,18 @@ internal sealed class ManagedEntries : IDisposable
             {
                 var first = firsts[entry.ApiVersion];
                 bucket = new ManagedEntry(OldUpdates, false, entry.ApiVersion, "", first.Fields.Clone());
-                Remove(first);
-                Items.Add(bucket);
+                gone.Add(first);
+                Add(bucket);
             }
             if (ReferenceEquals(bucket, entry))
                 continue;
             bucket.Fields.UnionWith(entry.Fields);
             // The update that goes in is younger than what is there.
             bucket.Time = entry.Time;
-            Remove(entry);
+            gone.Add(entry);
             count--;
         }
+        RemoveAll(gone.Contains);
     }
 
     /// <summary>Writes the entries into metadata, or takes the member away when there are none.</summary>
@@ -148,7 +153,15 @@ internal sealed class ManagedEntries : IDisposable
         foreach (var entry in Items)
             entry.Dispose();
         Items.Clear();
+        _byIdentity.Clear();
     }
+
+    private static (string Manager, string ApiVersion, string Subresource) IdentityOf(ManagedEntry entry) =>
+        IdentityOf(entry.Manager, entry.IsApply, entry.ApiVersion, entry.Subresource);
+
+    // An applier stays the same in every version.
+    private static (string Manager, string ApiVersion, string Subresource) IdentityOf(string manager, bool isApply, string apiVersion, string subresource) =>
+        (manager, isApply ? "" : $"/{apiVersion}", subresource);
 
     private static ManagedEntry ReadEntry(ApiNode node, int index)
     {

@@ -43,10 +43,6 @@ internal sealed class ManagedEntry : IDisposable
     /// <summary>Seconds since the epoch; 0 when there is no time.</summary>
     public long Seconds => Time is not null && ScalarText.TryParseTime(Encoding.UTF8.GetBytes(Time), isMicro: false, out var time) is null ? time.UnixSeconds : 0;
 
-    /// <summary>True if this is the entry that such a request goes on with: an applier stays the same in every version.</summary>
-    public bool Is(string manager, bool isApply, string apiVersion, string subresource) =>
-        Manager == manager && IsApply == isApply && Subresource == subresource && (isApply || ApiVersion == apiVersion);
-
     /// <summary>The order of entries that differ in nothing but who they are; that of upstream's manager identifiers.</summary>
     public int CompareIdentity(ManagedEntry other)
     {

@@ -31,16 +31,18 @@ public static class ScaleFields
         using var parents = ManagedEntries.ReadOrEmpty(workload["metadata"u8]["managedFields"u8]);
         using var scales = ManagedEntries.ReadOrEmpty(scale["metadata"u8]["managedFields"u8]);
         using var replicas = FieldSet.Of(Replicas);
+        var kept = new HashSet<ManagedEntry>();
         foreach (var entry in parents.Items)
         {
             if (!entry.Fields.Contains(Replicas))
                 continue;
-            var same = scales.Items.Find(other => other.Is(entry.Manager, entry.IsApply, ScaleVersion, entry.Subresource));
+            var same = scales.Find(entry.Manager, entry.IsApply, ScaleVersion, entry.Subresource);
             if (same is null)
                 entry.Fields.Subtract(replicas);
             else
-                scales.Remove(same);
+                kept.Add(same);
         }
+        scales.RemoveAll(kept.Contains);
         parents.RemoveEmpty();
         foreach (var entry in scales.Items)
         {

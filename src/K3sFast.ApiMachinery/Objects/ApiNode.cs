@@ -10,7 +10,7 @@ namespace K3sFast.ApiMachinery;
 /// A handle on one node of an <see cref="ApiObject"/>. The default value is the undefined node: every read on it is safe and answers "nothing",
 /// so that paths can be walked without checks (<c>pod["spec"u8]["nodeName"u8].Utf8</c>). Writes on it throw.
 /// </summary>
-/// <remarks>Reads allocate nothing unless they answer a string. Member lookup is linear in the members. Same thread rule as the document.</remarks>
+/// <remarks>Reads allocate nothing unless they answer a string. Member lookup is linear in the members of a small object, a hash in a big one. Same thread rule as the document.</remarks>
 public readonly struct ApiNode : IEquatable<ApiNode>
 {
     private readonly ApiObject? _document;
@@ -44,17 +44,14 @@ public readonly struct ApiNode : IEquatable<ApiNode>
     /// <summary>The member of that name; undefined when absent or when this is no object.</summary>
     public ApiNode this[ReadOnlySpan<byte> name] => _document is null ? default : new ApiNode(_document, _document.Find(Index, name));
 
-    /// <summary>The element at that place; undefined when out of range or when this is no array. Linear in the index.</summary>
+    /// <summary>The element at that place; undefined when out of range or when this is no array. Linear in the index, unless places are asked for one after the other.</summary>
     public ApiNode this[int index]
     {
         get
         {
             if (Kind != NodeKind.Array || (uint)index >= (uint)_document![Index].Count)
                 return default;
-            var child = _document[Index].First;
-            for (; index > 0; index--)
-                child = _document[child].Next;
-            return new ApiNode(_document, child);
+            return new ApiNode(_document, _document.ElementAt(Index, index));
         }
     }
 
@@ -132,6 +129,16 @@ public readonly struct ApiNode : IEquatable<ApiNode>
     /// <summary>The object under that name; anything else there, or nothing, is replaced by an empty object.</summary>
     public ApiNode GetOrAddObject(ReadOnlySpan<byte> name) => GetOrAdd(name, NodeKind.Object);
 
+    /// <summary>Adds an empty object under a name that the caller knows to be new, so that it is not searched for.</summary>
+    internal ApiNode AddObject(ReadOnlySpan<byte> name)
+    {
+        var document = Writable(NodeKind.Object);
+        var child = document.NewNode(NodeKind.Object);
+        document.SetName(child, name);
+        document.Link(Index, child);
+        return new ApiNode(document, child);
+    }
+
     /// <summary>The array under that name; anything else there, or nothing, is replaced by an empty array.</summary>
     public ApiNode GetOrAddArray(ReadOnlySpan<byte> name) => GetOrAdd(name, NodeKind.Array);
 
@@ -199,20 +206,7 @@ public readonly struct ApiNode : IEquatable<ApiNode>
     public void SetNull(ReadOnlySpan<byte> name) => Writable(NodeKind.Object).FindOrAdd(Index, name, NodeKind.Null);
 
     /// <summary>Takes the member out. False when there was none (or this is no object).</summary>
-    public bool Remove(ReadOnlySpan<byte> name)
-    {
-        if (Kind != NodeKind.Object)
-            return false;
-        var previous = 0;
-        for (var child = _document![Index].First; child != 0; previous = child, child = _document[child].Next)
-        {
-            if (!_document.NameOf(child).SequenceEqual(name))
-                continue;
-            _document.Unlink(Index, previous, child);
-            return true;
-        }
-        return false;
-    }
+    public bool Remove(ReadOnlySpan<byte> name) => Kind == NodeKind.Object && _document!.Remove(Index, name);
 
     /// <summary>Adds a value of any document at the end of the array, by the same copy rule as <see cref="Set(ReadOnlySpan{byte}, ApiNode)"/>.</summary>
     public ApiNode Append(ApiNode value)
@@ -250,6 +244,7 @@ public readonly struct ApiNode : IEquatable<ApiNode>
         if (index == document[Index].Count)
             return Append(value);
         var child = document.Adopt(value);
+        document.Forget(Index);
         var previous = 0;
         for (var i = 0; i < index; i++)
             previous = previous == 0 ? document[Index].First : document[previous].Next;
@@ -281,7 +276,8 @@ public readonly struct ApiNode : IEquatable<ApiNode>
     {
         if (Kind is not (NodeKind.Object or NodeKind.Array))
             return;
-        ref var node = ref _document![Index];
+        _document!.Forget(Index);
+        ref var node = ref _document[Index];
         node.First = node.Last = node.Count = 0;
     }
 
@@ -296,6 +292,7 @@ public readonly struct ApiNode : IEquatable<ApiNode>
     public void SetString(ReadOnlySpan<byte> utf8)
     {
         var document = Document;
+        document.Forget(Index);
         document.SetText(Index, utf8);
         document[Index].Kind = NodeKind.String;
         document[Index].Count = 0;

@@ -29,6 +29,7 @@ public sealed class ApiObject : IDisposable
     }
 
     private const int InitialNodes = 256;
+    private const int IndexedFrom = 128;
     private const int InitialText = 4096;
 
     // A returned document keeps arrays up to these sizes; bigger ones go back to the shared pool, so that one huge body does not stay resident.
@@ -40,6 +41,14 @@ public sealed class ApiObject : IDisposable
     private Node[] _nodes = [];
     private byte[] _text = [];
     private List<byte[]>? _outgrown;
+
+    // Of objects with so many members that a search through them would cost more than a table.
+    private Dictionary<int, MemberIndex>? _indexes;
+
+    // The place in an array that was asked for last, so that walking it by index is a step each.
+    private int _lastArray;
+    private int _lastIndex;
+    private int _lastElement;
     private int _nodeCount;
     private int _textLength;
     private bool _isReturned;
@@ -221,6 +230,9 @@ public sealed class ApiObject : IDisposable
     /// <summary>Takes a child out of its container; <paramref name="previous"/> is its elder sibling or 0.</summary>
     internal void Unlink(int parent, int previous, int child)
     {
+        if (_indexes is not null && _indexes.TryGetValue(parent, out var index))
+            index.Remove(this, parent, previous, child);
+        _lastArray = 0;
         ref var container = ref _nodes[parent];
         ref var node = ref _nodes[child];
         if (previous == 0)
@@ -239,6 +251,8 @@ public sealed class ApiObject : IDisposable
         ref var container = ref _nodes[parent];
         if (container.Kind != NodeKind.Object)
             return 0;
+        if (container.Count >= IndexedFrom)
+            return IndexOf(parent).Find(this, parent, name, out _);
         for (var child = container.First; child != 0; child = _nodes[child].Next)
         {
             ref var node = ref _nodes[child];
@@ -246,6 +260,53 @@ public sealed class ApiObject : IDisposable
                 return child;
         }
         return 0;
+    }
+
+    /// <summary>Takes the member of that name out of an object; false when there is none.</summary>
+    internal bool Remove(int parent, ReadOnlySpan<byte> name)
+    {
+        var elder = 0;
+        if (_nodes[parent].Count >= IndexedFrom)
+        {
+            var found = IndexOf(parent).Find(this, parent, name, out elder);
+            if (found != 0)
+                Unlink(parent, elder, found);
+            return found != 0;
+        }
+        for (var child = _nodes[parent].First; child != 0; elder = child, child = _nodes[child].Next)
+        {
+            if (!NameOf(child).SequenceEqual(name))
+                continue;
+            Unlink(parent, elder, child);
+            return true;
+        }
+        return false;
+    }
+
+    /// <summary>The element at a place that the array has.</summary>
+    internal int ElementAt(int array, int index)
+    {
+        var (at, element) = _lastArray == array && _lastIndex <= index ? (_lastIndex, _lastElement) : (0, _nodes[array].First);
+        for (; at < index; at++)
+            element = _nodes[element].Next;
+        (_lastArray, _lastIndex, _lastElement) = (array, index, element);
+        return element;
+    }
+
+    /// <summary>Forgets what was noted of a container's children; called by whoever changes them in another way than by Link and Unlink.</summary>
+    internal void Forget(int container)
+    {
+        _lastArray = 0;
+        _indexes?.Remove(container);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private MemberIndex IndexOf(int parent)
+    {
+        _indexes ??= [];
+        if (!_indexes.TryGetValue(parent, out var index))
+            _indexes[parent] = index = new MemberIndex();
+        return index;
     }
 
     /// <summary>The member of that name, emptied for a new value; it is added at the end if it was absent.</summary>
@@ -259,6 +320,7 @@ public sealed class ApiObject : IDisposable
             Link(parent, child);
             return child;
         }
+        Forget(child);
         ref var node = ref _nodes[child];
         node.Kind = kind;
         node.First = node.Last = node.Count = 0;
@@ -272,6 +334,7 @@ public sealed class ApiObject : IDisposable
         for (var child = _nodes[index].First; child != 0; child = _nodes[child].Next)
             members.Add(child);
         members.Sort((left, right) => NameOf(left).SequenceCompareTo(NameOf(right)));
+        Forget(index);
         _nodes[index].First = _nodes[index].Last = _nodes[index].Count = 0;
         foreach (var member in members)
         {
@@ -323,6 +386,8 @@ public sealed class ApiObject : IDisposable
     /// <summary>Puts the value of <paramref name="value"/> (detached, of this document) in the place of <paramref name="target"/>, which keeps its name and place.</summary>
     internal void Overwrite(int target, int value)
     {
+        Forget(target);
+        Forget(value);
         ref var node = ref _nodes[target];
         ref var source = ref _nodes[value];
         node.Kind = source.Kind;
@@ -350,6 +415,8 @@ public sealed class ApiObject : IDisposable
         RootIndex = 0;
         _nodeCount = 1;
         _textLength = 0;
+        _indexes = null;
+        _lastArray = 0;
         if (_nodes.Length == 0)
             _nodes = ArrayPool<Node>.Shared.Rent(InitialNodes);
         _nodes[0] = default;

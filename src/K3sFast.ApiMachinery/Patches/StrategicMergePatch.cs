@@ -104,13 +104,18 @@ public static class StrategicMergePatch
             else
                 CleanNew(member.Value);
         }
-        for (var i = node.Kind == NodeKind.Array ? node.Count - 1 : -1; i >= 0; i--)
+        if (node.Kind != NodeKind.Array)
+            return;
+        var kept = new List<ApiNode>(node.Count);
+        foreach (var element in node.Elements)
         {
-            if (node[i].Kind == NodeKind.Object && node[i][Directive].IsDefined)
-                node.RemoveAt(i);
-            else
-                CleanNew(node[i]);
+            if (element.Kind == NodeKind.Object && element[Directive].IsDefined)
+                continue;
+            CleanNew(element);
+            kept.Add(element);
         }
+        if (kept.Count < node.Count)
+            Rebuild(node, kept);
     }
 
     private static void ApplyObjectDirective(ApiNode original, ApiNode patch, ApiNode directive)
@@ -137,15 +142,17 @@ public static class StrategicMergePatch
             return;
         if (retained.Kind != NodeKind.Array)
             throw ApiStatus.BadRequest("invalid patch format of retainKeys").ToException();
+        var names = new ElementPlaces(Snapshot(retained), null);
+        using var scratch = ApiObject.Rent();
         foreach (var member in patch.Members)
         {
             var isDirective = member.Name.SequenceEqual(RetainKeys) || member.Name.StartsWith(ElementOrderPrefix) || member.Name.StartsWith(DeletionPrefix);
-            if (!isDirective && member.Value.Kind != NodeKind.Null && !HasScalar(retained, member.Name))
+            if (!isDirective && member.Value.Kind != NodeKind.Null && names.Find(scratch.NewString(member.Name)) < 0)
                 throw ApiStatus.BadRequest("invalid patch format of retainKeys").ToException();
         }
         foreach (var member in original.Members)
         {
-            if (!HasScalar(retained, member.Name))
+            if (names.Find(scratch.NewString(member.Name)) < 0)
                 original.Remove(member.Name);
         }
         patch.Remove(RetainKeys);
@@ -204,10 +211,13 @@ public static class StrategicMergePatch
         {
             if (patch[0].Kind == NodeKind.Array)
                 throw ApiStatus.Unprocessable().ToException();
+            var known = new ElementPlaces(before, null);
             foreach (var value in patch.Elements)
             {
-                if (Find(original, value, null) < 0)
-                    original.Append(value);
+                if (known.Find(value) >= 0)
+                    continue;
+                original.Append(value);
+                known.Add(value);
             }
             Reorder(original, patch, before, null);
             return;
@@ -219,15 +229,20 @@ public static class StrategicMergePatch
         if (isReplaced)
             return;
         var keyUtf8 = Encoding.UTF8.GetBytes(key);
+        var present = Snapshot(original);
+        var places = new ElementPlaces(present, key);
         foreach (var element in patch.Elements)
         {
             if (!element[keyUtf8.AsSpan()].IsDefined)
                 throw NoMergeKey(element, key);
-            var at = Find(original, element, key);
+            var at = places.Find(element);
             if (at >= 0)
-                MergeObject(original[at], element, field.Element);
-            else
-                original.Append(element);
+            {
+                MergeObject(present[at], element, field.Element);
+                continue;
+            }
+            present.Add(original.Append(element));
+            places.Add(element);
         }
         Reorder(original, patch, before, key);
     }
@@ -248,14 +263,19 @@ public static class StrategicMergePatch
     private static void ApplyListDirectives(ApiNode original, ApiNode patch, string key, out bool isReplaced)
     {
         isReplaced = false;
-        for (var i = patch.Count - 1; i >= 0; i--)
+        var kept = new List<ApiNode>(patch.Count);
+        var deletions = new List<ApiNode>();
+        var elements = Snapshot(patch);
+        // From the end, which is where the first wrong one is complained of.
+        for (var i = elements.Count - 1; i >= 0; i--)
         {
-            var element = patch[i];
+            var element = elements[i];
             var directive = element[Directive];
             if (!directive.IsDefined)
-                continue;
-            patch.RemoveAt(i);
-            if (directive.Equals("replace"u8))
+            {
+                kept.Add(element);
+            }
+            else if (directive.Equals("replace"u8))
             {
                 isReplaced = true;
             }
@@ -263,8 +283,7 @@ public static class StrategicMergePatch
             {
                 if (!element[Encoding.UTF8.GetBytes(key).AsSpan()].IsDefined)
                     throw NoMergeKey(element, key);
-                for (var at = Find(original, element, key); at >= 0; at = Find(original, element, key))
-                    original.RemoveAt(at);
+                deletions.Add(element);
             }
             else
             {
@@ -273,40 +292,49 @@ public static class StrategicMergePatch
                     : BadDirective(directive, element);
             }
         }
+        if (kept.Count < elements.Count)
+        {
+            kept.Reverse();
+            Rebuild(patch, kept);
+        }
+        if (deletions.Count > 0)
+        {
+            var unwanted = new ElementPlaces(deletions, key);
+            Rebuild(original, [.. Snapshot(original).Where(element => unwanted.Find(element) < 0)]);
+        }
         if (isReplaced)
             original.ReplaceWith(patch);
     }
 
     private static void DeleteScalars(ApiNode list, ApiNode unwanted)
     {
-        for (var i = list.Count - 1; i >= 0; i--)
-        {
-            if (Find(unwanted, list[i], null) >= 0)
-                list.RemoveAt(i);
-        }
+        var places = new ElementPlaces(Snapshot(unwanted), null);
+        Rebuild(list, [.. Snapshot(list).Where(element => places.Find(element) < 0)]);
     }
 
     // Elements that the order names come in its order; the others keep the order that they had, each placed before the first named element that it
     // stood before.
     private static void Reorder(ApiNode list, ApiNode order, List<ApiNode> before, string? key)
     {
+        var wantedPlaces = new ElementPlaces(Snapshot(order), key);
+        var placesBefore = new ElementPlaces(before, key);
         var named = new List<(int Place, ApiNode Element)>();
         var others = new List<(int Place, ApiNode Element)>();
         foreach (var element in list.Elements)
         {
             if (key is not null && !element[Encoding.UTF8.GetBytes(key).AsSpan()].IsDefined)
                 throw NoMergeKey(element, key);
-            var place = Find(order, element, key);
+            var place = wantedPlaces.Find(element);
             if (place >= 0)
                 named.Add((place, element));
             else
-                others.Add((PlaceIn(before, element, key), element));
+                others.Add((placesBefore.Find(element), element));
         }
         var wanted = new List<ApiNode>(list.Count);
         var rest = new Queue<(int Place, ApiNode Element)>(others.OrderBy(item => item.Place));
         foreach (var (_, element) in named.OrderBy(item => item.Place))
         {
-            var place = PlaceIn(before, element, key);
+            var place = placesBefore.Find(element);
             while (place >= 0 && rest.Count > 0 && rest.Peek().Place >= 0 && rest.Peek().Place < place)
                 wanted.Add(rest.Dequeue().Element);
             wanted.Add(element);
@@ -328,12 +356,13 @@ public static class StrategicMergePatch
 
     private static void CheckAgainstOrder(ApiNode patch, ApiNode order, string? key)
     {
+        var places = new ElementPlaces(Snapshot(order), key);
         var place = -1;
         foreach (var element in patch.Elements)
         {
             if (element.Kind == NodeKind.Object && element[Directive].IsDefined)
                 continue;
-            var next = Find(order, element, key);
+            var next = places.Find(element);
             if (next < place || (next < 0 && order.Count > 0))
             {
                 throw ApiStatus.Unknown(
@@ -350,40 +379,6 @@ public static class StrategicMergePatch
         foreach (var element in list.Elements)
             elements.Add(element);
         return elements;
-    }
-
-    private static int Find(ApiNode list, ApiNode element, string? key)
-    {
-        var index = 0;
-        foreach (var candidate in list.Elements)
-        {
-            if (SameElement(candidate, element, key))
-                return index;
-            index++;
-        }
-        return -1;
-    }
-
-    private static int PlaceIn(List<ApiNode> elements, ApiNode element, string? key) => elements.FindIndex(candidate => SameElement(candidate, element, key));
-
-    private static bool SameElement(ApiNode left, ApiNode right, string? key)
-    {
-        if (key is null || left.Kind != NodeKind.Object || right.Kind != NodeKind.Object)
-            return left.DeepEquals(right);
-        Span<byte> buffer = stackalloc byte[64];
-        var keyUtf8 = buffer[..Encoding.UTF8.GetBytes(key, buffer)];
-        var value = left[keyUtf8];
-        return value.IsDefined && value.DeepEquals(right[keyUtf8]);
-    }
-
-    private static bool HasScalar(ApiNode list, ReadOnlySpan<byte> text)
-    {
-        foreach (var element in list.Elements)
-        {
-            if (element.Equals(text))
-                return true;
-        }
-        return false;
     }
 
     private static ApiStatusException NoMergeKey(ApiNode element, string key) =>

@@ -179,22 +179,32 @@ internal static class PodWarnings
     private static void Environment(ref WarningList warnings, string path, string place, ApiNode variables)
     {
         int i = 0;
+        // Few are compared with each other, for nothing; many are looked up.
+        const int Few = 16;
+        var names = variables.Count > Few ? new HashSet<string>(StringComparer.Ordinal) : null;
         foreach (var variable in variables.Elements)
         {
-            int j = 0;
-            foreach (var earlier in variables.Elements)
+            bool isRepeated = names is null ? HasEarlier(variables, variable, i) : !names.Add(variable["name"u8].AsString());
+            if (isRepeated)
             {
-                if (j++ == i)
-                    break;
-                if (!earlier["name"u8].Equals(variable["name"u8].Utf8))
-                    continue;
                 string reference = $"$({variable["name"u8].AsString()})", value = variable["value"u8].AsString();
                 if (!variable["valueFrom"u8].IsNullOrUndefined || value == reference || !value.Contains(reference, StringComparison.Ordinal))
                     warnings.Add($"{path}spec.{place}.env[{i}]: hides previous definition of {GoText.Quote(variable["name"u8].Utf8)}, which may be dropped when using apply");
-                break;
             }
             i++;
         }
+    }
+
+    private static bool HasEarlier(ApiNode variables, ApiNode variable, int place)
+    {
+        foreach (var earlier in variables.Elements)
+        {
+            if (place-- == 0)
+                return false;
+            if (earlier["name"u8].Equals(variable["name"u8].Utf8))
+                return true;
+        }
+        return false;
     }
 
     private static void PodAffinity(ref WarningList warnings, string path, ApiNode affinity)

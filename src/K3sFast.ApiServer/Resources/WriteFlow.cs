@@ -346,23 +346,26 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
     private static void RemoveDoubleOwners(ApiNode metadata, ApiCall? call)
     {
         var owners = metadata["ownerReferences"u8];
-        List<string>? doubled = null;
-        for (var i = owners.Count - 1; i > 0; i--)
+        if (owners.Count < 2)
+            return;
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        var kept = metadata.Document.NewArray();
+        var doubled = new List<string>();
+        foreach (var owner in owners.Elements)
         {
-            for (var j = 0; j < i; j++)
-            {
-                if (!owners[j].DeepEquals(owners[i]))
-                    continue;
-                (doubled ??= []).Insert(0, owners[i]["uid"u8].AsString());
-                owners.RemoveAt(i);
-                break;
-            }
+            if (seen.Add(TextOf(owner)))
+                kept.Append(owner);
+            else
+                doubled.Add(owner["uid"u8].AsString());
         }
-        if (doubled is not null)
-        {
-            call?.AddWarning(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests "
-                + $"as early as 1.24; please fix your requests; duplicate UID(s) observed: {string.Join(',', doubled.Distinct())}");
-        }
+        if (doubled.Count == 0)
+            return;
+        metadata.Set("ownerReferences"u8, kept);
+        call?.AddWarning(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests "
+            + $"as early as 1.24; please fix your requests; duplicate UID(s) observed: {string.Join(',', doubled.Distinct())}");
+
+        static string TextOf(ApiNode owner) => string.Join(
+            '\n', owner["apiVersion"u8], owner["kind"u8], owner["name"u8], owner["uid"u8], owner["controller"u8], owner["blockOwnerDeletion"u8]);
     }
 
     private static ApiStatusException AlreadyExists(ResourceStorage storage, string ns, string name)

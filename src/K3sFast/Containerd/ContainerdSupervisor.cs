@@ -74,12 +74,13 @@ internal sealed class ContainerdSupervisor : IDisposable
         await StartNewAsync(ct).ConfigureAwait(false);
     }
 
-    /// <summary>Watches until cancelled. Leaves containerd running.</summary>
+    /// <summary>Watches until cancelled, which always ends it with an exception. Leaves containerd running.</summary>
     public async Task RunAsync(CancellationToken ct)
     {
         var backOff = TimeSpan.FromMilliseconds(500);
-        while (!ct.IsCancellationRequested)
+        while (true)
         {
+            ct.ThrowIfCancellationRequested();
             var since = Environment.TickCount64;
             await Connection.WaitForEndAsync(ct).ConfigureAwait(false);
             if (_process is { } process)

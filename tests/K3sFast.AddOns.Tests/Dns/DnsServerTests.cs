@@ -8,7 +8,7 @@ namespace K3sFast.AddOns.Dns.Tests;
 
 public sealed class DnsServerTests : IDisposable
 {
-    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(90);
 
     private readonly CancellationTokenSource _stop = new(s_deadline);
     private readonly InMemoryApi _api = new();

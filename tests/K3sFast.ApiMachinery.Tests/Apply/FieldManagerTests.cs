@@ -124,15 +124,16 @@ public sealed class FieldManagerTests
     [Fact]
     public void Apply_OfAHugeList_StaysLinear()
     {
-        // Three megabytes are the most that a body can have; what an applier drops of such a list must not be searched for element by element.
-        const int elements = 20_000;
+        // Three megabytes are the most that a body can have. What an applier drops of such a list must not be searched for element by element: that
+        // would be ten thousand million comparisons, which no machine does within the minute that is far too much for any other way.
+        const int elements = 100_000;
         var many = string.Join(',', Enumerable.Range(0, elements).Reverse().Select(static i => $$"""{"name":"V{{i}}","value":"1"}"""));
         using var live = Apply(s_pod, ("one", Pod($$"""{"containers":[{"name":"c","image":"i","env":[{{many}}]}]""" + "}")));
         using var config = Text.Decode(Pod("""{"containers":[{"name":"c","image":"i","env":[{"name":"V7","value":"1"}]}]}"""));
         var watch = System.Diagnostics.Stopwatch.StartNew();
         using var applied = Manager(s_pod).Apply(live.Root, config.Root, "one", false, s_now);
         Assert.Equal("""[{"name":"V7","value":"1"}]""", applied.Root["spec"u8]["containers"u8][0]["env"u8].ToString());
-        Assert.True(watch.Elapsed < TimeSpan.FromSeconds(5), $"{watch.Elapsed}");
+        Assert.True(watch.Elapsed < TimeSpan.FromMinutes(1), $"{watch.Elapsed}");
     }
 
     [Fact]

@@ -117,7 +117,7 @@ public sealed class ProtobufClientTests(TestServer server)
     private static async Task<(string Type, string Name, string Value)> EventAsync(Stream stream)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        patience.CancelAfter(TimeSpan.FromSeconds(20));
+        patience.CancelAfter(TimeSpan.FromSeconds(90));
         var head = new byte[4];
         await stream.ReadExactlyAsync(head, patience.Token);
         var frame = new byte[BinaryPrimitives.ReadInt32BigEndian(head)];

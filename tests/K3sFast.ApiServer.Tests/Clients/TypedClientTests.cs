@@ -110,7 +110,7 @@ public sealed class TypedClientTests(TestServer server)
         await client.CoreV1.DeleteNamespacedConfigMapAsync("m", ns, cancellationToken: TestContext.Current.CancellationToken);
         var seen = new List<string>();
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        patience.CancelAfter(TimeSpan.FromSeconds(20));
+        patience.CancelAfter(TimeSpan.FromSeconds(90));
         await foreach (var (type, changed) in client.CoreV1.WatchListNamespacedConfigMapAsync(ns, resourceVersion: start, cancellationToken: patience.Token))
         {
             seen.Add($"{type} {changed.Data?["a"]}");
@@ -128,7 +128,7 @@ public sealed class TypedClientTests(TestServer server)
         var ns = await server.NamespaceAsync();
         var cache = new Dictionary<string, string>();
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        patience.CancelAfter(TimeSpan.FromSeconds(60));
+        patience.CancelAfter(TimeSpan.FromSeconds(90));
         var list = await client.CoreV1.ListNamespacedSecretAsync(ns, cancellationToken: patience.Token);
         var writers = Enumerable.Range(0, 4).Select(writer => Task.Run(async () =>
         {

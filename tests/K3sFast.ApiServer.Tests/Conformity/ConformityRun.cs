@@ -48,7 +48,7 @@ public sealed class ConformityRun : IAsyncLifetime
         using var request = MakeRequest(item, variables);
         try
         {
-            using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+            using var timeout = new CancellationTokenSource(TimeSpan.FromSeconds(120));
             using var response = await ClientOf(item.As).SendAsync(request, timeout.Token);
             var text = await response.Content.ReadAsStringAsync(timeout.Token);
             var answer = Parse(text);

@@ -22,10 +22,10 @@ public sealed class PriorityLevelTests
         Assert.Equal(SeatOutcome.Queued, level.Enter(Mouse, 1, out _, out var second));
         Assert.Equal(SeatOutcome.Queued, level.Enter(Mouse, 1, out _, out var third));
         level.Leave(first);
-        await second!.Turn.WaitAsync(TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken);
+        await second!.Turn.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
         Assert.False(third!.Turn.IsCompleted);
         level.Leave(level.HoldOf(second));
-        await third.Turn.WaitAsync(TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken);
+        await third.Turn.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
         level.Leave(level.HoldOf(third));
         Assert.Equal((0, 0, 0, 0), (level.State().Waiting, level.State().Executing, level.State().SeatsInUse, level.State().ActiveQueues));
     }

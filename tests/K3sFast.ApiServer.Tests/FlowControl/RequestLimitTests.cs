@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text;
 using System.Text.Json.Nodes;
 
 namespace K3sFast.ApiServer.Tests;
@@ -6,6 +7,11 @@ namespace K3sFast.ApiServer.Tests;
 public sealed class RequestLimitTests(TestServer server)
 {
     private const string Flow = "/apis/flowcontrol.apiserver.k8s.io/v1";
+
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(90);
+
+    // Longer than anything here takes, on any machine.
+    private static readonly TimeSpan s_ages = TimeSpan.FromMinutes(30);
 
     // A read that takes three seconds: it waits for a revision that does not come.
     private const string SlowRead = "/api/v1/namespaces/default/configmaps?resourceVersion=99999999";
@@ -72,23 +78,35 @@ public sealed class RequestLimitTests(TestServer server)
     [Fact]
     public async Task Limits_WithoutFairness_RefuseWhatIsTooMuch()
     {
-        await using var small = await SmallServer.StartAsync(static options => options with { EnablePriorityAndFairness = false, MaxRequestsInFlight = 1, MaxMutatingRequestsInFlight = 1 });
+        var gate = new AdmissionGate();
+        await using var small = await SmallServer.StartAsync(
+            options => options with { EnablePriorityAndFairness = false, MaxRequestsInFlight = 1, MaxMutatingRequestsInFlight = 1, MoreAdmission = [gate], RequestTimeout = s_ages });
         await AllowAsync(small, "bob");
         var bob = small.ClientAs("bob");
-        var (slow, refusal) = await TakeTheSeatAsync(bob);
-        using var refused = refusal;
+        var slow = await TakeTheSeatAsync(bob, gate);
+        using var refused = await WriteAsync(bob, "beside");
+        Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
         Assert.Equal("1", refused.Headers.GetValues("Retry-After").Single());
         Assert.Equal("Too many requests, please try again later.\n", await refused.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
         Assert.Equal("text/plain; charset=utf-8", refused.Content.Headers.ContentType!.ToString());
         Assert.False(refused.Headers.Contains("X-Kubernetes-PF-FlowSchema-UID"));
-        // Watches do not count, and the administrator always gets an answer.
+        // Reads are counted apart, watches not at all, and the administrator always gets an answer.
+        using var read = await UntilAsync(bob, "/api/v1/namespaces", HttpStatusCode.OK);
         using var watch = await bob.GetAsync("/api/v1/namespaces?watch=1&timeoutSeconds=1", HttpCompletionOption.ResponseHeadersRead, TestContext.Current.CancellationToken);
         Assert.Equal(HttpStatusCode.OK, watch.StatusCode);
-        using var master = await small.ClientAs("root", "system:masters").GetAsync("/api/v1/namespaces", TestContext.Current.CancellationToken);
-        Assert.Equal(HttpStatusCode.OK, master.StatusCode);
+        using var master = await WriteAsync(small.ClientAs("root", "system:masters"), "masters");
+        Assert.Equal(HttpStatusCode.Created, master.StatusCode);
+        gate.Open();
         using var late = await slow;
-        Assert.Equal(HttpStatusCode.GatewayTimeout, late.StatusCode);
-        using var after = await UntilAsync(bob, "/api/v1/namespaces", HttpStatusCode.OK);
+        Assert.Equal(HttpStatusCode.Created, late.StatusCode);
+        using var limit = new CancellationTokenSource(s_patience);
+        for (var tries = 0; ; tries++)
+        {
+            using var after = await WriteAsync(bob, $"after-{tries}");
+            if (after.StatusCode == HttpStatusCode.Created)
+                break;
+            await Task.Delay(10, limit.Token);
+        }
     }
 
     [Theory]
@@ -96,22 +114,22 @@ public sealed class RequestLimitTests(TestServer server)
     [InlineData("""{"type":"Queue","queuing":{"queues":8,"handSize":2,"queueLengthLimit":2}}""", true)]
     public async Task Level_WhoseSeatsAreTaken_RefusesOrQueues(string response, bool queues)
     {
-        await using var small = await SmallServer.StartAsync(static options => options with { MaxRequestsInFlight = 100, MaxMutatingRequestsInFlight = 100 });
+        var gate = new AdmissionGate();
+        await using var small = await SmallServer.StartAsync(
+            options => options with { MaxRequestsInFlight = 100, MaxMutatingRequestsInFlight = 100, MoreAdmission = [gate], RequestTimeout = s_ages });
         await AllowAsync(small, "bob");
         await small.CreateAsync($"{Flow}/prioritylevelconfigurations", $$$"""{"metadata":{"name":"tiny"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":1,"borrowingLimitPercent":0,"limitResponse":{{{response}}} } } }""");
         var schema = await small.CreateAsync($"{Flow}/flowschemas", """{"metadata":{"name":"tiny"},"spec":{"priorityLevelConfiguration":{"name":"tiny"},"matchingPrecedence":50,"distinguisherMethod":{"type":"ByUser"},"rules":[{"subjects":[{"kind":"User","user":{"name":"bob"}}],"resourceRules":[{"verbs":["*"],"apiGroups":["*"],"resources":["*"],"clusterScope":true,"namespaces":["*"]}]}]}}""");
         var uid = (string)schema["metadata"]!["uid"]!;
         var bob = small.ClientAs("bob");
         await UntilFlowAsync(bob, uid);
-        // An answer reaches its client before its seat is free again.
-        await UntilDumpAsync(small, static row => row.StartsWith("tiny,", StringComparison.Ordinal) && row.Split(',')[5].Trim() == "0");
-        var slow = bob.GetAsync(SlowRead, TestContext.Current.CancellationToken);
-        await UntilDumpAsync(small, static row => row.StartsWith("tiny,", StringComparison.Ordinal) && row.Split(',')[5].Trim() == "1");
+        var slow = await TakeTheSeatAsync(bob, gate);
         var second = bob.GetAsync("/api/v1/namespaces", TestContext.Current.CancellationToken);
         if (queues)
         {
             await UntilDumpAsync(small, static row => row.StartsWith("tiny,", StringComparison.Ordinal) && row.Split(',')[4].Trim() == "1");
             Assert.False(second.IsCompleted);
+            gate.Open();
         }
         using var answer = await second;
         Assert.Equal(queues ? HttpStatusCode.OK : HttpStatusCode.TooManyRequests, answer.StatusCode);
@@ -122,10 +140,12 @@ public sealed class RequestLimitTests(TestServer server)
         Assert.Contains("apiserver_flowcontrol_current_inqueue_requests{flow_schema=\"tiny\",priority_level=\"tiny\"} 0\n", metrics, StringComparison.Ordinal);
         Assert.Equal(!queues, metrics.Contains("apiserver_flowcontrol_rejected_requests_total{flow_schema=\"tiny\",priority_level=\"tiny\",reason=\"concurrency-limit\"} ", StringComparison.Ordinal));
         Assert.Matches($"apiserver_flowcontrol_request_wait_duration_seconds_count{{execute=\"{(queues ? "true" : "false")}\",flow_schema=\"tiny\",priority_level=\"tiny\"}} [1-9]", metrics);
+        gate.Open();
         using var late = await slow;
-        Assert.Equal(HttpStatusCode.GatewayTimeout, late.StatusCode);
+        Assert.Equal(HttpStatusCode.Created, late.StatusCode);
+        await UntilDumpAsync(small, static row => row.StartsWith("tiny,", StringComparison.Ordinal) && row.Split(',')[5].Trim() == "0");
         // A watch gives its seat back as soon as it has begun.
-        using var watch = await bob.GetAsync("/api/v1/namespaces?watch=1&timeoutSeconds=20", HttpCompletionOption.ResponseHeadersRead, TestContext.Current.CancellationToken);
+        using var watch = await bob.GetAsync("/api/v1/namespaces?watch=1&timeoutSeconds=300", HttpCompletionOption.ResponseHeadersRead, TestContext.Current.CancellationToken);
         await UntilDumpAsync(small, static row => row.StartsWith("tiny,", StringComparison.Ordinal) && row.Split(',')[5].Trim() == "0");
         using var beside = await bob.GetAsync("/api/v1/namespaces", TestContext.Current.CancellationToken);
         Assert.Equal(HttpStatusCode.OK, beside.StatusCode);
@@ -176,7 +196,7 @@ public sealed class RequestLimitTests(TestServer server)
     private static async Task UntilFlowAsync(HttpClient client, string uid)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(20));
+        limit.CancelAfter(TimeSpan.FromSeconds(90));
         while (true)
         {
             using var response = await client.GetAsync("/api/v1/namespaces/default", limit.Token);
@@ -189,7 +209,7 @@ public sealed class RequestLimitTests(TestServer server)
     private static async Task<HttpResponseMessage> UntilAsync(HttpClient client, string path, HttpStatusCode code)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(20));
+        limit.CancelAfter(TimeSpan.FromSeconds(90));
         while (true)
         {
             var response = await client.GetAsync(path, limit.Token);
@@ -200,33 +220,30 @@ public sealed class RequestLimitTests(TestServer server)
         }
     }
 
-    // A read that holds the only seat, and the refusal that shows it. An answer reaches its client before its seat is free again, so the
-    // read may itself be refused by the one before it, and begins anew; it holds the seat when others are refused while it goes on.
-    private static async Task<(Task<HttpResponseMessage> Seated, HttpResponseMessage Refused)> TakeTheSeatAsync(HttpClient client)
+    // A write that holds the only seat until the gate opens. An answer reaches its client before its seat is free again, so the write may itself be
+    // refused, or wait, because of the request before it; then it begins anew.
+    private static async Task<Task<HttpResponseMessage>> TakeTheSeatAsync(HttpClient client, AdmissionGate gate)
     {
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(60));
+        using var limit = new CancellationTokenSource(s_patience);
         while (true)
         {
-            var seated = client.GetAsync(SlowRead, TestContext.Current.CancellationToken);
-            for (var refusals = 0; ; await Task.Delay(10, limit.Token))
-            {
-                var answer = await client.GetAsync("/api/v1/namespaces", limit.Token);
-                if (seated.IsCompleted)
-                    break;
-                if (answer.StatusCode == HttpStatusCode.TooManyRequests && ++refusals == 3)
-                    return (seated, answer);
-                answer.Dispose();
-            }
+            var seated = WriteAsync(client, AdmissionGate.Held);
+            if (await Task.WhenAny(seated, gate.Reached).WaitAsync(limit.Token) == gate.Reached)
+                return seated;
             (await seated).Dispose();
+            await Task.Delay(10, limit.Token);
         }
     }
+
+    private static Task<HttpResponseMessage> WriteAsync(HttpClient client, string name) => client.PostAsync(
+        new Uri("/api/v1/namespaces/default/configmaps", UriKind.Relative), new StringContent($$$"""{"metadata":{"name":"{{{name}}}"}}""", Encoding.UTF8, "application/json"),
+        TestContext.Current.CancellationToken);
 
     private static async Task UntilDumpAsync(SmallServer small, Func<string, bool> isReached)
     {
         var admin = small.ClientAs("root", "system:masters");
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(20));
+        limit.CancelAfter(TimeSpan.FromSeconds(90));
         while (!(await admin.GetStringAsync("/debug/api_priority_and_fairness/dump_priority_levels", limit.Token)).Split('\n').Any(isReached))
             await Task.Delay(10, limit.Token);
     }
@@ -234,7 +251,7 @@ public sealed class RequestLimitTests(TestServer server)
     private async Task<JsonNode> ConditionAsync(string name, string status)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(20));
+        limit.CancelAfter(TimeSpan.FromSeconds(90));
         while (true)
         {
             var condition = (await server.GetAsync($"{Flow}/flowschemas/{name}")).Json["status"]?["conditions"]?[0];

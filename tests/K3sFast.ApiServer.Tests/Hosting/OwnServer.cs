@@ -74,7 +74,7 @@ internal sealed class OwnServer : IAsyncDisposable
         handler.SslOptions.RemoteCertificateValidationCallback = static (_, _, _, _) => true;
         if (certificate is not null)
             handler.SslOptions.ClientCertificates = [certificate];
-        var client = new HttpClient(handler) { BaseAddress = new Uri($"https://127.0.0.1:{Server.Port}"), Timeout = TimeSpan.FromSeconds(30) };
+        var client = new HttpClient(handler) { BaseAddress = new Uri($"https://127.0.0.1:{Server.Port}"), Timeout = TimeSpan.FromSeconds(120) };
         if (token is not null)
             client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
         lock (_clients)
@@ -111,7 +111,7 @@ internal sealed class OwnServer : IAsyncDisposable
 
     internal static async Task UntilAsync(Func<Task<bool>> condition)
     {
-        var deadline = DateTime.UtcNow.AddSeconds(20);
+        var deadline = DateTime.UtcNow.AddSeconds(90);
         while (!await condition())
         {
             Assert.True(DateTime.UtcNow < deadline, "condition not met in 20 s");

@@ -52,7 +52,7 @@ internal sealed class SmallServer : IAsyncDisposable
             BaseAddress = new Uri($"https://127.0.0.1:{Server.Port}"),
             DefaultRequestVersion = HttpVersion.Version20,
             DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
-            Timeout = TimeSpan.FromSeconds(60),
+            Timeout = TimeSpan.FromSeconds(120),
         };
         _clients.Add(client);
         return client;

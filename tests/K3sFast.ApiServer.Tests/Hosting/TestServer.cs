@@ -80,7 +80,7 @@ public sealed class TestServer : IAsyncLifetime
             BaseAddress = new Uri($"https://127.0.0.1:{Server.Port}"),
             DefaultRequestVersion = version ?? HttpVersion.Version20,
             DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
-            Timeout = TimeSpan.FromSeconds(30),
+            Timeout = TimeSpan.FromSeconds(120),
         };
         if (token is not null)
             client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);

@@ -5,7 +5,7 @@ namespace K3sFast.ApiServer.Tests;
 /// <summary>A client that reads one watch, frame by frame, with a limit on every wait.</summary>
 internal sealed class WatchClient(HttpResponseMessage response, Stream stream) : IAsyncDisposable
 {
-    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(90);
 
     private readonly StreamReader _lines = new(stream);
 

@@ -30,7 +30,7 @@ public sealed class InProcessTests(TestServer server)
         await server.CreateAsync(path, """{"metadata":{"name":"a"}}""");
         await server.SendAsync(HttpMethod.Delete, $"{path}/a");
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(10));
+        limit.CancelAfter(TimeSpan.FromSeconds(90));
         var seen = new List<string>();
         await foreach (var frame in transport.WatchAsync($"{path}?watch=true&resourceVersion={list.ResourceVersion}", limit.Token))
         {

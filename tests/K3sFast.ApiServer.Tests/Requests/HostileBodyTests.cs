@@ -10,8 +10,8 @@ public sealed class HostileBodyTests(TestServer server)
 {
     private const long MaxBytes = 32 * 1024 * 1024;
 
-    // A tenth of a second is the law; a busy machine gets ten times as long.
-    private static readonly TimeSpan s_maxTime = TimeSpan.FromSeconds(1);
+    // A tenth of a second is the law on a quiet core. What is not linear in the body takes many minutes, which is what shows on any machine.
+    private static readonly TimeSpan s_maxTime = TimeSpan.FromMinutes(1);
 
     private static readonly TypeSchema s_type = Schema.BuiltIn.FindType("", "v1", "ConfigMap")!;
 

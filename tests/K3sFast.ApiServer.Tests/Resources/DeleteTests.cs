@@ -5,36 +5,34 @@ namespace K3sFast.ApiServer.Tests;
 /// <summary>Grace periods, propagation and collections of deletes.</summary>
 public sealed class DeleteTests(TestServer server)
 {
-    private static CancellationToken Stop => TestContext.Current.CancellationToken;
-
     [Fact]
     public async Task Grace_UnderWay_CanOnlyBeShortened()
     {
-        var ns = await server.NamespaceAsync();
-        var path = await PodAsync(ns, "\"nodeName\":\"n\",");
-        var begun = DateTimeOffset.UtcNow;
-        Assert.Equal(30, await DeleteAsync(path, """{"gracePeriodSeconds":30}"""));
-        Assert.Equal(30, await DeleteAsync(path, """{"gracePeriodSeconds":60}"""));
-        Assert.Equal(30, await DeleteAsync(path, "{}"));
+        var clock = new AheadClock();
+        await using var own = new TestServer { Adjust = options => options with { Clock = clock } };
+        await own.InitializeAsync();
+        var path = await PodAsync(own, "default", "\"nodeName\":\"n\",");
+        Assert.Equal(30, await DeleteAsync(own, path, """{"gracePeriodSeconds":30}"""));
+        Assert.Equal(30, await DeleteAsync(own, path, """{"gracePeriodSeconds":60}"""));
+        Assert.Equal(30, await DeleteAsync(own, path, "{}"));
         // A policy that comes after the deletion has begun comes too late.
-        var late = await server.SendAsync(HttpMethod.Delete, path, """{"propagationPolicy":"Foreground"}""");
+        var late = await own.SendAsync(HttpMethod.Delete, path, """{"propagationPolicy":"Foreground"}""");
         Assert.Null(late.Json["metadata"]!["finalizers"]);
-        Assert.Equal(10, await DeleteAsync(path, """{"gracePeriodSeconds":10}"""));
-        while (DateTimeOffset.UtcNow < begun + TimeSpan.FromSeconds(2))
-            await Task.Delay(50, Stop);
+        Assert.Equal(10, await DeleteAsync(own, path, """{"gracePeriodSeconds":10}"""));
+        clock.Ahead = TimeSpan.FromSeconds(2);
         // One second after the beginning is over: the shortest period from now on.
-        var short1 = await server.SendAsync(HttpMethod.Delete, path, """{"gracePeriodSeconds":1}""");
+        var short1 = await own.SendAsync(HttpMethod.Delete, path, """{"gracePeriodSeconds":1}""");
         Assert.Equal(1, (int)short1.Json["metadata"]!["deletionGracePeriodSeconds"]!);
-        Assert.Equal(200, (await server.GetAsync(path)).Code);
-        await server.SendAsync(HttpMethod.Delete, path, """{"gracePeriodSeconds":0}""");
-        Assert.Equal(404, (await server.GetAsync(path)).Code);
+        Assert.Equal(200, (await own.GetAsync(path)).Code);
+        await own.SendAsync(HttpMethod.Delete, path, """{"gracePeriodSeconds":0}""");
+        Assert.Equal(404, (await own.GetAsync(path)).Code);
     }
 
     [Fact]
     public async Task Pod_WithoutNode_IsGoneAtOnce()
     {
         var ns = await server.NamespaceAsync();
-        var path = await PodAsync(ns, "");
+        var path = await PodAsync(server, ns, "");
         await server.SendAsync(HttpMethod.Delete, path, """{"gracePeriodSeconds":30}""");
         Assert.Equal(404, (await server.GetAsync(path)).Code);
     }
@@ -74,13 +72,13 @@ public sealed class DeleteTests(TestServer server)
         Assert.Contains("child pods are preserved by default when jobs are deleted", Assert.Single(answer.Warnings));
     }
 
-    private async Task<string> PodAsync(string ns, string fields)
+    private static async Task<string> PodAsync(TestServer server, string ns, string fields)
     {
         await server.CreateAsync($"/api/v1/namespaces/{ns}/pods", "{\"metadata\":{\"name\":\"p\"},\"spec\":{" + fields + "\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]}}");
         return $"/api/v1/namespaces/{ns}/pods/p";
     }
 
-    private async Task<int> DeleteAsync(string path, string options)
+    private static async Task<int> DeleteAsync(TestServer server, string path, string options)
     {
         var answer = await server.SendAsync(HttpMethod.Delete, path, options);
         Assert.True(answer.Code == 200, answer.Text);

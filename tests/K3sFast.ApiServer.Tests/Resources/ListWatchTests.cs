@@ -170,7 +170,7 @@ public sealed class ListWatchTests(TestServer server)
         internal async Task<JsonNode?> TryNextAsync()
         {
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-            limit.CancelAfter(TimeSpan.FromSeconds(10));
+            limit.CancelAfter(TimeSpan.FromSeconds(90));
             return await reader.ReadLineAsync(limit.Token) is { } line ? JsonNode.Parse(line) : null;
         }
 

@@ -141,7 +141,7 @@ public sealed class WatchFormTests(TestServer server)
         socket.Options.SetRequestHeader("Origin", "https://127.0.0.1");
         socket.Options.HttpVersion = HttpVersion.Version11;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(20));
+        limit.CancelAfter(TimeSpan.FromSeconds(90));
         await socket.ConnectAsync(new Uri($"wss://127.0.0.1:{server.Server.Port}{path}?watch=1"), limit.Token);
         var (kind, first) = await ReceiveAsync(socket, limit.Token);
         Assert.Equal(accept == "application/json" ? WebSocketMessageType.Text : WebSocketMessageType.Binary, kind);

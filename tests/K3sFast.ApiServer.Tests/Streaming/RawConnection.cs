@@ -8,7 +8,7 @@ namespace K3sFast.ApiServer.Tests;
 /// <summary>A TLS connection to the server on which the test writes and reads bytes itself.</summary>
 internal sealed class RawConnection : IAsyncDisposable
 {
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(90);
 
     private readonly TcpClient _tcp;
 

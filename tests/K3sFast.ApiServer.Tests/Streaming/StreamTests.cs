@@ -89,7 +89,7 @@ public sealed class StreamTests(TestServer server)
     private static async Task<int> ReadAsync(SslStream stream, byte[] buffer)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
-        limit.CancelAfter(TimeSpan.FromSeconds(10));
+        limit.CancelAfter(TimeSpan.FromSeconds(90));
         var read = await stream.ReadAsync(buffer, limit.Token);
         Assert.True(read > 0, "the connection ended");
         return read;

@@ -70,7 +70,7 @@ public sealed class UpgradeTests(TestServer server)
         await client.WriteAsync($"POST {path}/exec?command=sh&stdout=true HTTP/1.1\r\nHost: me\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\nContent-Length: 0\r\n\r\n");
         Assert.StartsWith($"HTTP/1.1 {code} ", await client.ReadUntilAsync("\r\n\r\n"));
         Assert.Contains(text, await client.ReadUntilAsync(text) + text);
-        await kubelet.Closed.Task.WaitAsync(TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
+        await kubelet.Closed.Task.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken);
         if (code < 500)
             Assert.Matches("^(0\r\n\r\n|\r\n0\r\n\r\n)?$", await client.ReadToEndAsync());
     }
@@ -85,7 +85,7 @@ public sealed class UpgradeTests(TestServer server)
             await client.WriteAsync($"GET {path}/exec?command=sh&stdout=true HTTP/1.1\r\nHost: me\r\n{WebSocket}\r\n");
             await client.ReadUntilAsync("\r\n\r\n");
         }
-        await kubelet.Closed.Task.WaitAsync(TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
+        await kubelet.Closed.Task.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken);
     }
 
     [Fact]

@@ -47,7 +47,7 @@ public sealed class SeriesRecorderTests
 
     private async Task<IReadOnlyList<Eventsv1Event>> UntilAsync(Func<IReadOnlyList<Eventsv1Event>, bool> isGood)
     {
-        var deadline = DateTime.UtcNow.AddSeconds(20);
+        var deadline = DateTime.UtcNow.AddSeconds(90);
         while (true)
         {
             var events = await ListAsync();

@@ -71,7 +71,7 @@ public sealed class CrashTests : IDisposable
     }
 
     private static async Task<string?> ReadLineAsync(Process child) =>
-        await child.StandardOutput.ReadLineAsync(CancellationToken.None).AsTask().WaitAsync(TimeSpan.FromSeconds(30));
+        await child.StandardOutput.ReadLineAsync(CancellationToken.None).AsTask().WaitAsync(TimeSpan.FromSeconds(120));
 
     private static void Note(string? line, Dictionary<long, string> acknowledged)
     {

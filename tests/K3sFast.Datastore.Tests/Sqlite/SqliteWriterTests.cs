@@ -18,7 +18,7 @@ public sealed class SqliteWriterTests : IDisposable
         using var watch = store.Watch(store.CurrentRevision, observer);
         var first = store.AppendAsync(AppendRequest.Create("/g/first", "x"u8.ToArray()));
         // The writer now stands in the observer: what comes meanwhile queues up.
-        Assert.True(observer.Entered.Wait(TimeSpan.FromSeconds(30)));
+        Assert.True(observer.Entered.Wait(TimeSpan.FromSeconds(120)));
         var queued = Enumerable.Range(0, 50).Select(i => store.AppendAsync(AppendRequest.Create($"/g/{i}", "x"u8.ToArray())).AsTask()).ToArray();
         gate.Set();
         var results = await Task.WhenAll(queued);
@@ -35,7 +35,7 @@ public sealed class SqliteWriterTests : IDisposable
         var observer = new GatedObserver(gate);
         using var watch = store.Watch(store.CurrentRevision, observer);
         var first = store.AppendAsync(AppendRequest.Create("/g/first", "x"u8.ToArray()));
-        Assert.True(observer.Entered.Wait(TimeSpan.FromSeconds(30)));
+        Assert.True(observer.Entered.Wait(TimeSpan.FromSeconds(120)));
         var create = store.AppendAsync(AppendRequest.Create("/g/a", "x"u8.ToArray())).AsTask();
         var again = store.AppendAsync(AppendRequest.Create("/g/a", "y"u8.ToArray())).AsTask();
         gate.Set();
@@ -74,7 +74,7 @@ public sealed class SqliteWriterTests : IDisposable
         var seen = new RecordingObserver();
         using var watch = reopened.Watch(reopened.CurrentRevision, seen);
         // The leases are read beside the start; time moves until they are there.
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(120));
         while (seen.Changes.Length == 0)
         {
             _clock.Advance(TimeSpan.FromSeconds(30));
@@ -95,7 +95,7 @@ public sealed class SqliteWriterTests : IDisposable
         // The first interval knows only what was there at the start: revision 1 of an empty store.
         Assert.InRange(store.CompactRevision, 0, 1);
         _clock.Advance(TimeSpan.FromMinutes(5));
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(120));
         while (store.CompactRevision < revision - keep) await Task.Delay(5, deadline.Token);
         Assert.Equal(revision - keep, store.CompactRevision);
     }
@@ -139,7 +139,7 @@ public sealed class SqliteWriterTests : IDisposable
         public void OnEntry(in DatastoreEntry entry)
         {
             Entered.Set();
-            Assert.True(gate.Wait(TimeSpan.FromSeconds(30)));
+            Assert.True(gate.Wait(TimeSpan.FromSeconds(120)));
         }
 
         public void OnRevision(long revision) => Batches.Add(revision);

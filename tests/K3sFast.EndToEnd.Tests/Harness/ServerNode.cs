@@ -10,7 +10,7 @@ internal sealed partial class ServerNode : IAsyncDisposable
 {
     private const int SigTerm = 15;
     private const int SigKill = 9;
-    private static readonly TimeSpan s_stopDeadline = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan s_stopDeadline = TimeSpan.FromSeconds(120);
 
     private readonly string _namespace;
     private readonly string _name;

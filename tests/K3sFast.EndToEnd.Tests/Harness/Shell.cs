@@ -19,7 +19,7 @@ internal sealed record CommandResult(string Command, int ExitCode, string Output
 /// <summary>Runs programs; every run is bounded in time.</summary>
 internal static class Shell
 {
-    private static readonly TimeSpan s_longest = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_longest = TimeSpan.FromMinutes(5);
 
     internal static async Task<CommandResult> RunAsync(IReadOnlyList<string> command, string? input = null, TimeSpan? timeout = null)
     {
@@ -59,7 +59,7 @@ internal static class Shell
 /// <summary>Waiting for what must come true.</summary>
 internal static class Eventually
 {
-    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(180);
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Asks again until <paramref name="attempt"/> gives a value that <paramref name="isGood"/> accepts; fails with the last one seen.</summary>

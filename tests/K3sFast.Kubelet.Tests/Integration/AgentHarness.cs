@@ -12,7 +12,7 @@ internal sealed class AgentHarness : IAsyncDisposable
 {
     public const string Node = "node1";
 
-    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(180);
 
     private readonly CancellationTokenSource _stop = new();
     private readonly ILoggerFactory _loggers = LoggerFactory.Create(builder => builder.SetMinimumLevel(LogLevel.Information).AddProvider(new TestLogs()));

@@ -9,7 +9,7 @@ public sealed class ContainerdFixture : IAsyncLifetime
 {
     internal const string Image = "docker.io/library/k3t-busybox:1";
 
-    private static readonly TimeSpan s_startDeadline = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_startDeadline = TimeSpan.FromSeconds(180);
 
     private Process? _containerd;
 

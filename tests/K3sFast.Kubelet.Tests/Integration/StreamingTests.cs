@@ -138,7 +138,7 @@ public sealed class StreamingTests(ContainerdFixture containerd)
         var channels = new string[5];
         Array.Fill(channels, "");
         var buffer = new byte[64 * 1024];
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(120));
         while (true)
         {
             var result = await socket.ReceiveAsync(buffer.AsMemory(), deadline.Token);

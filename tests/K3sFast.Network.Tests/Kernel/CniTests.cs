@@ -167,7 +167,7 @@ public sealed class CniTests
 
     private static async Task WaitUntilAsync(Func<bool> condition)
     {
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(5));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(90));
         while (!condition()) await Task.Delay(5, deadline.Token);
     }
 

@@ -93,7 +93,7 @@ public sealed class NetworkAgentTests
 
     private static async Task WaitUntilAsync(Func<Task<bool>> condition)
     {
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(10));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(90));
         while (!await condition()) await Task.Delay(5, deadline.Token);
     }
 

@@ -61,8 +61,8 @@ public sealed class ServiceTests
         Assert.Equal("api", (await Traffic.AskTcpAsync(node.Namespace, IPAddress.Parse("10.43.0.1"), 443)).Name);
         using var fromPod = Traffic.UdpClient(client.Namespace, 40000);
         using var fromNode = Traffic.UdpClient(node.Namespace, 40000);
-        Assert.Equal($"dns {client.Address}", await Traffic.AskUdpAsync(fromPod, IPAddress.Parse("10.43.0.10"), 53, TimeSpan.FromSeconds(2)));
-        Assert.StartsWith("dns ", await Traffic.AskUdpAsync(fromNode, IPAddress.Parse("10.43.0.10"), 53, TimeSpan.FromSeconds(2)));
+        Assert.Equal($"dns {client.Address}", await Traffic.AskUdpAsync(fromPod, IPAddress.Parse("10.43.0.10"), 53, TimeSpan.FromSeconds(30)));
+        Assert.StartsWith("dns ", await Traffic.AskUdpAsync(fromNode, IPAddress.Parse("10.43.0.10"), 53, TimeSpan.FromSeconds(30)));
     }
 
     [Fact]
@@ -199,10 +199,10 @@ public sealed class ServiceTests
         // Before the Service is known its packets leave by the uplink, and connection tracking remembers that.
         await Traffic.AskUdpAsync(socket, address, 53, TimeSpan.FromMilliseconds(100));
         services.Set(service, TestServices.Slice("dns", 5353, "UDP", (a.Address, "node")));
-        Assert.Equal($"a {client.Address}", await Traffic.AskUdpAsync(socket, address, 53, TimeSpan.FromSeconds(2)));
+        Assert.Equal($"a {client.Address}", await Traffic.AskUdpAsync(socket, address, 53, TimeSpan.FromSeconds(30)));
 
         services.Set(service, TestServices.Slice("dns", 5353, "UDP", (b.Address, "node")));
-        Assert.Equal($"b {client.Address}", await Traffic.AskUdpAsync(socket, address, 53, TimeSpan.FromSeconds(2)));
+        Assert.Equal($"b {client.Address}", await Traffic.AskUdpAsync(socket, address, 53, TimeSpan.FromSeconds(30)));
     }
 
     [Fact]
@@ -377,7 +377,7 @@ public sealed class ServiceTests
         Assert.Equal("pod", (await Traffic.AskTcpAsync(node.Namespace, IPAddress.Loopback, 8001)).Name);
         Assert.Equal(("pod", client.Address), await Traffic.AskTcpAsync(client.Namespace, TestNode.NodeIP, 8000));
         Assert.Equal("pod", (await Traffic.AskTcpAsync(pod.Namespace, TestNode.NodeIP, 8000)).Name);
-        Assert.Equal($"udp {TestNode.OutsideIP}", await Traffic.AskUdpAsync(socket, TestNode.NodeIP, 8000, TimeSpan.FromSeconds(2)));
+        Assert.Equal($"udp {TestNode.OutsideIP}", await Traffic.AskUdpAsync(socket, TestNode.NodeIP, 8000, TimeSpan.FromSeconds(30)));
         await Assert.ThrowsAsync<SocketException>(() => Traffic.ConnectAsync(node.Outside, TestNode.NodeIP, 8001));
 
         node.StartCni();

@@ -165,7 +165,7 @@ internal sealed record TestPod(string ContainerId, NetworkNamespace Namespace, I
 /// <summary>Sockets inside namespaces. A socket belongs to where it was created; the rest is ordinary.</summary>
 internal static class Traffic
 {
-    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(60);
 
     /// <summary>A TCP server that says <paramref name="name"/> and the peer's address to everybody, then waits for the end.</summary>
     internal static IDisposable ServeTcp(NetworkNamespace inside, int port, string name, IPAddress? address = null)

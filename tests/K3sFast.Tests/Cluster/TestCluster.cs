@@ -100,7 +100,7 @@ public sealed class TestCluster : IAsyncLifetime
     /// <summary>Waits until the object there satisfies the condition; fails with what it is after 20 seconds.</summary>
     internal async Task<JsonNode> UntilAsync(string path, Func<JsonNode, bool> condition)
     {
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(90));
         while (true)
         {
             var found = await GetAsync(path);

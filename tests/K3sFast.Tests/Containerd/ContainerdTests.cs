@@ -13,7 +13,7 @@ namespace K3sFast.Tests.Containerd;
 public sealed class ContainerdTests : IAsyncLifetime
 {
     private readonly TemporaryFolder _folder = new();
-    private readonly CancellationTokenSource _deadline = new(TimeSpan.FromSeconds(60));
+    private readonly CancellationTokenSource _deadline = new(TimeSpan.FromSeconds(240));
     private NodePaths _paths = null!;
     private ContainerdSupervisor _supervisor = null!;
 

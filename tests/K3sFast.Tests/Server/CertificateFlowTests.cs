@@ -170,7 +170,7 @@ public sealed class CertificateFlowTests : IAsyncLifetime
 
     private async Task UntilAsync(Func<Task<bool>> condition)
     {
-        var deadline = DateTime.UtcNow.AddSeconds(30);
+        var deadline = DateTime.UtcNow.AddSeconds(120);
         while (!await condition())
         {
             Assert.True(DateTime.UtcNow < deadline, "condition not met in 30 s");
