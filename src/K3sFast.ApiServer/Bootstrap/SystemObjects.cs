@@ -10,10 +10,12 @@ namespace K3sFast.ApiServer;
 /// What the API server itself keeps in the cluster: the system namespaces, the priority classes, the kubernetes Service with its endpoints, and the
 /// ConfigMap by which other servers learn whom to trust.
 /// </summary>
-internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, ApiServerOptions options, ILogger logger)
+internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, MasterLeases masters, ApiServerOptions options, ILogger logger)
 {
-    // Upstream rechecks its namespaces once a minute and its endpoints every ten seconds; nothing else writes ours, so once a minute does for all.
+    // Upstream rechecks its namespaces once a minute and its endpoints every ten seconds; nothing else writes those of a server alone, so once a minute does for all.
     private static readonly TimeSpan s_period = TimeSpan.FromMinutes(1);
+
+    private int _port;
 
     /// <summary>Namespaces and priority classes: before anything else is written.</summary>
     internal async Task StartAsync(CancellationToken cancel)
@@ -86,7 +88,7 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
         {
             try
             {
-                await Task.Delay(s_period, options.Clock, cancel).ConfigureAwait(false);
+                await Task.Delay(masters.IsShared ? MasterLeases.Renewal : s_period, options.Clock, cancel).ConfigureAwait(false);
                 await EnsureNamespacesAsync(cancel).ConfigureAwait(false);
                 await PublishAsync(port, cancel).ConfigureAwait(false);
             }
@@ -165,16 +167,46 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
         entry.Set("targetPort"u8, port);
     }
 
+    /// <summary>This server goes: the Service no longer leads to it. A server alone leaves its endpoint for its next life.</summary>
+    internal async Task WithdrawAsync(CancellationToken cancel)
+    {
+        if (!masters.IsShared || _port == 0)
+            return;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(TimeSpan.FromSeconds(5));
+        try
+        {
+            await masters.RemoveAsync(limit.Token).ConfigureAwait(false);
+            await WriteEndpointsAsync(_port, await masters.AddressesAsync(isOneself: false, limit.Token).ConfigureAwait(false), limit.Token).ConfigureAwait(false);
+        }
+        // The others see it when the lease runs out.
+        catch (Exception error)
+        {
+            Log.BackgroundFailed(logger, "leaving the kubernetes Service", error.Message);
+        }
+    }
+
     private async Task EnsureEndpointsAsync(int port, CancellationToken cancel)
     {
-        var address = options.AdvertiseAddress.ToString();
+        _port = port;
+        if (masters.IsShared)
+            await masters.RenewAsync(cancel).ConfigureAwait(false);
+        await WriteEndpointsAsync(port, await masters.AddressesAsync(isOneself: true, cancel).ConfigureAwait(false), cancel).ConfigureAwait(false);
+    }
+
+    private async Task WriteEndpointsAsync(int port, List<string> servers, CancellationToken cancel)
+    {
+        if (servers.Count == 0)
+            return;
         void WriteEndpoints(ApiNode obj)
         {
             obj["metadata"u8].GetOrAddObject("labels"u8).Set("endpointslice.kubernetes.io/skip-mirror"u8, "true"u8);
             var subsets = obj.GetOrAddArray("subsets"u8);
             subsets.Clear();
             var subset = subsets.AppendObject();
-            subset.GetOrAddArray("addresses"u8).AppendObject().Set("ip"u8, address);
+            var addresses = subset.GetOrAddArray("addresses"u8);
+            foreach (var server in servers)
+                addresses.AppendObject().Set("ip"u8, server);
             var entry = subset.GetOrAddArray("ports"u8).AppendObject();
             entry.Set("name"u8, "https"u8);
             entry.Set("port"u8, port);
@@ -186,9 +218,12 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
             obj.Set("addressType"u8, options.AdvertiseAddress.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6 ? "IPv6"u8 : "IPv4"u8);
             var endpoints = obj.GetOrAddArray("endpoints"u8);
             endpoints.Clear();
-            var endpoint = endpoints.AppendObject();
-            endpoint.GetOrAddArray("addresses"u8).AppendString(Encoding.UTF8.GetBytes(address));
-            endpoint.GetOrAddObject("conditions"u8).Set("ready"u8, true);
+            foreach (var server in servers)
+            {
+                var endpoint = endpoints.AppendObject();
+                endpoint.GetOrAddArray("addresses"u8).AppendString(Encoding.UTF8.GetBytes(server));
+                endpoint.GetOrAddObject("conditions"u8).Set("ready"u8, true);
+            }
             var ports = obj.GetOrAddArray("ports"u8);
             ports.Clear();
             var entry = ports.AppendObject();
@@ -204,6 +239,7 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
     internal async Task EnsureAsync(ResourceStorage storage, string ns, string name, Action<ApiNode> make, Action<ApiNode>? repair, CancellationToken cancel)
     {
         var context = new WriteContext(UserInfo.ApiServer, ns, name, false, cancel, FieldOwner.ApiServer(storage, options.Clock));
+        await storage.FreshenAsync(cancel).ConfigureAwait(false);
         using (var stored = storage.Get(ns, name))
         {
             if (stored is not null)
@@ -230,7 +266,14 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, A
             metadata.Set("namespace"u8, ns);
         make(root);
         Defaulting.Apply(root, storage.Info);
-        using var created = await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
+        try
+        {
+            using var created = await writes.CreateAsync(storage, document, context).ConfigureAwait(false);
+        }
+        catch (ApiStatusException taken) when (taken.Status.Reason == "AlreadyExists")
+        {
+            // Another server of the cluster has just made it.
+        }
     }
 
     private static string JsonList(IEnumerable<string> values) => $"[{string.Join(",", values.Select(static value => GoText.Quote(value)))}]";

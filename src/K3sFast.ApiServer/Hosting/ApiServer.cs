@@ -64,7 +64,8 @@ public sealed class ApiServer : IAsyncDisposable
         _authorizer = _authorization.Authorizer;
         IPNetwork[] ranges = options.SecondaryServiceCidr is { } second ? [options.ServiceCidr, second] : [options.ServiceCidr];
         var addresses = new ServiceAddresses(_catalog, ranges, () => _writes!);
-        var ports = new NodePorts(options.NodePortRange.First, options.NodePortRange.Last);
+        var ports = new NodePorts(
+            options.NodePortRange.First, options.NodePortRange.Last, store.IsShared ? new NodePortLedger(store, options.NodePortRange.First, options.NodePortRange.Last) : null);
         _metrics = new ApiServerMetrics(options) { PodSecurity = _podSecurityMetrics };
         foreach (var storage in _catalog.Storages)
             storage.Measured = _metrics.Storage.Store(storage.Info);
@@ -80,7 +81,7 @@ public sealed class ApiServer : IAsyncDisposable
         _flows = options.EnablePriorityAndFairness
             ? new FlowController(_catalog, _writes, options.MaxRequestsInFlight + options.MaxMutatingRequestsInFlight, _metrics, options.Clock, _logger)
             : null;
-        _system = new SystemObjects(_catalog, _writes, options, _logger);
+        _system = new SystemObjects(_catalog, _writes, new MasterLeases(store, options.AdvertiseAddress), options, _logger);
         _storeProbe = new StoreProbe(store, _cacher, options.Clock);
         AddHealthChecks();
         _namespacesReady = _health.AddStartHook("start-system-namespaces-controller");
@@ -160,6 +161,7 @@ public sealed class ApiServer : IAsyncDisposable
         if (_stopping.IsCancellationRequested)
             return;
         Volatile.Write(ref _isReady, false);
+        await _system.WithdrawAsync(cancellationToken).ConfigureAwait(false);
         await _stopping.CancelAsync().ConfigureAwait(false);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         limit.CancelAfter(_options.ShutdownTimeout);

@@ -6,8 +6,10 @@ namespace K3sFast.ApiServer;
 /// The node ports that Services hold. Dynamic allocation prefers the upper part of the range; the lower band of size/32, between 16 and 128 ports, is left
 /// for ports that users ask for, as upstream has it.
 /// </summary>
-/// <remarks>Any thread. Known by reading all Services at start: one server allocates.</remarks>
-internal sealed class NodePorts(int first, int last)
+/// <remarks>
+/// Any thread. A server alone knows them by reading all Services at start; where servers share a datastore, the ledger in it decides.
+/// </remarks>
+internal sealed class NodePorts(int first, int last, NodePortLedger? ledger = null)
 {
     private const int MinBand = 16;
     private const int MaxBand = 128;
@@ -17,46 +19,92 @@ internal sealed class NodePorts(int first, int last)
 
     // Guarded by _gate
     private readonly HashSet<long> _taken = [];
-    private readonly Random _random = new();
+
+    // Owned by the repair loop
+    private HashSet<long> _unheld = [];
+
+    /// <summary>True where a ledger decides that all servers share.</summary>
+    internal bool HasLedger => ledger is not null;
 
     private int Band => last - first + 1 <= MinBand ? 0 : Math.Clamp((last - first + 1) / BandStep, MinBand, MaxBand);
 
-    /// <summary>Takes what a stored Service holds.</summary>
-    internal void Load(IEnumerable<long> ports)
+    /// <summary>Takes what stored Services hold.</summary>
+    internal async ValueTask LoadAsync(IReadOnlyCollection<long> ports, CancellationToken cancel)
     {
-        lock (_gate)
-            _taken.UnionWith(ports);
+        if (ledger is null)
+        {
+            lock (_gate)
+                _taken.UnionWith(ports);
+            return;
+        }
+        await ledger.ChangeAsync(taken =>
+        {
+            var before = taken.Count;
+            taken.UnionWith(ports.Where(port => port >= first && port <= last));
+            return taken.Count > before;
+        }, cancel).ConfigureAwait(false);
     }
 
     /// <summary>Takes that port; null, or why not in upstream's words.</summary>
-    internal string? TryTake(long port)
+    internal async ValueTask<string?> TryTakeAsync(long port, bool isDryRun, CancellationToken cancel)
     {
         if (port < first || port > last)
             return $"provided port is not in the valid range. The range of valid ports is {first}-{last}";
+        var isFree = false;
+        if (ledger is not null)
+            await ledger.ChangeAsync(taken => (isFree = taken.Add(port)) && !isDryRun, cancel).ConfigureAwait(false);
         lock (_gate)
-            return _taken.Add(port) ? null : "provided port is already allocated";
+            isFree = ledger is null ? _taken.Add(port) : isFree;
+        return isFree ? null : "provided port is already allocated";
     }
 
     /// <summary>Takes a free port; null when all are taken.</summary>
-    internal long? TakeNext()
+    internal async ValueTask<long?> TakeNextAsync(bool isDryRun, CancellationToken cancel)
     {
+        long? port = null;
+        if (ledger is not null)
+        {
+            await ledger.ChangeAsync(taken => (port = TakeFree(taken)) is not null && !isDryRun, cancel).ConfigureAwait(false);
+            return port;
+        }
         lock (_gate)
-            return TakeBetweenLocked(first + Band, last) ?? TakeBetweenLocked(first, first + Band - 1);
+            return TakeFree(_taken);
     }
 
-    /// <summary>True when that port could be taken now; for dry runs.</summary>
-    internal string? Probe(long port)
+    /// <summary>Gives ports back that were taken.</summary>
+    internal async ValueTask ReleaseAsync(IReadOnlyCollection<long> ports)
     {
-        if (port < first || port > last)
-            return TryTake(port);
-        lock (_gate)
-            return _taken.Contains(port) ? "provided port is already allocated" : null;
+        if (ports.Count == 0)
+            return;
+        if (ledger is null)
+        {
+            lock (_gate)
+                _taken.ExceptWith(ports);
+            return;
+        }
+        await ledger.ChangeAsync(taken =>
+        {
+            var before = taken.Count;
+            taken.ExceptWith(ports);
+            return taken.Count < before;
+        }, CancellationToken.None).ConfigureAwait(false);
     }
 
-    internal void Release(IEnumerable<long> ports)
+    /// <summary>Ports of the ledger that no Service holds, twice in a row: whoever took them died before his Service was stored.</summary>
+    internal async ValueTask RepairAsync(IReadOnlyCollection<long> held, CancellationToken cancel)
     {
-        lock (_gate)
-            _taken.ExceptWith(ports);
+        if (ledger is null)
+            return;
+        HashSet<long> unheld = [];
+        await ledger.ChangeAsync(taken =>
+        {
+            unheld = [.. taken.Except(held)];
+            var before = taken.Count;
+            taken.ExceptWith(unheld.Intersect(_unheld));
+            taken.UnionWith(held.Where(port => port >= first && port <= last));
+            return taken.Count != before;
+        }, cancel).ConfigureAwait(false);
+        _unheld = unheld;
     }
 
     /// <summary>All node ports that a Service holds, its health check's too.</summary>
@@ -79,16 +127,18 @@ internal sealed class NodePorts(int first, int last)
         return ports;
     }
 
-    private long? TakeBetweenLocked(int from, int to)
+    private long? TakeFree(HashSet<long> taken) => TakeBetween(taken, first + Band, last) ?? TakeBetween(taken, first, first + Band - 1);
+
+    private static long? TakeBetween(HashSet<long> taken, int from, int to)
     {
         var size = to - from + 1;
         if (size <= 0)
             return null;
-        var offset = _random.Next(size);
+        var offset = Random.Shared.Next(size);
         for (var i = 0; i < size; i++)
         {
             long port = from + (offset + i) % size;
-            if (_taken.Add(port))
+            if (taken.Add(port))
                 return port;
         }
         return null;

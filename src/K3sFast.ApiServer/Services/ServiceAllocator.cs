@@ -39,10 +39,10 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
             await SetAddressesAsync(obj, oldSpec, reservation, cancel).ConfigureAwait(false);
             var name = ObjectText.NameOf(obj);
             if (oldSpec.IsDefined)
-                UpdatePorts(spec, oldSpec, name, reservation);
+                await UpdatePortsAsync(spec, oldSpec, name, reservation, cancel).ConfigureAwait(false);
             else if (ServiceFields.HasNodePorts(spec))
-                TakePorts(spec, name, reservation);
-            SetHealthCheckPort(spec, oldSpec, reservation);
+                await TakePortsAsync(spec, name, reservation, cancel).ConfigureAwait(false);
+            await SetHealthCheckPortAsync(spec, oldSpec, reservation, cancel).ConfigureAwait(false);
             return reservation;
         }
         catch
@@ -108,7 +108,7 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
     }
 
     // Entries of one port number share one node port, whatever their protocols.
-    private void TakePorts(ApiNode spec, string name, Reservation reservation)
+    private async ValueTask TakePortsAsync(ApiNode spec, string name, Reservation reservation, CancellationToken cancel)
     {
         var chosen = new Dictionary<long, long>();
         var index = -1;
@@ -123,8 +123,8 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
             {
                 var requested = RequestedPort(spec["ports"u8], number);
                 if (requested != 0)
-                    TakePort(requested, name, $"spec.ports[{index}].nodePort", reservation);
-                chosen[number] = known = requested != 0 ? requested : TakeNextPort(reservation);
+                    await TakePortAsync(requested, name, $"spec.ports[{index}].nodePort", reservation, cancel).ConfigureAwait(false);
+                chosen[number] = known = requested != 0 ? requested : await TakeNextPortAsync(reservation, cancel).ConfigureAwait(false);
                 port.Set("nodePort"u8, known);
             }
             else if (given == 0)
@@ -133,12 +133,12 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
             }
             else if (given != known)
             {
-                TakePort(given, name, $"spec.ports[{index}].nodePort", reservation);
+                await TakePortAsync(given, name, $"spec.ports[{index}].nodePort", reservation, cancel).ConfigureAwait(false);
             }
         }
     }
 
-    private void UpdatePorts(ApiNode spec, ApiNode old, string name, Reservation reservation)
+    private async ValueTask UpdatePortsAsync(ApiNode spec, ApiNode old, string name, Reservation reservation, CancellationToken cancel)
     {
         var held = NodePorts.OfPorts(old);
         if (!ServiceFields.HasNodePorts(spec))
@@ -157,9 +157,12 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
             if (number == 0 && !ServiceFields.NeedsNodePorts(spec))
                 continue;
             if (number == 0)
-                port.Set("nodePort"u8, number = TakeNextPort(reservation));
+            {
+                number = await TakeNextPortAsync(reservation, cancel).ConfigureAwait(false);
+                port.Set("nodePort"u8, number);
+            }
             else if (!held.Contains(number) && taken.Add(number))
-                TakePort(number, name, $"spec.ports[{index}].nodePort", reservation);
+                await TakePortAsync(number, name, $"spec.ports[{index}].nodePort", reservation, cancel).ConfigureAwait(false);
             var protocol = port["protocol"u8].AsString();
             if (!seen.Add((protocol, number)))
                 throw ApiStatus.Unknown($"duplicate nodePort: {{{protocol} {number}}}").ToException();
@@ -167,7 +170,7 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
         reservation.UnusedPorts.AddRange(held.Except(NodePorts.OfPorts(spec)));
     }
 
-    private void SetHealthCheckPort(ApiNode spec, ApiNode old, Reservation reservation)
+    private async ValueTask SetHealthCheckPortAsync(ApiNode spec, ApiNode old, Reservation reservation, CancellationToken cancel)
     {
         bool isNeeded = ServiceFields.NeedsHealthCheck(spec), wasNeeded = old.IsDefined && ServiceFields.NeedsHealthCheck(old);
         if (isNeeded && !wasNeeded)
@@ -175,10 +178,11 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
             var wanted = spec["healthCheckNodePort"u8].AsInt64();
             if (wanted == 0)
             {
-                spec.Set("healthCheckNodePort"u8, TakeNext(reservation)
-                    ?? throw ApiStatus.InternalError("failed to allocate a HealthCheck NodePort 0: range is full").ToException());
+                var port = await TakeNextAsync(reservation, cancel).ConfigureAwait(false)
+                    ?? throw ApiStatus.InternalError("failed to allocate a HealthCheck NodePort 0: range is full").ToException();
+                spec.Set("healthCheckNodePort"u8, port);
             }
-            else if (Take(wanted, reservation) is { } why)
+            else if (await TakeAsync(wanted, reservation, cancel).ConfigureAwait(false) is { } why)
             {
                 throw ApiStatus.InternalError($"failed to allocate requested HealthCheck NodePort {wanted}: {why}").ToException();
             }
@@ -206,30 +210,30 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
         return 0;
     }
 
-    private void TakePort(long port, string name, string field, Reservation reservation)
+    private async ValueTask TakePortAsync(long port, string name, string field, Reservation reservation, CancellationToken cancel)
     {
-        if (Take(port, reservation) is not { } why)
+        if (await TakeAsync(port, reservation, cancel).ConfigureAwait(false) is not { } why)
             return;
         var errors = new FieldErrorList();
         errors.Invalid(field, port, why);
         throw ApiStatus.Invalid("", "Service", name, errors).ToException();
     }
 
-    private long TakeNextPort(Reservation reservation) =>
-        TakeNext(reservation) ?? throw ApiStatus.InternalError("failed to allocate a nodePort: range is full").ToException();
+    private async ValueTask<long> TakeNextPortAsync(Reservation reservation, CancellationToken cancel) =>
+        await TakeNextAsync(reservation, cancel).ConfigureAwait(false) ?? throw ApiStatus.InternalError("failed to allocate a nodePort: range is full").ToException();
 
-    // A dry run takes a free port too, and gives it back at the end.
-    private string? Take(long port, Reservation reservation)
+    // A dry run takes a free port too, and gives it back at the end; of the servers' common ledger it takes none.
+    private async ValueTask<string?> TakeAsync(long port, Reservation reservation, CancellationToken cancel)
     {
-        var why = ports.TryTake(port);
+        var why = await ports.TryTakeAsync(port, reservation.IsDryRun, cancel).ConfigureAwait(false);
         if (why is null)
             reservation.TakenPorts.Add(port);
         return why;
     }
 
-    private long? TakeNext(Reservation reservation)
+    private async ValueTask<long?> TakeNextAsync(Reservation reservation, CancellationToken cancel)
     {
-        var port = ports.TakeNext();
+        var port = await ports.TakeNextAsync(reservation.IsDryRun, cancel).ConfigureAwait(false);
         if (port is { } taken)
             reservation.TakenPorts.Add(taken);
         return port;
@@ -264,7 +268,7 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
 
         public async ValueTask CommitAsync()
         {
-            owner.ReleasePorts(UnusedPorts);
+            await owner.ReleasePortsAsync(UnusedPorts).ConfigureAwait(false);
             foreach (var address in Unused)
                 await owner.ReleaseAsync(address).ConfigureAwait(false);
             if (Endpoints is { } gone)
@@ -273,7 +277,8 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
 
         public async ValueTask RollbackAsync()
         {
-            owner.ReleasePorts(TakenPorts);
+            if (!isDryRun || !owner.HasLedger)
+                await owner.ReleasePortsAsync(TakenPorts).ConfigureAwait(false);
             if (isDryRun)
                 return;
             foreach (var address in Taken)
@@ -281,7 +286,9 @@ internal sealed class ServiceAllocator(ServiceAddresses addresses, NodePorts por
         }
     }
 
-    private void ReleasePorts(List<long> released) => ports.Release(released);
+    private bool HasLedger => ports.HasLedger;
+
+    private ValueTask ReleasePortsAsync(List<long> released) => ports.ReleaseAsync(released);
 
     private ValueTask ReleaseAsync(IPAddress address) => addresses.ReleaseAsync(address);
 

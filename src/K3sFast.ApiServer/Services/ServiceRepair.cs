@@ -17,11 +17,7 @@ internal sealed class ServiceRepair(ResourceStorage services, ServiceAddresses a
     /// <summary>Reads what stored Services hold, and repairs. Called before the first request.</summary>
     internal async Task StartAsync(CancellationToken cancel)
     {
-        foreach (var stored in services.All(null))
-        {
-            using var document = services.Decode(stored);
-            ports.Load(NodePorts.Of(document.Root["spec"u8]));
-        }
+        await ports.LoadAsync(HeldPorts(), cancel).ConfigureAwait(false);
         await RepairAsync(cancel).ConfigureAwait(false);
     }
 
@@ -47,6 +43,8 @@ internal sealed class ServiceRepair(ResourceStorage services, ServiceAddresses a
 
     private async Task RepairAsync(CancellationToken cancel)
     {
+        // What another server has just stored is not to be taken for gone.
+        await services.FreshenAsync(cancel).ConfigureAwait(false);
         var held = new Dictionary<string, (string Namespace, string Name)>(StringComparer.Ordinal);
         foreach (var stored in services.All(null))
         {
@@ -70,6 +68,18 @@ internal sealed class ServiceRepair(ResourceStorage services, ServiceAddresses a
         }
         foreach (var leaked in FindLeaked(held))
             await addresses.ReleaseAsync(leaked).ConfigureAwait(false);
+        await ports.RepairAsync(HeldPorts(), cancel).ConfigureAwait(false);
+    }
+
+    private List<long> HeldPorts()
+    {
+        var held = new List<long>();
+        foreach (var stored in services.All(null))
+        {
+            using var document = services.Decode(stored);
+            held.AddRange(NodePorts.Of(document.Root["spec"u8]));
+        }
+        return held;
     }
 
     private bool IsOwned(string text, string ns, string name)

@@ -63,6 +63,10 @@ internal sealed class EtcdClient : IDisposable
                 using var running = call(member, new CallOptions(headers, DateTime.UtcNow + s_attempt, cancellationToken));
                 return await running.ResponseAsync.ConfigureAwait(false);
             }
+            catch (RpcException error) when (error.StatusCode == StatusCode.Cancelled && cancellationToken.IsCancellationRequested)
+            {
+                throw new OperationCanceledException(error.Status.Detail, error, cancellationToken);
+            }
             catch (RpcException error) when (EtcdErrors.IsTokenInvalid(error) && !hasNewToken)
             {
                 _token = null;

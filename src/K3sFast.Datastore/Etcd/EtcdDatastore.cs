@@ -326,7 +326,7 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
             Log.HistoryLost(_logger, _feed.Position, revision);
             _feed.Restart(revision, compacted);
         }
-        catch (Exception error) when (error is RpcException or OperationCanceledException)
+        catch (Exception error) when (error is DatastoreException or OperationCanceledException)
         {
             await Task.Delay(TimeSpan.FromSeconds(1), stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
@@ -352,7 +352,17 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
         }
     }
 
-    private Task<long> AskRevisionAsync(CancellationToken cancellationToken) => AskRevisionAsync(_client, cancellationToken);
+    private async Task<long> AskRevisionAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await AskRevisionAsync(_client, cancellationToken).ConfigureAwait(false);
+        }
+        catch (RpcException error)
+        {
+            throw Failed("reading", error);
+        }
+    }
 
     private static async Task<long> AskRevisionAsync(EtcdClient client, CancellationToken cancellationToken)
     {

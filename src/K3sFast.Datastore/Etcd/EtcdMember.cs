@@ -47,7 +47,6 @@ internal sealed class EtcdMember : IDisposable
             // The caller goes on to another member meanwhile: one that comes back should not wait for two minutes, as is gRPC's habit.
             InitialReconnectBackoff = TimeSpan.FromMilliseconds(100),
             MaxReconnectBackoff = TimeSpan.FromSeconds(1),
-            ThrowOperationCanceledOnCancellation = true,
         });
         KV = new KV.KVClient(_channel);
         Watch = new Watch.WatchClient(_channel);

@@ -47,9 +47,9 @@ internal sealed class EtcdWatchStream(EtcdClient client, ILogger logger)
             {
                 if (await FollowAsync(member, onChanges, onCompacted, cancellationToken).ConfigureAwait(false)) return;
             }
-            catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+            catch (Exception error) when (cancellationToken.IsCancellationRequested && error is not DatastoreException)
             {
-                throw;
+                throw new OperationCanceledException("the watch was ended", error, cancellationToken);
             }
             catch (Exception error) when (error is RpcException or IOException or HttpRequestException or OperationCanceledException or InvalidOperationException)
             {

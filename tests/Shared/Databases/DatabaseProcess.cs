@@ -5,6 +5,13 @@ using System.Runtime.InteropServices;
 
 namespace K3sFast.Tests.Databases;
 
+/// <summary>Where a database is started: the words that put a command there, such as into a network namespace.</summary>
+public sealed record DatabasePlace(IReadOnlyList<string> Words)
+{
+    /// <summary>Beside the test.</summary>
+    public static DatabasePlace Here { get; } = new([]);
+}
+
 /// <summary>A database server that a test starts for itself: own directory, own loopback port, ended by its process id.</summary>
 public abstract partial class DatabaseProcess : IAsyncDisposable
 {
@@ -16,8 +23,11 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
 
     private Process? _process;
 
-    protected DatabaseProcess(string name)
+    private readonly DatabasePlace _place;
+
+    protected DatabaseProcess(string name, DatabasePlace? place = null)
     {
+        _place = place ?? DatabasePlace.Here;
         Folder = Directory.CreateTempSubdirectory($"k3sfast-{name}-").FullName;
         Port = FreePort();
     }
@@ -37,15 +47,16 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
     public Task StopAsync() => EndAsync(SigTerm);
 
     /// <summary>Holds the server where it is: connections stay, nothing is answered.</summary>
-    public void Freeze() => _ = Kill(_process!.Id, SigStop);
+    public void Freeze() => SignalAll(SigStop);
 
-    public void Thaw() => _ = Kill(_process!.Id, SigContinue);
+    public void Thaw() => SignalAll(SigContinue);
 
     /// <summary>Starts the server again on what is in its directory, and waits until it answers.</summary>
     public async Task StartAsync()
     {
-        var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
-        start.ArgumentList.Add("-c");
+        string[] shell = [.. _place.Words, "/bin/sh", "-c"];
+        var start = new ProcessStartInfo(shell[0]) { UseShellExecute = false };
+        foreach (string word in shell.Skip(1)) start.ArgumentList.Add(word);
         start.ArgumentList.Add($"exec {CommandLine()} >>{LogFile} 2>&1 </dev/null");
         _process = Process.Start(start)!;
         var since = Stopwatch.StartNew();
@@ -94,6 +105,9 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
     /// <summary>The first of these programs that is installed, or null.</summary>
     protected static string? Find(params string[] paths) => paths.FirstOrDefault(File.Exists);
 
+    /// <summary>Runs a command where the server is.</summary>
+    protected Task<string> RunThereAsync(params string[] command) => RunAsync([.. _place.Words, .. command]);
+
     /// <summary>Runs a command to its end; its output, or an exception with all it said.</summary>
     protected static async Task<string> RunAsync(params string[] command)
     {
@@ -106,8 +120,20 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
         return process.ExitCode == 0 ? await output : throw new InvalidOperationException($"{string.Join(' ', command)}: code {process.ExitCode}\n{await output}\n{await error}");
     }
 
-    protected static async Task<bool> CanConnectAsync(int port)
+    protected async Task<bool> CanConnectAsync(int port)
     {
+        if (_place.Words.Count > 0)
+        {
+            try
+            {
+                await RunAsync([.. _place.Words, "/bin/bash", "-c", $"exec 3<>/dev/tcp/127.0.0.1/{port}"]);
+                return true;
+            }
+            catch (InvalidOperationException)
+            {
+                return false;
+            }
+        }
         using var socket = new TcpClient();
         try
         {
@@ -118,6 +144,16 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
         {
             return false;
         }
+    }
+
+    // PostgreSQL answers from children, of which a stopped parent makes no more.
+    private void SignalAll(int signal)
+    {
+        int pid = _process!.Id;
+        _ = Kill(pid, signal);
+        string children = $"/proc/{pid}/task/{pid}/children";
+        if (!File.Exists(children)) return;
+        foreach (string child in File.ReadAllText(children).Split(' ', StringSplitOptions.RemoveEmptyEntries)) _ = Kill(int.Parse(child, System.Globalization.CultureInfo.InvariantCulture), signal);
     }
 
     private async Task EndAsync(int signal)

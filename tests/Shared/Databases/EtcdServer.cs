@@ -9,8 +9,8 @@ public sealed class EtcdServer : DatabaseProcess
     private readonly int _peerPort;
     private readonly string _tls;
 
-    private EtcdServer(string name, int port, int peerPort, string cluster, string tls)
-        : base("etcd")
+    private EtcdServer(string name, int port, int peerPort, string cluster, string tls, DatabasePlace? place)
+        : base("etcd", place)
     {
         (_name, Port, _peerPort, _cluster, _tls) = (name, port, peerPort, cluster, tls);
     }
@@ -21,11 +21,11 @@ public sealed class EtcdServer : DatabaseProcess
     public string Url => $"{(_tls.Length > 0 ? "https" : "http")}://127.0.0.1:{Port}";
 
     /// <summary>A running cluster. <paramref name="tls"/> = etcd's flags that secure the clients' side.</summary>
-    public static async Task<EtcdServer[]> StartClusterAsync(int members, string tls = "")
+    public static async Task<EtcdServer[]> StartClusterAsync(int members, string tls = "", DatabasePlace? place = null)
     {
         var ports = Enumerable.Range(0, members * 2).Select(_ => FreePort()).Distinct().ToArray();
         string cluster = string.Join(',', Enumerable.Range(0, members).Select(i => $"m{i}=http://127.0.0.1:{ports[members + i]}"));
-        var all = Enumerable.Range(0, members).Select(i => new EtcdServer($"m{i}", ports[i], ports[members + i], cluster, tls)).ToArray();
+        var all = Enumerable.Range(0, members).Select(i => new EtcdServer($"m{i}", ports[i], ports[members + i], cluster, tls, place)).ToArray();
         await Task.WhenAll(all.Select(member => member.StartAsync()));
         return all;
     }

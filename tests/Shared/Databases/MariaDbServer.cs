@@ -7,8 +7,8 @@ public sealed class MariaDbServer : DatabaseProcess
     private static readonly string? s_install = Find("/usr/bin/mariadb-install-db", "/usr/bin/mysql_install_db");
     private string _flags = "";
 
-    private MariaDbServer()
-        : base("mariadb")
+    private MariaDbServer(DatabasePlace? place)
+        : base("mariadb", place)
     {
     }
 
@@ -16,9 +16,9 @@ public sealed class MariaDbServer : DatabaseProcess
 
     public string Socket => Path.Combine(Folder, "s.sock");
 
-    public static async Task<MariaDbServer> StartNewAsync(string flags = "")
+    public static async Task<MariaDbServer> StartNewAsync(string flags = "", DatabasePlace? place = null)
     {
-        var server = new MariaDbServer { _flags = flags };
+        var server = new MariaDbServer(place) { _flags = flags };
         await RunAsync(s_install!, "--no-defaults", $"--user={Environment.UserName}", $"--datadir={server.Folder}/data", "--auth-root-authentication-method=normal", "--skip-test-db");
         await File.WriteAllTextAsync(Path.Combine(server.Folder, "init.sql"), "CREATE USER IF NOT EXISTS 'k3s'@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO 'k3s'@'%';\n");
         await server.StartAsync();

@@ -9,8 +9,8 @@ public sealed class PostgresServer : DatabaseProcess
 
     private string _flags = "";
 
-    private PostgresServer()
-        : base("postgres")
+    private PostgresServer(DatabasePlace? place)
+        : base("postgres", place)
     {
     }
 
@@ -19,9 +19,9 @@ public sealed class PostgresServer : DatabaseProcess
     private static string[] Unprivileged => Environment.IsPrivilegedProcess ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] : [];
 
     /// <summary>A new database cluster; TCP asks for the password by <paramref name="authentication"/>.</summary>
-    public static async Task<PostgresServer> StartNewAsync(string authentication = "scram-sha-256", string flags = "")
+    public static async Task<PostgresServer> StartNewAsync(string authentication = "scram-sha-256", string flags = "", DatabasePlace? place = null)
     {
-        var server = new PostgresServer { _flags = flags };
+        var server = new PostgresServer(place) { _flags = flags };
         await File.WriteAllTextAsync(Path.Combine(server.Folder, "password"), "secret");
         await File.WriteAllTextAsync(server.LogFile, "");
         if (Environment.IsPrivilegedProcess) await RunAsync("chown", "-R", "postgres:postgres", server.Folder);
@@ -44,7 +44,7 @@ public sealed class PostgresServer : DatabaseProcess
         if (!await CanConnectAsync(Port)) return false;
         try
         {
-            await RunAsync($"{s_programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", $"{Port}");
+            await RunThereAsync($"{s_programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", $"{Port}");
             return true;
         }
         catch (InvalidOperationException)
