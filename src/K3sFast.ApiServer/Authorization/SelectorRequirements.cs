@@ -58,6 +58,20 @@ internal static class SelectorRequirements
         json.WriteEndObject();
     }
 
+    /// <summary>The members <c>fieldSelector</c> and <c>labelSelector</c> of a request's resource attributes as an object. The caller disposes it.</summary>
+    internal static ApiObject Describe(AuthorizationRequest request)
+    {
+        var text = new System.Buffers.ArrayBufferWriter<byte>(64);
+        using (var json = new Utf8JsonWriter(text))
+        {
+            json.WriteStartObject();
+            WriteFields(json, request.FieldSelector);
+            WriteLabels(json, request.LabelSelector);
+            json.WriteEndObject();
+        }
+        return JsonCodec.Decode(text.WrittenSpan, null, DecodeOptions.Free, null);
+    }
+
     /// <summary>Requirements of a review (operator In or NotIn with one value) as an escaped field selector.</summary>
     internal static byte[] FieldText(ApiNode selector)
     {

@@ -68,7 +68,9 @@ public sealed class WebhookAuthorizerTests
     [InlineData("authorizers: [{type: RBAC, name: r}]", "expected name rbac for authorizer RBAC instead of r")]
     [InlineData("authorizers: [{type: RBAC, name: rbac, x: 1}]", "unknown field \"authorizers[0].x\"")]
     [InlineData("authorizers: [{type: Webhook, name: w, webhook: {timeout: 40s}}]", "authorizers[0].timeout: Invalid value: \"40s\": must be > 0s and <= 30s")]
-    [InlineData("authorizers: [{type: Webhook, name: w, webhook: {matchConditions: [{expression: 'true'}]}}]", "CEL expressions are not served yet")]
+    [InlineData("authorizers: [{type: Webhook, name: w, webhook: {matchConditions: [{expression: 'request.nope'}]}}]", "authorizers[0].matchConditions[0].expression: Invalid value: \"request.nope\": compilation failed: ERROR: <input>:1:8: undefined field 'nope'")]
+    [InlineData("authorizers: [{type: Webhook, name: w, webhook: {matchConditions: [{expression: 'request.user'}]}}]", "must evaluate to bool")]
+    [InlineData("authorizers: [{type: Webhook, name: w, webhook: {matchConditions: [{expression: 'true'}]}}]", "authorizers[0].matchConditionSubjectAccessReviewVersion: Required value: required if match conditions are specified")]
     public void AuthorizationConfiguration_ThatIsWrong_SaysWhere(string text, string message)
     {
         var bytes = System.Text.Encoding.UTF8.GetBytes($"apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\n{text}\n");

@@ -48,6 +48,20 @@ public sealed class CelProgram
         }
     }
 
+    /// <summary>True if the expression looks at that field of a variable anywhere, were it only whether it is there.</summary>
+    public bool Selects(string variable, string field) => Selects(Tree, variable, field);
+
+    private static bool Selects(CelExpr tree, string variable, string field)
+    {
+        bool isIt = tree switch
+        {
+            CelExpr.Select { Operand: CelExpr.Ident operand } select => operand.Name == variable && select.Field == field,
+            CelExpr.Call { Function: "_?._", Args: [CelExpr.Ident operand, CelExpr.Constant { Value: { Kind: CelKind.String } name }] } => operand.Name == variable && name.AsString == field,
+            _ => false,
+        };
+        return isIt || tree.Children.Any(child => Selects(child, variable, field));
+    }
+
     private static int Locals(CelExpr tree)
     {
         int most = tree is CelExpr.Loop loop ? loop.Slot + 3 : 0;

@@ -97,84 +97,22 @@ internal sealed record AuthenticationConfiguration(IReadOnlyList<JwtIssuer> Issu
     private static JwtIssuer ReadIssuer(ConfigNode item, FieldErrorList errors)
     {
         var issuer = item.Object("issuer");
-        var mappings = item.Object("claimMappings");
-        var username = mappings.Object("username");
-        var groups = mappings.Object("groups");
-        var uid = mappings.Object("uid");
-        var (usernameClaim, usernamePrefix) = ReadPrefixed(username, isRequired: true, errors);
-        var (groupsClaim, groupsPrefix) = ReadPrefixed(groups, isRequired: false, errors);
-        NoExpression(uid, errors);
-        foreach (var extra in mappings.Objects("extra"))
-        {
-            extra.Text("key");
-            NoExpression(extra, errors, "valueExpression");
-            extra.Close();
-        }
-        foreach (var rule in item.Objects("userValidationRules"))
-        {
-            NoExpression(rule, errors);
-            rule.Text("message");
-            rule.Close();
-        }
+        var mappings = new JwtMappingReader(errors);
         var read = new JwtIssuer
         {
             Url = issuer.Text("url"),
             DiscoveryUrl = issuer.Text("discoveryURL"),
             Authorities = ReadAuthorities(issuer, errors),
             Audiences = issuer.Texts("audiences"),
-            UsernameClaim = usernameClaim,
-            UsernamePrefix = usernamePrefix,
-            GroupsClaim = groupsClaim,
-            GroupsPrefix = groupsPrefix,
-            UidClaim = uid.Text("claim"),
-            RequiredClaims = ReadRequiredClaims(item, errors),
+            UsernameClaim = "",
         };
+        read = mappings.Read(item, read);
         CheckMatchPolicy(issuer, read.Audiences.Count, errors);
         if (issuer.Text("egressSelectorType") is { Length: > 0 } egress)
             errors.Invalid(issuer.PathOf("egressSelectorType"), egress, "egress selectors are not served");
-        foreach (var part in (ReadOnlySpan<ConfigNode>)[issuer, username, groups, uid, mappings, item])
-            part.Close();
+        issuer.Close();
+        item.Close();
         return read;
-    }
-
-    private static (string Claim, string Prefix) ReadPrefixed(ConfigNode mapping, bool isRequired, FieldErrorList errors)
-    {
-        var claim = mapping.Text("claim");
-        var hasExpression = NoExpression(mapping, errors);
-        if (claim.Length == 0 && !hasExpression && isRequired)
-            errors.Required(mapping.Path, "claim or expression is required");
-        else if (claim.Length > 0 && !mapping.Has("prefix"))
-            errors.Required(mapping.PathOf("prefix"), "prefix is required when claim is set. It can be set to an empty string to disable prefixing");
-        return (claim, mapping.Text("prefix"));
-    }
-
-    // Expressions are the part of the file that is not served; to pass over one would let in whom it keeps out.
-    private static bool NoExpression(ConfigNode node, FieldErrorList errors, string member = "expression")
-    {
-        if (node.Text(member) is not { Length: > 0 } expression)
-            return false;
-        errors.Invalid(node.PathOf(member), expression, "CEL expressions are not served yet: use claim, prefix and requiredValue");
-        return true;
-    }
-
-    private static Dictionary<string, string> ReadRequiredClaims(ConfigNode item, FieldErrorList errors)
-    {
-        var required = new Dictionary<string, string>();
-        foreach (var rule in item.Objects("claimValidationRules"))
-        {
-            var claim = rule.Text("claim");
-            var hasExpression = NoExpression(rule, errors);
-            var message = rule.Text("message");
-            var value = rule.Text("requiredValue");
-            if (claim.Length == 0 && !hasExpression)
-                errors.Required(rule.Path, "claim or expression is required");
-            else if (claim.Length > 0 && message.Length > 0)
-                errors.Invalid(rule.PathOf("message"), message, "may not be specified when claim is set");
-            if (claim.Length > 0 && !required.TryAdd(claim, value))
-                errors.Duplicate(rule.PathOf("claim"), claim);
-            rule.Close();
-        }
-        return required;
     }
 
     private static X509Certificate2Collection? ReadAuthorities(ConfigNode issuer, FieldErrorList errors)

@@ -20,6 +20,7 @@ internal sealed class JwtAuthenticator : ITokenAuthenticator, IDisposable
     private readonly HttpClient _client;
     private readonly OpenIdProvider _provider;
     private readonly DistributedClaims _distributed;
+    private readonly JwtUserMapping _mapping;
 
     internal JwtAuthenticator(JwtIssuer issuer, TimeProvider clock, ILogger logger)
     {
@@ -33,6 +34,7 @@ internal sealed class JwtAuthenticator : ITokenAuthenticator, IDisposable
         };
         _provider = new OpenIdProvider(issuer.Url, issuer.DiscoveryUrl, _client, clock, logger);
         _distributed = new DistributedClaims(issuer, _client, clock, logger);
+        _mapping = new JwtUserMapping(issuer);
     }
 
     internal OpenIdProvider Provider => _provider;
@@ -52,7 +54,7 @@ internal sealed class JwtAuthenticator : ITokenAuthenticator, IDisposable
             claims[claim.Name] = claim.Value;
         if (await _distributed.ExpandAsync(claims, cancel).ConfigureAwait(false) is { } missing)
             return TokenVerdict.Bad($"oidc: could not expand distributed claims: {missing}");
-        return Map(claims);
+        return _mapping.Map(claims);
     }
 
     public void Dispose() => _client.Dispose();
@@ -81,73 +83,4 @@ internal sealed class JwtAuthenticator : ITokenAuthenticator, IDisposable
             return string.Create(CultureInfo.InvariantCulture, $"oidc: current time {now:yyyy-MM-dd HH:mm:ss} before the nbf (not before) time: {DateTimeOffset.FromUnixTimeSeconds(start):yyyy-MM-dd HH:mm:ss}");
         return await provider.VerifyAsync(token, cancel).ConfigureAwait(false);
     }
-
-    private TokenVerdict Map(Dictionary<string, JsonElement> claims)
-    {
-        if (!claims.TryGetValue(_issuer.UsernameClaim, out var nameClaim))
-            return TokenVerdict.Bad($"oidc: parse username claims {GoText.Quote(_issuer.UsernameClaim)}: claim not present");
-        if (nameClaim.ValueKind != JsonValueKind.String)
-            return TokenVerdict.Bad($"oidc: parse username claims {GoText.Quote(_issuer.UsernameClaim)}: json: cannot unmarshal {KindOf(nameClaim)} into Go value of type string");
-        if (_issuer.UsernameClaim == "email" && claims.TryGetValue("email_verified", out var verified))
-        {
-            if (verified.ValueKind is not (JsonValueKind.True or JsonValueKind.False))
-                return TokenVerdict.Bad($"oidc: parse 'email_verified' claim: json: cannot unmarshal {KindOf(verified)} into Go value of type bool");
-            if (verified.ValueKind == JsonValueKind.False)
-                return TokenVerdict.Bad("oidc: email not verified");
-        }
-        var groups = new List<string>();
-        if (_issuer.GroupsClaim.Length > 0 && claims.TryGetValue(_issuer.GroupsClaim, out var groupsClaim))
-        {
-            if (GroupsOf(groupsClaim) is not { } named)
-                return TokenVerdict.Bad($"oidc: parse groups claim {GoText.Quote(_issuer.GroupsClaim)}: json: cannot unmarshal {KindOf(groupsClaim)} into Go value of type string");
-            groups.AddRange(named.Select(group => _issuer.GroupsPrefix + group));
-        }
-        var uid = "";
-        if (_issuer.UidClaim.Length > 0)
-        {
-            if (!claims.TryGetValue(_issuer.UidClaim, out var uidClaim))
-                return TokenVerdict.Bad($"oidc: parse uid claim {GoText.Quote(_issuer.UidClaim)}: claim not present");
-            if (uidClaim.ValueKind != JsonValueKind.String)
-                return TokenVerdict.Bad($"oidc: parse uid claim {GoText.Quote(_issuer.UidClaim)}: json: cannot unmarshal {KindOf(uidClaim)} into Go value of type string");
-            uid = uidClaim.GetString()!;
-        }
-        foreach (var (claim, value) in _issuer.RequiredClaims)
-        {
-            if (!claims.TryGetValue(claim, out var given))
-                return TokenVerdict.Bad($"oidc: required claim {claim} not present in ID token");
-            if (given.ValueKind != JsonValueKind.String)
-                return TokenVerdict.Bad($"oidc: parse claim {claim}: json: cannot unmarshal {KindOf(given)} into Go value of type string");
-            if (given.GetString() != value)
-                return TokenVerdict.Bad($"oidc: required claim {claim} value does not match. Got = {given.GetString()}, want = {value}");
-        }
-        var extra = new Dictionary<string, string[]>();
-        if (claims.TryGetValue("jti", out var id) && id.ValueKind == JsonValueKind.String && id.GetString()!.Length > 0)
-            extra[UserInfo.CredentialIdKey] = [$"JTI={id.GetString()}"];
-        return new TokenVerdict(new UserInfo(_issuer.UsernamePrefix + nameClaim.GetString(), groups, uid, extra));
-    }
-
-    private static List<string>? GroupsOf(JsonElement claim)
-    {
-        switch (claim.ValueKind)
-        {
-            case JsonValueKind.String:
-                return [claim.GetString()!];
-            case JsonValueKind.Array when claim.EnumerateArray().All(static item => item.ValueKind == JsonValueKind.String):
-                return [.. claim.EnumerateArray().Select(static item => item.GetString()!)];
-            case JsonValueKind.Null:
-                return [];
-            default:
-                return null;
-        }
-    }
-
-    private static string KindOf(JsonElement element) => element.ValueKind switch
-    {
-        JsonValueKind.Object => "object",
-        JsonValueKind.Array => "array",
-        JsonValueKind.Number => "number",
-        JsonValueKind.True or JsonValueKind.False => "bool",
-        JsonValueKind.String => "string",
-        _ => "null",
-    };
 }

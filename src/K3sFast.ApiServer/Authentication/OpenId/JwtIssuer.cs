@@ -38,6 +38,9 @@ public sealed record JwtIssuer
     /// <summary>Claims that a token must have with just this value.</summary>
     public IReadOnlyDictionary<string, string> RequiredClaims { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>Expressions in the place of claims, and rules.</summary>
+    internal JwtExpressions Expressions { get; init; } = JwtExpressions.None;
+
     /// <summary>The algorithms that its tokens may be signed with.</summary>
     public IReadOnlyList<string> Algorithms { get; init; } = AllAlgorithms;
 }

@@ -28,6 +28,9 @@ public sealed record AuthorizerSpec
 
     /// <summary>No answer is a denial; else it is no opinion.</summary>
     public bool DeniesOnFailure { get; init; }
+
+    /// <summary>Which requests it is asked about; null = all.</summary>
+    internal AccessConditions? Conditions { get; init; }
 }
 
 /// <summary>The file of --authorization-config, read strictly and judged by upstream's rules.</summary>
@@ -109,12 +112,7 @@ internal static class AuthorizationConfiguration
         else if (policy is not ("NoOpinion" or "Deny"))
             errors.NotSupported($"{path}.failurePolicy", policy, "NoOpinion", "Deny");
         var kubeconfig = ReadConnection(webhook.Object("connectionInfo"), path, errors);
-        foreach (var condition in webhook.Objects("matchConditions"))
-        {
-            // A condition that is passed over would let a webhook decide what it is not meant to see.
-            errors.Invalid(condition.PathOf("expression"), condition.Text("expression"), "CEL expressions are not served yet");
-            condition.Close();
-        }
+        var conditions = ReadConditions(webhook, path, matchVersion, errors);
         var cachesAuthorized = webhook.Bool("cacheAuthorizedRequests", true);
         var cachesUnauthorized = webhook.Bool("cacheUnauthorizedRequests", true);
         webhook.Close();
@@ -128,7 +126,21 @@ internal static class AuthorizationConfiguration
             AuthorizedTtl = cachesAuthorized ? authorized : TimeSpan.Zero,
             UnauthorizedTtl = cachesUnauthorized ? unauthorized : TimeSpan.Zero,
             DeniesOnFailure = policy == "Deny",
+            Conditions = conditions,
         };
+    }
+
+    private static AccessConditions? ReadConditions(ConfigNode webhook, string path, string version, FieldErrorList errors)
+    {
+        var conditions = new List<(string, string)>();
+        foreach (var condition in webhook.Objects("matchConditions"))
+        {
+            conditions.Add(($"{path}.matchConditions[{conditions.Count}].expression", condition.Text("expression")));
+            condition.Close();
+        }
+        if (conditions.Count > 0 && version.Length == 0)
+            errors.Required($"{path}.matchConditionSubjectAccessReviewVersion", "required if match conditions are specified");
+        return AccessConditions.Compile(conditions, $"{path}.matchConditions", errors);
     }
 
     private static TimeSpan Ttl(ConfigNode webhook, string path, string name, TimeSpan fallback, FieldErrorList errors)

@@ -22,6 +22,14 @@ internal sealed class WebhookAuthorizer(AuthorizerSpec spec, WebhookClient clien
 
     public async ValueTask<AuthorizationDecision> AuthorizeAsync(AuthorizationRequest request, CancellationToken cancel)
     {
+        if (spec.Conditions is { } conditions)
+        {
+            var (matches, error) = conditions.Match(request);
+            if (error is not null)
+                return new AuthorizationDecision(spec.DeniesOnFailure ? Verdict.Deny : Verdict.NoOpinion, "", error);
+            if (!matches)
+                return AuthorizationDecision.NoOpinion();
+        }
         var question = SpecOf(request);
         var key = Encoding.UTF8.GetString(question);
         var now = clock.GetUtcNow();
