@@ -50,7 +50,10 @@ internal sealed class GoLayout
         ["flowcontrol.v1.LimitedPriorityLevelConfiguration"] = "NominalConcurrencyShares!",
         ["admissionregistration.v1.ValidatingAdmissionPolicySpec"] = "ParamKind MatchConstraints Validations MatchConditions FailurePolicy AuditAnnotations Variables",
         ["admissionregistration.v1.ServiceReference"] = "Port!",
-        ["authorization.v1.NonResourceAttributes"] = "",
+        ["io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"] = "ID Schema Ref Description Type Nullable Format Title Default Maximum ExclusiveMaximum Minimum "
+            + "ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Enum MaxProperties MinProperties Required Items AllOf OneOf AnyOf Not Properties "
+            + "AdditionalProperties PatternProperties Dependencies AdditionalItems Definitions ExternalDocs Example XPreserveUnknownFields XEmbeddedResource XIntOrString "
+            + "XListMapKeys XListType XMapType XValidations",
     };
 
     private static readonly ConcurrentDictionary<TypeSchema, GoField[]> s_layouts = new();
@@ -71,7 +74,8 @@ internal sealed class GoLayout
         foreach (var field in type.Fields)
             if (!(field.JsonName is "kind" or "apiVersion" && field.InlinePrefix.Length > 0))
                 own.Add(new GoField(field.GoName, field, field.Pointer, false));
-        if (!type.FullName.StartsWith(Prefix, StringComparison.Ordinal) || !s_internal.TryGetValue(type.FullName[Prefix.Length..], out var text) || text.Length == 0)
+        string key = type.FullName.StartsWith(Prefix, StringComparison.Ordinal) ? type.FullName[Prefix.Length..] : type.FullName;
+        if (!s_internal.TryGetValue(key, out var text))
             return [.. own];
         string[] names = text.Split(' ');
         if (names.All(static n => n[^1] is '!' or '?'))

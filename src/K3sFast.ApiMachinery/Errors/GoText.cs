@@ -44,6 +44,9 @@ public static class GoText
         }
     }
 
+    /// <summary>Whether Go's unicode.IsPrint holds of the rune: letters, marks, numbers, punctuation, symbols and the blank.</summary>
+    public static bool IsPrint(Rune rune) => rune.Value == ' ' || IsPrintable(rune);
+
     private static void AppendRune(StringBuilder quoted, Rune rune)
     {
         switch (rune.Value)

@@ -71,10 +71,46 @@ internal static class GoValue
             case FieldCardinality.Map:
                 AppendSorted(text, value, field);
                 break;
+            case FieldCardinality.One when field.Kind == FieldKind.SchemaOrArray:
+                AppendPair(text, "Schema", value.Kind == NodeKind.Array ? default : value, "JSONSchemas", value.Kind == NodeKind.Array ? value : default, field);
+                break;
+            case FieldCardinality.One when field.Kind == FieldKind.SchemaOrBool:
+                text.Append("{\"Allows\":").Append(value.Kind == NodeKind.False ? "false" : "true").Append(",\"Schema\":");
+                AppendSchema(text, value, field);
+                text.Append('}');
+                break;
             default:
                 AppendOne(text, value, field.Kind, field.Element);
                 break;
         }
+    }
+
+    private static void AppendPair(StringBuilder text, string first, ApiNode one, string second, ApiNode many, FieldSchema field)
+    {
+        text.Append("{\"").Append(first).Append("\":");
+        AppendSchema(text, one, field);
+        text.Append(",\"").Append(second).Append("\":");
+        if (many.Kind != NodeKind.Array)
+        {
+            text.Append("null}");
+            return;
+        }
+        char separator = '[';
+        foreach (var element in many.Elements)
+        {
+            text.Append(separator);
+            AppendSchema(text, element, field);
+            separator = ',';
+        }
+        text.Append(separator == '[' ? "[]}" : "]}");
+    }
+
+    private static void AppendSchema(StringBuilder text, ApiNode value, FieldSchema field)
+    {
+        if (value.Kind == NodeKind.Object)
+            AppendOne(text, value, FieldKind.Message, field.Element);
+        else
+            text.Append("null");
     }
 
     private static void AppendOne(StringBuilder text, ApiNode value, FieldKind kind, TypeSchema? type, ApiNode podSpec = default)

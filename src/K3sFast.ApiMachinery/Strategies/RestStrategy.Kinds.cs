@@ -54,15 +54,26 @@ public static partial class RestStrategy
                 spec.Remove("extra"u8);
                 break;
             case ("apiextensions.k8s.io", "customresourcedefinitions"):
-                var stored = obj.GetOrAddObject("status"u8).GetOrAddArray("storedVersions"u8);
-                foreach (var version in obj["spec"u8]["versions"u8].Elements)
-                    if (version["storage"u8].AsBool() && !Contains(stored, version["name"u8].Utf8))
-                        stored.AppendString(version["name"u8].Utf8);
+                NoteStorageVersion(obj);
                 break;
             case ("apiregistration.k8s.io", "apiservices"):
                 if (obj["spec"u8]["service"u8].IsNullOrUndefined)
                     AddLocalApiServiceCondition(obj);
                 break;
+        }
+    }
+
+    // Every version that ever was the stored one may still have objects.
+    private static void NoteStorageVersion(ApiNode definition)
+    {
+        foreach (var version in definition["spec"u8]["versions"u8].Elements)
+        {
+            if (!version["storage"u8].AsBool())
+                continue;
+            var stored = definition.GetOrAddObject("status"u8).GetOrAddArray("storedVersions"u8);
+            if (!Contains(stored, version["name"u8].Utf8))
+                stored.AppendString(version["name"u8].Utf8);
+            return;
         }
     }
 
@@ -97,6 +108,9 @@ public static partial class RestStrategy
                 break;
             case ("discovery.k8s.io", "endpointslices"):
                 DropTopology(obj, old);
+                break;
+            case ("apiextensions.k8s.io", "customresourcedefinitions"):
+                NoteStorageVersion(obj);
                 break;
             case ("apps", "daemonsets"):
                 bool changed = !SemanticEquality.MemberEqual(obj["spec"u8], old["spec"u8], "template"u8, SpecTypeOf(resource));

@@ -45,6 +45,12 @@ internal sealed record KindRules(
         ("certificates.k8s.io", "certificatesigningrequests") =>
             new(Format.PathSegment, CertificateValidation.Create, CertificateValidation.Update, CertificateValidation.UpdateStatus, CertificateValidation.UpdateSubresource),
         ("apiregistration.k8s.io", "apiservices") => new(Format.PathSegment, ApiServiceValidation.Service, ApiServiceValidation.ServiceUpdate, ApiServiceValidation.ServiceStatus),
+        ("resource.k8s.io", "resourceclaims") => new(Format.Dns1123Subdomain, DeviceClaimValidation.Claim, DeviceClaimValidation.ClaimUpdate, DeviceClaimValidation.ClaimStatus),
+        ("resource.k8s.io", "resourceclaimtemplates") => new(Format.Dns1123Subdomain, DeviceClaimValidation.Template, DeviceClaimValidation.TemplateUpdate),
+        ("resource.k8s.io", "deviceclasses") => new(Format.Dns1123Subdomain, DeviceClaimValidation.Class, DeviceClaimValidation.ClassUpdate),
+        ("resource.k8s.io", "resourceslices") => new(Format.Dns1123Subdomain, ResourceSliceValidation.Create, ResourceSliceValidation.Update),
+        ("resource.k8s.io", "devicetaintrules") => new(Format.Dns1123Subdomain, DeviceTaintRuleValidation.Create, DeviceTaintRuleValidation.Update, DeviceTaintRuleValidation.UpdateStatus),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => new(Format.Dns1123Subdomain, CrdValidation.Create, CrdValidation.Update, CrdValidation.UpdateStatus),
         ("flowcontrol.apiserver.k8s.io", "flowschemas") => new(Format.Dns1123Subdomain, FlowControlValidation.FlowSchema, FlowControlValidation.FlowSchemaUpdate, FlowControlValidation.StatusUpdate),
         ("flowcontrol.apiserver.k8s.io", _) => new(Format.Dns1123Subdomain, FlowControlValidation.PriorityLevel, FlowControlValidation.PriorityLevelUpdate, FlowControlValidation.StatusUpdate),
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") =>

@@ -223,10 +223,11 @@ internal static class ResourceValidation
         }
     }
 
-    // No domain, or one of upstream's.
-    private static bool IsNative(ReadOnlySpan<byte> name) => name.IndexOf((byte)'/') < 0 || name.IndexOf("kubernetes.io/"u8) >= 0;
+    /// <summary>No domain, or one of upstream's.</summary>
+    internal static bool IsNative(ReadOnlySpan<byte> name) => name.IndexOf((byte)'/') < 0 || name.IndexOf("kubernetes.io/"u8) >= 0;
 
-    private static bool IsExtended(ReadOnlySpan<byte> name) =>
+    /// <summary>A resource of somebody else's that nodes count.</summary>
+    internal static bool IsExtended(ReadOnlySpan<byte> name) =>
         !IsNative(name) && !name.StartsWith("requests."u8) && Formats.Is(Format.LabelKey, Encoding.UTF8.GetBytes("requests." + Encoding.UTF8.GetString(name)));
 
     private static bool IsCounted(ReadOnlySpan<byte> name) => IsObjectCount(name) || !IsNative(name);

@@ -36,6 +36,9 @@ public static class ObjectWarnings
                     warnings.Add($"metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: {Problems(obj)}");
                 PodWarnings.Of(ref warnings, "", spec, obj["metadata"u8]);
                 break;
+            case ("apiextensions.k8s.io", "customresourcedefinitions"):
+                SchemaWarnings.Of(ref warnings, obj, old);
+                break;
             case ("apps", "deployments" or "replicasets") or ("", "replicationcontrollers"):
                 PodName(ref warnings, obj, isCreate);
                 if (isChanged)

@@ -17,6 +17,10 @@ internal static class VersionConversion
             AutoscalerConversion.ToFirst(obj);
         else if (from.Resource == "horizontalpodautoscalers")
             AutoscalerConversion.ToSecond(obj);
+        else if (from is { Group: "resource.k8s.io", Version: "v1beta1" })
+            DeviceConversion.FromFirstBeta(obj, from.Resource);
+        else if (to is { Group: "resource.k8s.io", Version: "v1beta1" })
+            DeviceConversion.ToFirstBeta(obj, to.Resource);
         obj.Set("kind"u8, to.KindUtf8);
         obj.Set("apiVersion"u8, to.ApiVersionUtf8);
     }

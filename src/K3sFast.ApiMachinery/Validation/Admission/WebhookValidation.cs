@@ -139,6 +139,37 @@ internal static class WebhookValidation
         }
     }
 
+    /// <summary>How a webhook that converts custom resources is reached.</summary>
+    internal static void ConversionClient(At at, ApiNode client, bool allowsInvalidBundle)
+    {
+        bool hasUrl = !client["url"u8].IsNullOrUndefined, hasService = !client["service"u8].IsNullOrUndefined;
+        if (hasUrl == hasService)
+            at.Required("exactly one of url or service is required");
+        else if (hasUrl)
+            Url(at["url"], client["url"u8]);
+        else
+            Service(at["service"], client["service"u8]);
+        if (!allowsInvalidBundle && IsInvalidBundle(client["caBundle"u8]))
+            at["caBundle"].Invalid(client["caBundle"u8], "unable to load root certificates: unable to parse bytes as PEM block");
+    }
+
+    /// <summary>Whether there is a bundle of certificates that cannot be read.</summary>
+    internal static bool IsInvalidBundle(ApiNode bundle)
+    {
+        if (bundle.Utf8.IsEmpty)
+            return false;
+        try
+        {
+            var certificates = new System.Security.Cryptography.X509Certificates.X509Certificate2Collection();
+            certificates.ImportFromPem(System.Text.Encoding.UTF8.GetString(Convert.FromBase64String(bundle.AsString())));
+            return certificates.Count == 0;
+        }
+        catch (Exception e) when (e is FormatException or System.Security.Cryptography.CryptographicException)
+        {
+            return true;
+        }
+    }
+
     // What an old object was allowed stays allowed.
     private static void Webhooks(At at, ApiNode webhooks, ApiNode old)
     {
