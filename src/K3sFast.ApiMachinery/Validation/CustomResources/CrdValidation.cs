@@ -16,9 +16,13 @@ internal static class CrdValidation
 
     internal static void Create(At at, ApiNode definition)
     {
-        var names = definition["spec"u8]["names"u8];
-        if (definition["metadata"u8]["name"u8].AsString() != $"{names["plural"u8].AsString()}.{definition["spec"u8]["group"u8].AsString()}")
-            at["metadata"]["name"].Invalid(definition["metadata"u8]["name"u8], "must be spec.names.plural+\".\"+spec.group");
+        string required = $"{definition["spec"u8]["names"u8]["plural"u8].AsString()}.{definition["spec"u8]["group"u8].AsString()}";
+        foreach (string name in (ReadOnlySpan<string>)["generateName", "name"])
+        {
+            var value = definition["metadata"u8][Encoding.ASCII.GetBytes(name)];
+            if (!value.Utf8.IsEmpty && value.AsString() != required)
+                at["metadata"][name].Invalid(value, "must be spec.names.plural+\".\"+spec.group");
+        }
         Whole(at, definition, new CrdOptions());
     }
 
