@@ -261,6 +261,19 @@ public abstract class DatastoreContractTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Create_WithALease_IsDeletedWhenItEnds_AndARenewedKeyStays()
+    {
+        var seen = new RecordingObserver();
+        using var watch = Store.Watch(Store.CurrentRevision, seen);
+        var doomed = await Store.AppendAsync(AppendRequest.Create("/l/doomed", "v"u8.ToArray(), leaseSeconds: 2));
+        var kept = await Store.AppendAsync(AppendRequest.Create("/l/kept", "v"u8.ToArray(), leaseSeconds: 2));
+        kept = await Store.AppendAsync(AppendRequest.Update("/l/kept", kept.Revision, "w"u8.ToArray(), leaseSeconds: 3600));
+        await seen.WaitForAsync(kept.Revision + 1);
+        Assert.Equal(new SeenChange("/l/doomed", AppendKind.Delete, kept.Revision + 1, doomed.Revision, ""), seen.Changes[^1]);
+        Assert.Equal(["/l/kept=w"], await Keys("/l/"));
+    }
+
+    [Fact]
     public async Task Append_AfterDispose_Throws()
     {
         await Store.DisposeAsync();
