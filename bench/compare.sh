@@ -12,7 +12,7 @@
 #     --cpus CLIENT       a list of cores for the load generator (taskset), when the machine has cores to spare
 #
 # A DRIVER is a program that knows one server: `DRIVER up` starts it and returns when it is ready, `DRIVER down` stops it and keeps its data,
-# `DRIVER wipe` removes its data, `DRIVER kubeconfig` and `DRIVER pids` print where its kubeconfig is and its processes, `DRIVER run CMD...` runs
+# `DRIVER wipe` removes its data and all else, `DRIVER kubeconfig` and `DRIVER pids` print where its kubeconfig is and its processes, `DRIVER run CMD...` runs
 # a command where the server can be reached, `DRIVER name` prints what it is called. It finds in $WRAP a command to put before each server
 # process ("slowsync 10"), or nothing. bench/k3sfast-driver.sh is ours.
 set -euo pipefail
@@ -32,7 +32,7 @@ done
 [ -n "$OUT" ] || OUT=bench/results/$(date +%Y-%m-%d)${SLOW:+-slow-$SLOW}.json
 mkdir -p "$(dirname "$OUT")"
 DIR=$(mktemp -d /tmp/compare-XXXXXX)
-trap 'rm -rf "$DIR"; "$OURS" down >/dev/null 2>&1 || true; "$PEER" down >/dev/null 2>&1 || true' EXIT
+trap 'rm -rf "$DIR"; for side in "$OURS" "$PEER"; do "$side" down >/dev/null 2>&1 || true; "$side" wipe || true; done' EXIT
 export WRAP=
 if [ -n "$SLOW" ]; then
   make -s -C native slowsync
@@ -55,11 +55,13 @@ for round in $(seq "$ROUNDS"); do
       "$side" wipe; "$side" up
       if [ "$scenario" = start ]; then
         load "$side" "$DIR/fill.json" fill
+        "$side" run $CPUS "$LOAD" started "$("$side" kubeconfig)" "$DIR/begun" --out "$FILE" >&2 & ASKER=$!
+        until [ -f "$DIR/begun.warm" ] || ! kill -0 $ASKER 2>/dev/null; do sleep 0.1; done
         "$side" down
-        BEGIN=$(date +%s%3N)
-        "$side" up & UP=$!
-        "$side" run $CPUS "$LOAD" started "$("$side" kubeconfig)" "$BEGIN" --out "$FILE" >&2 || echo "$NAME did not start" >&2
-        wait $UP
+        date +%s%3N > "$DIR/begun.new"; mv "$DIR/begun.new" "$DIR/begun"
+        "$side" up
+        wait $ASKER || echo "$NAME did not start" >&2
+        rm -f "$DIR/begun" "$DIR/begun.warm"
       else
         load "$side" "$FILE" "$scenario"
       fi

@@ -37,8 +37,7 @@ case ${1:-} in
       for _ in $(seq 300); do running || break; sleep 0.1; done
       running && kill -KILL "$(cat "$DIR/pid")"
     fi
-    rm -f "$DIR/pid"
-    ! ip netns list | grep -qw $NS || ip netns delete $NS ;;
-  wipe) rm -rf "$DIR" ;;
+    rm -f "$DIR/pid" ;;
+  wipe) rm -rf "$DIR"; ! ip netns list | grep -qw $NS || ip netns delete $NS ;;
   *) echo "usage: $0 up|down|wipe|kubeconfig|pids|name|run COMMAND..." >&2; exit 2 ;;
 esac

@@ -15,29 +15,31 @@ internal static class Compare
     internal static int Run(string[] args)
     {
         var (ours, peer, machine, output) = (args[0], args[1], args[2], args[3]);
-        var runs = args[4..].Select(static file => JsonSerializer.Deserialize(File.ReadAllText(file), ReportJson.Default.RunResult)!).ToList();
-        var (left, right) = (runs.Where(static (_, i) => i % 2 == 0).ToList(), runs.Where(static (_, i) => i % 2 == 1).ToList());
+        // Rounds that ended in nothing are missing.
+        var runs = args[4..].Select(static file => File.Exists(file) ? JsonSerializer.Deserialize(File.ReadAllText(file), ReportJson.Default.RunResult) : null).ToList();
+        var left = runs.Where(static (_, i) => i % 2 == 0).OfType<RunResult>().ToList();
+        var right = runs.Where(static (_, i) => i % 2 == 1).OfType<RunResult>().ToList();
+        var rounds = left.SelectMany(static run => run.Figures).GroupBy(static figure => figure.Name).Select(static group => group.Count()).DefaultIfEmpty().Max();
         var figures = new List<ComparedFigure>();
         foreach (var figure in left.SelectMany(static run => run.Figures).DistinctBy(static figure => figure.Name))
         {
             var (a, b) = (Values(left, figure.Name), Values(right, figure.Name));
-            if (b.Count == 0) b = [double.NaN];
-            var (x, y) = (a[a.Count / 2], b[b.Count / 2]);
-            figures.Add(new ComparedFigure(figure.Name, figure.Unit, x, a[0], a[^1], y, b[0], b[^1], figure.HigherIsBetter ? x / y : y / x));
+            var (x, y) = (a[a.Count / 2], b.Count == 0 ? 0 : b[b.Count / 2]);
+            var ratio = figure.HigherIsBetter ? x / y : y / x;
+            figures.Add(new ComparedFigure(figure.Name, figure.Unit, x, a[0], a[^1], y, b.Count == 0 ? 0 : b[0], b.Count == 0 ? 0 : b[^1], b.Count > 0 && double.IsFinite(ratio) ? ratio : 0));
         }
         var failures = left.SelectMany(run => run.Failures.Select(text => $"{ours}: {text}")).Concat(right.SelectMany(run => run.Failures.Select(text => $"{peer}: {text}"))).ToList();
-        var found = new Comparison(ours, peer, DateTime.UtcNow, machine, left.Count, figures, failures);
-        var options = new JsonSerializerOptions(ReportJson.Default.Options) { NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals, TypeInfoResolver = ReportJson.Default };
-        File.WriteAllText(output, JsonSerializer.Serialize(found, options));
+        var found = new Comparison(ours, peer, DateTime.UtcNow, machine, rounds, figures, failures);
+        File.WriteAllText(output, JsonSerializer.Serialize(found, ReportJson.Default.Comparison));
 
-        Console.WriteLine($"{machine}; {left.Count} rounds, alternating; medians (lowest to highest)");
+        Console.WriteLine($"{machine}; {rounds} rounds, alternating; medians (lowest to highest)");
         Console.WriteLine($"| figure | unit | {ours} | {peer} | times better |");
         Console.WriteLine("| --- | --- | ---: | ---: | ---: |");
         foreach (var figure in figures)
         {
             Console.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"| {figure.Name} | {figure.Unit} | {Shown(figure.Ours, figure.OursLow, figure.OursHigh)} | {Shown(figure.Peer, figure.PeerLow, figure.PeerHigh)} | {Report.Digits(figure.Ratio)} |"));
+                $"| {figure.Name} | {figure.Unit} | {Shown(figure.Ours, figure.OursLow, figure.OursHigh)} | {Shown(figure.Peer, figure.PeerLow, figure.PeerHigh)} | {(figure.Ratio > 0 ? Report.Digits(figure.Ratio) : "")} |"));
         }
         foreach (var failure in failures) Console.WriteLine("FAILED " + failure);
         return 0;

@@ -1,10 +1,9 @@
-using System.Globalization;
 using K3sFast.LoadTest;
 
 // Loads a server that is already running; every load is bounded in count and time. Two servers are compared by bench/compare.sh, which runs this.
 const string Usage = """
     usage: K3sFast.LoadTest KUBECONFIG [--pid N,N] [--scenarios create,get,...] [--seconds N] [--scale X] [--out FILE]
-           K3sFast.LoadTest started KUBECONFIG UNIX-MS [--pid N,N] [--out FILE]
+           K3sFast.LoadTest started KUBECONFIG FILE [--out FILE]
            K3sFast.LoadTest compare OURS PEER MACHINE OUT ours-1.json peer-1.json [ours-2.json peer-2.json ...]
     scenarios: create update steady-create read-after-write get steady-get list list-many watch idle-watches growth idle fill pods
     """;
@@ -18,7 +17,7 @@ var isStart = args[0] == "started";
 var options = LoadOptions.Parse(isStart ? [args[1], .. args[3..]] : args);
 using var api = ApiConnection.FromKubeconfig(options.Kubeconfig);
 var report = new Report(options);
-if (isStart) await StartScenario.AwaitAsync(api, report, long.Parse(args[2], CultureInfo.InvariantCulture));
+if (isStart) await StartScenario.AwaitAsync(() => ApiConnection.FromKubeconfig(options.Kubeconfig), report, args[2]);
 foreach (var scenario in isStart ? [] : options.Scenarios)
 {
     Console.Error.WriteLine($"{DateTime.Now:HH:mm:ss} {scenario}");

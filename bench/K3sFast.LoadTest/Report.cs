@@ -32,7 +32,10 @@ internal sealed class Report(LoadOptions options)
         return use;
     }
 
-    internal void Add(string name, double value, string unit, bool higherIsBetter = false) => _figures.Add(new Figure(name, value, unit, higherIsBetter));
+    internal void Add(string name, double value, string unit, bool higherIsBetter = false)
+    {
+        if (double.IsFinite(value)) _figures.Add(new Figure(name, value, unit, higherIsBetter));
+    }
 
     /// <summary>The figures of <paramref name="count"/> operations of which each took one of <paramref name="latencies"/>.</summary>
     internal void Add(string name, int count, TimeSpan elapsed, List<double> latencies, double cpuSeconds)

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 
 namespace K3sFast.LoadTest;
 
@@ -22,25 +23,40 @@ internal static class StartScenario
         }));
     }
 
-    /// <summary>The server was just started, at <paramref name="startedAtUnixMs"/>: asks until it answers, then for one of the objects and a page of them.</summary>
-    internal static async Task AwaitAsync(ApiConnection api, Report report, long startedAtUnixMs)
+    /// <summary>
+    /// Times a start: warms itself up on the server that is still running, says so by a file, waits until it is told (by another file, with the
+    /// milliseconds of the Unix clock in it) that the server was started anew, and asks until it answers and shows what it has.
+    /// </summary>
+    internal static async Task AwaitAsync(Func<ApiConnection> connect, Report report, string file)
     {
+        using (var warm = connect())
+        {
+            for (var i = 0; i < 50; i++) await AskAsync(warm);
+        }
+        await File.WriteAllTextAsync(file + ".warm", "");
         var deadline = Stopwatch.StartNew();
+        while (!File.Exists(file) && deadline.Elapsed < TimeSpan.FromMinutes(2)) await Task.Delay(1);
+        using var api = connect();
         while (true)
         {
             try
             {
-                await api.SendAsync(HttpMethod.Get, "/readyz");
-                await api.SendAsync(HttpMethod.Get, Last);
-                await api.SendAsync(HttpMethod.Get, Objects.ConfigMaps + "?limit=100&resourceVersion=0");
+                await AskAsync(api);
                 break;
             }
-            catch (HttpRequestException) when (deadline.Elapsed < TimeSpan.FromMinutes(2))
+            catch (HttpRequestException) when (deadline.Elapsed < TimeSpan.FromMinutes(4))
             {
                 await Task.Delay(2);
             }
         }
-        report.Add("start with 100,000 objects: exec to ready and served", DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - startedAtUnixMs, "ms");
-        report.Add("start with 100,000 objects: memory", report.Server().PssBytes / 1e6, "MB");
+        var ready = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+        report.Add("start with 100,000 objects, exec to ready and served", ready - long.Parse(await File.ReadAllTextAsync(file), CultureInfo.InvariantCulture), "ms");
+    }
+
+    private static async Task AskAsync(ApiConnection api)
+    {
+        await api.SendAsync(HttpMethod.Get, "/readyz");
+        await api.SendAsync(HttpMethod.Get, Last);
+        await api.SendAsync(HttpMethod.Get, Objects.ConfigMaps + "?limit=100&resourceVersion=0");
     }
 }

@@ -1,10 +1,21 @@
+using System.Text;
+
 namespace K3sFast.Datastore;
 
 /// <summary>One committed change of one key, lent for the duration of a call: copy <see cref="Value"/> to keep it.</summary>
 public readonly ref struct DatastoreEntry
 {
-    /// <summary>The key.</summary>
-    public required string Key { get; init; }
+    private readonly string? _key;
+
+    /// <summary>The key. Where the engine gave <see cref="KeyUtf8"/> alone, each call makes a string.</summary>
+    public string Key
+    {
+        get => _key ?? Encoding.UTF8.GetString(KeyUtf8);
+        init => _key = value;
+    }
+
+    /// <summary>The key as bytes, where the engine has them at hand; empty = only <see cref="Key"/> is given.</summary>
+    public ReadOnlySpan<byte> KeyUtf8 { get; init; }
 
     /// <summary>The value after the change; empty for deletions.</summary>
     public ReadOnlySpan<byte> Value { get; init; }

@@ -51,6 +51,13 @@ public interface IDatastore : IAsyncDisposable
     ValueTask CompactAsync(long revision, CancellationToken cancellationToken = default);
 }
 
+/// <summary>An engine that knows where to cut a long range, so that several readers each take a part.</summary>
+public interface IRangeSplitter
+{
+    /// <summary>Keys that cut the keys with a prefix into about equal parts, in order; fewer, or none, where that is not worth while.</summary>
+    IReadOnlyList<string> SplitKeys(string prefix, int parts);
+}
+
 /// <summary>Which keys to show.</summary>
 /// <param name="Prefix">Keys that start with this.</param>
 /// <param name="Revision">The state at this revision; 0 = now.</param>

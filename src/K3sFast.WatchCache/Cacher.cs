@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Text;
@@ -24,11 +23,9 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
 
     // Guarded by _applyGate
     private readonly List<WatchCache> _changed = [];
-    private readonly ArrayBufferWriter<byte> _transformed = new();
+    private readonly ValueReader _values;
     private IDatastoreWatch? _watch;
     private long _appliedRevision;
-    private bool _isLoading;
-    private int _loadedCount;
 
     // Guarded by _waitGate
     private readonly PriorityQueue<TaskCompletionSource, long> _waiters = new();
@@ -45,6 +42,7 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         ArgumentNullException.ThrowIfNull(options);
         _store = store;
         _options = options;
+        _values = new ValueReader(options.Transformer);
         _logger = (options.LoggerFactory ?? NullLoggerFactory.Instance).CreateLogger("K3sFast.WatchCache");
     }
 
@@ -67,11 +65,11 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         long current = await _store.ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false);
         // Revision 1 is an empty store's.
         long from = Math.Max(1, Math.Max(_store.CompactRevision, current - _options.ReplayRevisions));
-        await LoadAllAsync(from, cancellationToken).ConfigureAwait(false);
+        int loaded = await LoadAllAsync(from, cancellationToken).ConfigureAwait(false);
         _watch = _store.Watch(from, this);
         await _watch.CaughtUp.WaitAsync(cancellationToken).ConfigureAwait(false);
         await WaitForAsync(current, cancellationToken).ConfigureAwait(false);
-        Log.Loaded(_logger, _loadedCount, _routes.All.Length, CurrentRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
+        Log.Loaded(_logger, loaded, _routes.All.Length, CurrentRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
     }
 
     /// <summary>Makes a resource known. After the start its objects are loaded before this returns; the same prefix again answers the same cache.</summary>
@@ -93,9 +91,8 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
                 return cache;
             }
             // Commits wait meanwhile: what they bring comes after what is loaded here.
-            var loader = new Loader(this, cache);
-            var range = _store.RangeAsync(new RangeRequest(keyPrefix, _appliedRevision), loader);
-            if (!range.IsCompletedSuccessfully) range.AsTask().GetAwaiter().GetResult();
+            var load = new CacheLoader(_store, KeyRoutes.Empty.With(cache), _options, _logger).LoadAsync(keyPrefix, _appliedRevision, CancellationToken.None);
+            if (!load.IsCompletedSuccessfully) load.AsTask().GetAwaiter().GetResult();
             cache.BeginAt(_appliedRevision);
             Volatile.Write(ref _routes, routes);
             return cache;
@@ -156,11 +153,6 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     {
         lock (_applyGate)
         {
-            if (_isLoading)
-            {
-                if (_routes.Find(entry.Key) is { } target) LoadEntry(target, entry);
-                return;
-            }
             _appliedRevision = entry.Revision;
             if (_routes.Find(entry.Key) is not { } cache) return;
             ApplyEntry(cache, entry);
@@ -213,17 +205,16 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    private async ValueTask LoadAllAsync(long revision, CancellationToken cancellationToken)
+    private async ValueTask<int> LoadAllAsync(long revision, CancellationToken cancellationToken)
     {
-        _isLoading = true;
-        await _store.RangeAsync(new RangeRequest("/", revision), this, cancellationToken).ConfigureAwait(false);
+        int loaded = await new CacheLoader(_store, _routes, _options, _logger).LoadAsync("/", revision, cancellationToken).ConfigureAwait(false);
         lock (_applyGate)
         {
-            _isLoading = false;
             _appliedRevision = revision;
             foreach (var cache in _routes.All) cache.BeginAt(revision);
             Volatile.Write(ref _currentRevision, revision);
         }
+        return loaded;
     }
 
     private async ValueTask FreshenSharedAsync(CancellationToken cancellationToken)
@@ -298,46 +289,18 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
             Encoding.UTF8.GetBytes(request.Key), request.Value.Span, revision, isCreate ? revision : 0, isCreate ? WatchEventType.Added : WatchEventType.Modified);
     }
 
-    private void LoadEntry(WatchCache cache, in DatastoreEntry entry)
-    {
-        try
-        {
-            Span<byte> buffer = stackalloc byte[512];
-            var key = KeyBytes(entry.Key, buffer);
-            cache.Load(entry, key, AsJson(entry));
-            _loadedCount++;
-        }
-        catch (FormatException error)
-        {
-            Log.UnreadableValue(_logger, entry.Key, entry.Revision, error);
-        }
-    }
-
     private void ApplyEntry(WatchCache cache, in DatastoreEntry entry)
     {
         try
         {
             Span<byte> buffer = stackalloc byte[512];
-            var key = KeyBytes(entry.Key, buffer);
-            cache.Apply(entry, key, entry.Kind == AppendKind.Delete ? default : AsJson(entry));
+            var key = ValueReader.KeyOf(entry, buffer);
+            cache.Apply(entry, key, entry.Kind == AppendKind.Delete ? default : _values.AsJson(entry));
         }
         catch (FormatException error)
         {
             Log.UnreadableValue(_logger, entry.Key, entry.Revision, error);
         }
-    }
-
-    private static ReadOnlySpan<byte> KeyBytes(string key, Span<byte> buffer) =>
-        Encoding.UTF8.TryGetBytes(key, buffer, out int length) ? buffer[..length] : Encoding.UTF8.GetBytes(key);
-
-    /// <summary>The entry's value as JSON. Values that are something else go through the transformer.</summary>
-    private ReadOnlySpan<byte> AsJson(in DatastoreEntry entry)
-    {
-        if (!entry.Value.IsEmpty && entry.Value[0] == '{') return entry.Value;
-        if (_options.Transformer is not { } transform) throw new FormatException("the value is not JSON");
-        _transformed.ResetWrittenCount();
-        transform(entry.Key, entry.Value, _transformed);
-        return _transformed.WrittenSpan;
     }
 
     private void CompleteWaiters(long revision, Exception? error)
@@ -356,16 +319,11 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     private static DatastoreException StoppedError(Exception failure) =>
         new($"the caches no longer follow the datastore: restart the server ({failure.Message})", failure);
 
-    /// <summary>Fills one cache while commits wait.</summary>
-    private sealed class Loader(Cacher owner, WatchCache cache) : IDatastoreVisitor
-    {
-        public void OnEntry(in DatastoreEntry entry) => owner.LoadEntry(cache, entry);
-    }
-
     /// <summary>Reads all objects anew, aside.</summary>
     private sealed class Reloader(Cacher owner) : IDatastoreVisitor
     {
         private readonly Dictionary<WatchCache, List<StoredObject>> _objects = [];
+        private readonly ValueReader _values = new(owner._options.Transformer);
 
         public void OnEntry(in DatastoreEntry entry)
         {
@@ -373,9 +331,8 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
             if (!_objects.TryGetValue(cache, out var list)) _objects.Add(cache, list = []);
             try
             {
-                var type = entry.Kind == AppendKind.Create ? WatchEventType.Added : WatchEventType.Modified;
-                // The applying thread has nothing to apply meanwhile: the buffer of other encodings is free.
-                lock (owner._applyGate) list.Add(cache.Rebuild(Encoding.UTF8.GetBytes(entry.Key), owner.AsJson(entry), entry.Revision, entry.CreateRevision, type));
+                Span<byte> buffer = stackalloc byte[512];
+                list.Add(cache.Read(entry, ValueReader.KeyOf(entry, buffer), _values.AsJson(entry)));
             }
             catch (FormatException error)
             {

@@ -118,7 +118,8 @@ internal sealed class TableRoot
     public StoredObject? SetUnsynchronized(StoredObject item)
     {
         var key = item.KeyUtf8;
-        int at = ChunkOf(key);
+        // A load brings keys in order: each goes behind the last one.
+        int at = _chunkCount > 0 && _chunks[_chunkCount - 1].Last.KeyUtf8.SequenceCompareTo(key) < 0 ? _chunkCount - 1 : ChunkOf(key);
         if (at < 0)
         {
             if (_chunkCount == 0) InsertChunk(0, new TableChunk());
@@ -229,9 +230,12 @@ internal sealed class TableChunk
         return copy;
     }
 
+    public StoredObject Last => _items[Count - 1];
+
     /// <summary>The place of a key, or the complement of where it belongs.</summary>
     public int IndexOf(ReadOnlySpan<byte> key)
     {
+        if (Count > 0 && Last.KeyUtf8.SequenceCompareTo(key) < 0) return ~Count;
         int low = 0;
         int high = Count - 1;
         while (low <= high)

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text;
 using K3sFast.Datastore;
 
@@ -11,7 +10,7 @@ namespace K3sFast.WatchCache;
 internal sealed class StoredHistory(WatchCache cache, StoredValueTransformer? transformer) : IDatastoreVisitor
 {
     private readonly ObjectTable _table = new();
-    private ArrayBufferWriter<byte>? _transformed;
+    private readonly ValueReader _values = new(transformer);
 
     /// <summary>The state, or null when its revision was compacted away.</summary>
     /// <remarks>O(objects) of memory until the snapshot is disposed. Throws <see cref="DatastoreException"/> when the medium fails.</remarks>
@@ -37,17 +36,7 @@ internal sealed class StoredHistory(WatchCache cache, StoredValueTransformer? tr
     /// <inheritdoc/>
     public void OnEntry(in DatastoreEntry entry)
     {
-        var type = entry.Kind == AppendKind.Create ? WatchEventType.Added : WatchEventType.Modified;
-        _table.Set(cache.Rebuild(Encoding.UTF8.GetBytes(entry.Key), AsJson(entry), entry.Revision, entry.CreateRevision, type))?.Release();
-    }
-
-    private ReadOnlySpan<byte> AsJson(in DatastoreEntry entry)
-    {
-        if (!entry.Value.IsEmpty && entry.Value[0] == '{') return entry.Value;
-        if (transformer is null) throw new FormatException("the value is not JSON");
-        _transformed ??= new ArrayBufferWriter<byte>();
-        _transformed.ResetWrittenCount();
-        transformer(entry.Key, entry.Value, _transformed);
-        return _transformed.WrittenSpan;
+        Span<byte> buffer = stackalloc byte[512];
+        _table.Set(cache.Read(entry, ValueReader.KeyOf(entry, buffer), _values.AsJson(entry)))?.Release();
     }
 }

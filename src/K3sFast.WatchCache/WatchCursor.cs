@@ -14,6 +14,7 @@ public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWork
 
     private readonly WatchCache _cache;
     private readonly byte[] _keyPrefix;
+    private readonly long _afterRevision;
 
     // Owned by the reading thread
     private RingSegment? _segment;
@@ -34,7 +35,7 @@ public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWork
         _segment = segment;
         _isHolding = segment is not null;
         _index = index;
-        _revision = afterRevision;
+        _afterRevision = _revision = afterRevision;
         _keyPrefix = keyPrefix;
         // Completed by Execute on a pool thread, which may as well run the reader.
         _core.RunContinuationsAsynchronously = false;
@@ -220,7 +221,7 @@ public sealed class WatchCursor : IDisposable, IValueTaskSource, IThreadPoolWork
         {
             ref readonly var item = ref segment[_index++];
             // Events up to the starting revision are there when the start lies in the future.
-            if (item.Revision <= _revision && copied == 0) continue;
+            if (item.Revision <= _afterRevision) continue;
             if (_keyPrefix.Length > 0 && !item.Object.KeyUtf8.StartsWith(_keyPrefix)) continue;
             destination[copied++] = item;
         }

@@ -91,9 +91,8 @@ public sealed class StoredObjectTests
         string json = $$$"""{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web-7f9c6bdc4-x2x8p","namespace":"default","uid":"0e7e8f0a-5b0c-4f7a-9a57-0f3d5a1e8b11","labels":{"app":"web"}},"spec":{"nodeName":"node-1","pad":"{{{new string('x', padding)}}}"},"status":{"phase":"Running"}}""";
         string[] fields = ["metadata.name", "metadata.namespace", "spec.nodeName", "status.phase"];
         var items = new List<StoredObject>(1000);
-        long nativeBefore = SlabAllocator.Shared.UsedBytes;
         for (int i = 0; i < 1000; i++) items.Add(Make(json, fields));
-        long native = (SlabAllocator.Shared.UsedBytes - nativeBefore) / 1000;
+        long native = items.Sum(static item => (long)item.SizeBytes) / 1000;
         // Object of 16 + 24 bytes, a reference in a chunk that is at least half full.
         const int Managed = 40 + 16;
         Assert.True(native + Managed <= (json.Length * 1.25) + 128, $"{native} + {Managed} bytes for an object of {json.Length}");

@@ -86,6 +86,9 @@ internal static class KineSchema
         SELECT name, max(id) FROM kine INDEXED BY kine_name_id_index WHERE name >= ?1 AND name < ?2 AND id <= ?3 GROUP BY name ORDER BY name
         """u8;
 
+    /// <summary>The first name at or after an id: samples of names.</summary>
+    public static ReadOnlySpan<byte> NameAt => "SELECT name FROM kine WHERE id >= ?1 ORDER BY id LIMIT 1"u8;
+
     /// <summary>One row by id; columns as <see cref="RowColumns"/>.</summary>
     public static ReadOnlySpan<byte> Row => """
         SELECT id, name, created, deleted, create_revision, prev_revision, lease, value, k3sfast_crc32c FROM kine WHERE id = ?1
@@ -130,6 +133,9 @@ internal static class KineSchema
         Value,
         Checksum,
     }
+
+    /// <summary>True for rows that are the engine's own and not a user's change.</summary>
+    public static bool IsInternal(ReadOnlySpan<byte> name) => name.SequenceEqual("compact_rev_key"u8) || name.StartsWith("gap-"u8);
 
     /// <summary>True for rows that are the engine's own and not a user's change.</summary>
     public static bool IsInternal(string name) => name is CompactKey || name.StartsWith(GapPrefix, StringComparison.Ordinal);

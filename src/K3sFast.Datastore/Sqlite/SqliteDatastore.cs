@@ -8,7 +8,7 @@ namespace K3sFast.Datastore.Sqlite;
 /// The embedded engine: one file in kine's layout, write-ahead log, every commit flushed. One thread writes (<see cref="CommitWriter"/>),
 /// any number reads; watches are fed from the writer (<see cref="CommitFeed"/>).
 /// </summary>
-public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor
+public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IRangeSplitter
 {
     private readonly SqliteDatastoreOptions _options;
     private readonly ILogger _logger;
@@ -256,6 +256,21 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor
         Log.Damaged(_logger, _options.Path, finding);
         Volatile.Write(ref _damage, new DatastoreCorruptException(
             $"datastore {_options.Path} is damaged ({finding}): stop the server and restore the directory {Path.GetDirectoryName(_options.Path)} from a backup"));
+    }
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> SplitKeys(string prefix, int parts)
+    {
+        try
+        {
+            using var lent = _readers.Rent();
+            return lent.Reader.SplitKeys(prefix, parts, CurrentRevision);
+        }
+        catch (SqliteException)
+        {
+            // The range itself will say what is wrong.
+            return [];
+        }
     }
 
     private void ThrowIfCompacted(long revision)

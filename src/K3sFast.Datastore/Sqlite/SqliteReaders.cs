@@ -104,13 +104,14 @@ internal sealed class SqliteReader : IDisposable
                 if (!row.Name.SequenceEqual(indexed)) throw StoredRow.Damaged(_connection.Path, id, row.Name, $"the index leads to it under the name {Encoding.UTF8.GetString(indexed)}");
                 if (!row.IsDeleted)
                 {
-                    string name = Encoding.UTF8.GetString(row.Name);
+                    // Bytes, not a string: a start reads every key there is.
+                    var name = row.Name;
                     if (!KineSchema.IsInternal(name))
                     {
                         if (request.Limit > 0 && count == request.Limit) return new RangeResult(revision, count, HasMore: true);
                         visitor.OnEntry(new DatastoreEntry
                         {
-                            Key = name,
+                            KeyUtf8 = name,
                             Value = row.Value,
                             Revision = id,
                             CreateRevision = row.CreateRevision,
@@ -161,6 +162,27 @@ internal sealed class SqliteReader : IDisposable
         {
             _history.Reset();
         }
+    }
+
+    /// <summary>Keys that cut a prefix's into about equal parts, by samples: some dozens of rows are looked at, whatever there is.</summary>
+    public List<string> SplitKeys(string prefix, int parts, long currentRevision)
+    {
+        const int Samples = 64;
+        // Below this a second reader costs more than it saves.
+        if (parts < 2 || currentRevision < 4_000) return [];
+        var names = new List<string>();
+        using var statement = _connection.Prepare(KineSchema.NameAt);
+        for (int i = 0; i < Samples; i++)
+        {
+            statement.Bind(1, (currentRevision * i / Samples) + 1);
+            if (statement.Step() && statement.Text(0) is var name && name.StartsWith(prefix, StringComparison.Ordinal)) names.Add(name);
+            statement.Reset();
+        }
+        // UTF-16 and UTF-8 may order rare names differently; any cut that is a key is a right one, as long as all compare its bytes.
+        names.Sort(string.CompareOrdinal);
+        var cuts = new List<string>();
+        for (int i = 1; i < parts && names.Count >= Samples / 4; i++) cuts.Add(names[names.Count * i / parts]);
+        return [.. cuts.Distinct()];
     }
 
     /// <summary>All live keys that have a lease.</summary>
