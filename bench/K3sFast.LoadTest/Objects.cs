@@ -19,10 +19,11 @@ internal static class Objects
     internal static byte[] Small(string name, string mark = "") => Encoding.UTF8.GetBytes(
         $$$"""{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"{{{name}}}","namespace":"{{{Namespace}}}","labels":{"app":"load"}},"data":{"mark":"{{{mark}}}"}}""");
 
-    // A node name that no node has: the pod is stored and watched, and nobody runs it.
-    internal static byte[] Pod(string name)
+    // A node name that no node has: the pod is stored and watched, and nobody runs it. With defaults and the owners of its fields it is stored with
+    // 4.9 KB of JSON; with six variables, 3.1 KB.
+    internal static byte[] Pod(string name, int variables = 20)
     {
-        var env = string.Join(',', Enumerable.Range(0, 20).Select(i => $$"""{"name":"VARIABLE_{{i}}","value":"value of variable {{i}}"}"""));
+        var env = string.Join(',', Enumerable.Range(0, variables).Select(i => $$"""{"name":"VARIABLE_{{i}}","value":"value of variable {{i}}"}"""));
         return Encoding.UTF8.GetBytes($$$"""
             {"apiVersion":"v1","kind":"Pod","metadata":{"name":"{{{name}}}","namespace":"{{{Namespace}}}","labels":{"app":"load","tier":"web"}},
             "spec":{"nodeName":"nowhere","automountServiceAccountToken":false,"containers":[{"name":"web","image":"registry.example/web:1.0","ports":[{"containerPort":8080}],
@@ -33,14 +34,14 @@ internal static class Objects
     }
 
     /// <summary>Creates pods, 32 at a time.</summary>
-    internal static async Task CreatePodsAsync(ApiConnection api, int count, string prefix = "p")
+    internal static async Task CreatePodsAsync(ApiConnection api, int count, string prefix = "p", int variables = 20)
     {
         var next = -1;
         await Task.WhenAll(Enumerable.Range(0, 32).Select(async _ =>
         {
             for (var i = Interlocked.Increment(ref next); i < count; i = Interlocked.Increment(ref next))
             {
-                await api.SendAsync(HttpMethod.Post, Pods, Pod($"{prefix}-{i}"));
+                await api.SendAsync(HttpMethod.Post, Pods, Pod($"{prefix}-{i}", variables));
             }
         }));
     }

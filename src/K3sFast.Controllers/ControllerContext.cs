@@ -14,10 +14,11 @@ internal sealed class ControllerContext
     {
         (Options, _clientFor, Loggers, Time) = (options, clientFor, loggers, time);
         Informers = new InformerFactory(clientFor(ControllerManager.SharedIdentity), loggers, time);
-        Pods = Informers.Get(Resources.Pods);
+        Pods = Informers.Get(Resources.Pods, keepsEncoded: true);
         Pods.AddIndex(PodIndex.ByController, Owners.ControllerKeys);
         Pods.AddIndex(PodIndex.ByNode, PodIndex.NodeKeys);
         Pods.AddIndex(PodIndex.ByNamespace, PodIndex.NamespaceKeys);
+        Pods.AddIndex(PodIndex.Finished, PodIndex.FinishedKeys);
     }
 
     internal ControllerManagerOptions Options { get; }

@@ -64,8 +64,8 @@ public sealed partial class Scheduler
     private void PlacedPodSet(V1Pod pod)
     {
         var before = _state.FindPlaced(pod.Metadata.Uid);
-        var now = new PodInfo(pod);
-        _state.Place(now, pod.Spec.NodeName);
+        var now = new PodInfo(pod).Placed();
+        _state.Place(now, now.Pod.Spec.NodeName);
         if (before is not { } old)
         {
             _queue.Wake(ClusterEvents.PodAssigned);

@@ -40,7 +40,7 @@ public sealed partial class Scheduler
         (_options, _client, _time) = (options, client, time ?? TimeProvider.System);
         _logger = loggers.CreateLogger("K3sFast.Scheduler");
         _informers = new InformerFactory(client, loggers, time);
-        _pods = _informers.Get(Resources.Pods);
+        _pods = _informers.Get(Resources.Pods, keepsEncoded: true);
         _nodes = _informers.Get(Resources.Nodes);
         _namespaces = _informers.Get(Resources.Namespaces);
         _budgets = _informers.Get(Resources.PodDisruptionBudgets);

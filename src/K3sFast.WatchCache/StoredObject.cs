@@ -81,7 +81,7 @@ public sealed unsafe class StoredObject : IDisposable
     }
 
     /// <summary>
-    /// The typed object, decoded at most once while anybody holds it, for all users together. It is shared: never change it. One type per object.
+    /// The typed object, decoded at most once while anybody holds it, for all users together. It is shared: never change it. One type per object is shared at a time.
     /// </summary>
     public T Decode<T>(StoredObjectDecoder<T> decoder)
         where T : class
@@ -90,9 +90,11 @@ public sealed unsafe class StoredObject : IDisposable
         if (_decoded?.Target is T shared) return shared;
         lock (this)
         {
-            if (_decoded?.Target is T other) return other;
+            object? held = _decoded?.Target;
+            if (held is T other) return other;
             var decoded = decoder(Json);
-            _decoded = new WeakReference(decoded);
+            // Who reads a little of everything must not push out what the others share.
+            if (held is null) _decoded = new WeakReference(decoded);
             return decoded;
         }
     }

@@ -1,4 +1,5 @@
 using K3sFast.Commands;
+using K3sFast.Interop.Processes;
 
 namespace K3sFast;
 
@@ -7,6 +8,7 @@ internal static class Program
 {
     private static Task<int> Main(string[] arguments)
     {
+        ProcessMemory.KeepAllocatorSmall();
         var calledAs = Path.GetFileName(Environment.GetCommandLineArgs()[0]);
         return CommandLine.RunAsync(calledAs, arguments, Environment.GetEnvironmentVariable, Console.Out, Console.Error);
     }

@@ -216,6 +216,14 @@ internal sealed class StoredEncodedObject : EncodedObject
         return decoded;
     }
 
+    public override KeptObject<T>? Keep<T>(JsonTypeInfo<T> type)
+    {
+        if (_endpoint is not null || Interlocked.Exchange(ref _stored, null) is not { } stored)
+            return null;
+        GC.SuppressFinalize(this);
+        return new KeptStoredObject<T>(stored, type);
+    }
+
     private T ReadConverted<T>(StoredObject stored, JsonTypeInfo<T> type) where T : class
     {
         using var json = new PooledBuffer(stored.Json.Length + 64);
@@ -223,5 +231,17 @@ internal sealed class StoredEncodedObject : EncodedObject
         return Read(json.Span, type);
     }
 
-    private static T Read<T>(ReadOnlySpan<byte> json, JsonTypeInfo<T> type) => JsonSerializer.Deserialize(json, type) ?? throw new JsonException("the object is null");
+    internal static T Read<T>(ReadOnlySpan<byte> json, JsonTypeInfo<T> type) => JsonSerializer.Deserialize(json, type) ?? throw new JsonException("the object is null");
+}
+
+/// <summary>A cache's object that a component keeps: the very bytes that the cache holds, so keeping it costs next to nothing while the object does not change.</summary>
+internal sealed class KeptStoredObject<T>(StoredObject stored, JsonTypeInfo<T> type) : KeptObject<T> where T : class
+{
+    private StoredObject? _stored = stored;
+
+    ~KeptStoredObject() => Dispose(disposing: false);
+
+    public override T Value => (_stored ?? throw new ObjectDisposedException(nameof(KeptStoredObject<>))).Decode(json => StoredEncodedObject.Read(json, type));
+
+    protected override void Dispose(bool disposing) => Interlocked.Exchange(ref _stored, null)?.Release();
 }

@@ -24,11 +24,14 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
     private readonly ListOptions _selection;
     private readonly ILogger _logger;
     private readonly TimeProvider _time;
+    private readonly bool _keepsEncoded;
     private readonly TaskCompletionSource _synced = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     // Guarded by _gate
     private readonly Lock _gate = new();
-    private readonly Dictionary<ObjectKey, T> _objects = [];
+    // T, or KeptObject<T> where the encoded form is kept.
+    private readonly Dictionary<ObjectKey, object> _objects = [];
+    private readonly Dictionary<string, string> _namespaces = [];
     private readonly List<InformerHandler<T>> _handlers = [];
     private readonly Dictionary<string, ObjectIndex<T>> _indexes = [];
 
@@ -36,9 +39,21 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
     private string _resourceVersion = "";
 
     /// <summary>An informer of <paramref name="resource"/>, not yet running.</summary>
-    public Informer(ApiClient client, Resource<T> resource, string? namespaceName, ListOptions selection, ILogger logger, TimeProvider? time = null)
+    /// <param name="client">The road to the API.</param>
+    /// <param name="resource">What is watched.</param>
+    /// <param name="namespaceName">Where; null = everywhere.</param>
+    /// <param name="selection">Which of them.</param>
+    /// <param name="logger">Where it logs.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="keepsEncoded">
+    /// For resources of many objects that are read now and then: they are kept as the bytes that the API server's cache holds anyway, and decoded for
+    /// each use. <see cref="List"/> decodes everything.
+    /// </param>
+    public Informer(
+        ApiClient client, Resource<T> resource, string? namespaceName, ListOptions selection, ILogger logger, TimeProvider? time = null, bool keepsEncoded = false)
     {
-        (_client, Resource, _namespace, _selection, _logger, _time) = (client, resource, namespaceName, selection, logger, time ?? TimeProvider.System);
+        (_client, Resource, _namespace, _selection, _logger, _time, _keepsEncoded) =
+            (client, resource, namespaceName, selection, logger, time ?? TimeProvider.System, keepsEncoded);
     }
 
     /// <summary>What is watched.</summary>
@@ -53,7 +68,7 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
         lock (_gate)
         {
             var index = new ObjectIndex<T>(keys);
-            foreach (var value in _objects.Values) index.Add(value);
+            foreach (var (key, value) in _objects) index.Add(key, ValueOf(value));
             _indexes[name] = index;
         }
     }
@@ -67,7 +82,8 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
         lock (_gate)
         {
             _handlers.Add(handler);
-            foreach (var value in _objects.Values) handler.Added?.Invoke(value);
+            if (handler.Added is not { } added) return;
+            foreach (var value in _objects.Values) added(ValueOf(value));
         }
     }
 
@@ -75,15 +91,12 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
     public void AddHandler(Action<T> changed) => AddHandler(new InformerHandler<T>(changed, (_, value) => changed(value), changed));
 
     /// <summary>The object, or null.</summary>
-    public T? Get(string? namespaceName, string name)
-    {
-        lock (_gate) return _objects.GetValueOrDefault(new ObjectKey(namespaceName ?? "", name));
-    }
+    public T? Get(string? namespaceName, string name) => Get(new ObjectKey(namespaceName ?? "", name));
 
     /// <summary>The object, or null.</summary>
     public T? Get(ObjectKey key)
     {
-        lock (_gate) return _objects.GetValueOrDefault(key);
+        lock (_gate) return _objects.TryGetValue(key, out var value) ? ValueOf(value) : null;
     }
 
     /// <summary>A copy of the list of objects (of one namespace, when given), in no order.</summary>
@@ -91,11 +104,10 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
     {
         lock (_gate)
         {
-            if (namespaceName is null) return [.. _objects.Values];
-            var result = new List<T>();
+            var result = new List<T>(namespaceName is null ? _objects.Count : 0);
             foreach (var (key, value) in _objects)
             {
-                if (key.Namespace == namespaceName) result.Add(value);
+                if (namespaceName is null || key.Namespace == namespaceName) result.Add(ValueOf(value));
             }
             return result;
         }
@@ -110,7 +122,7 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
             if (!_indexes.TryGetValue(index, out var found)) throw new ArgumentException($"no index named {index}", nameof(index));
             foreach (var objectKey in found.Keys(key))
             {
-                if (_objects.TryGetValue(objectKey, out var value)) result.Add(value);
+                if (_objects.TryGetValue(objectKey, out var value)) result.Add(ValueOf(value));
             }
             return result;
         }
@@ -163,16 +175,15 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
 
     private async Task ListOnceAsync(CancellationToken cancellationToken)
     {
-        var list = await _client.ListAsync(Resource, _namespace, _selection, cancellationToken).ConfigureAwait(false);
+        var list = await _client.Transport.ListAsync(Resource.Path(_namespace) + _selection.ToQuery(), cancellationToken).ConfigureAwait(false);
         var seen = new HashSet<ObjectKey>(list.Items.Count);
-        foreach (var value in list.Items)
+        // One after the other: all of a long list decoded at once would be a multiple of what is kept of it.
+        foreach (var item in list.Items) seen.Add(Apply(item, isDeleted: false));
+        List<ObjectKey> gone;
+        lock (_gate) gone = [.. _objects.Keys.Where(key => !seen.Contains(key))];
+        foreach (var key in gone)
         {
-            seen.Add(ObjectKey.Of(value));
-            Apply(value, isDeleted: false);
-        }
-        foreach (var value in List())
-        {
-            if (!seen.Contains(ObjectKey.Of(value))) Apply(value, isDeleted: true);
+            if (Get(key) is { } value) Apply(value, null, isDeleted: true);
         }
         _resourceVersion = list.ResourceVersion;
         _synced.TrySetResult();
@@ -183,29 +194,37 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
         var options = _selection with { ResourceVersion = _resourceVersion };
         await foreach (var frame in _client.WatchAsync(Resource, _namespace, options, cancellationToken).ConfigureAwait(false))
         {
-            var value = frame.Object.Decode(Resource.Type);
-            if (frame.Type != WatchFrameType.Bookmark) Apply(value, frame.Type == WatchFrameType.Deleted);
-            _resourceVersion = value.Metadata.ResourceVersion;
+            if (frame.Type == WatchFrameType.Bookmark) _resourceVersion = frame.Object.Decode(Resource.Type).Metadata.ResourceVersion;
+            else Apply(frame.Object, frame.Type == WatchFrameType.Deleted);
         }
     }
 
-    private void Apply(T value, bool isDeleted)
+    private ObjectKey Apply(EncodedObject item, bool isDeleted)
+    {
+        // Where a handler throws on the way, the collector finds what was kept.
+        var kept = _keepsEncoded ? item.Keep(Resource.Type) : null;
+        var value = kept?.Value ?? item.Decode(Resource.Type);
+        var key = Apply(value, kept, isDeleted);
+        _resourceVersion = value.Metadata.ResourceVersion;
+        return key;
+    }
+
+    private ObjectKey Apply(T value, KeptObject<T>? kept, bool isDeleted)
     {
         lock (_gate)
         {
-            var key = ObjectKey.Of(value);
-            _objects.TryGetValue(key, out var old);
-            if (isDeleted)
+            var key = KeyOf(value);
+            _objects.TryGetValue(key, out var stored);
+            var old = stored is null ? null : ValueOf(stored);
+            // Deleted, and never known; or what a list after a broken watch brings back although it is known already.
+            if (old is null ? isDeleted : !isDeleted && old.Metadata.ResourceVersion == value.Metadata.ResourceVersion && old.Metadata.Uid == value.Metadata.Uid)
             {
-                if (old is null) return;
-                _objects.Remove(key);
+                kept?.Dispose();
+                return key;
             }
-            else
-            {
-                // A list after a broken watch brings back what is known already.
-                if (old is not null && old.Metadata.ResourceVersion == value.Metadata.ResourceVersion && old.Metadata.Uid == value.Metadata.Uid) return;
-                _objects[key] = value;
-            }
+            // Taken out first, so that the newest state's strings are the key's too, and nothing keeps those of an older one.
+            _objects.Remove(key);
+            if (!isDeleted) _objects.Add(key, (object?)kept ?? value);
             foreach (var index in _indexes.Values) index.Replace(key, old, isDeleted ? null : value);
             foreach (var handler in _handlers)
             {
@@ -213,8 +232,22 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
                 else if (old is null) handler.Added?.Invoke(value);
                 else handler.Updated?.Invoke(old, value);
             }
+            if (isDeleted) kept?.Dispose();
+            (stored as KeptObject<T>)?.Dispose();
+            return key;
         }
     }
+
+    // A namespace's name is the same string in all keys.
+    private ObjectKey KeyOf(T value)
+    {
+        var key = ObjectKey.Of(value);
+        if (_namespaces.TryGetValue(key.Namespace, out var known)) return key with { Namespace = known };
+        _namespaces.Add(key.Namespace, key.Namespace);
+        return key;
+    }
+
+    private static T ValueOf(object stored) => stored as T ?? ((KeptObject<T>)stored).Value;
 
     private async Task<bool> DelayAsync(TimeSpan delay, CancellationToken cancellationToken)
     {
@@ -240,9 +273,8 @@ internal sealed class ObjectIndex<T>(Func<T, IEnumerable<string>> keys) where T 
 
     internal IEnumerable<ObjectKey> Keys(string key) => _entries.TryGetValue(key, out var found) ? found : [];
 
-    internal void Add(T value)
+    internal void Add(ObjectKey objectKey, T value)
     {
-        var objectKey = ObjectKey.Of(value);
         foreach (var key in keys(value))
         {
             if (!_entries.TryGetValue(key, out var set)) _entries[key] = set = [];
@@ -259,6 +291,6 @@ internal sealed class ObjectIndex<T>(Func<T, IEnumerable<string>> keys) where T 
                 if (_entries.TryGetValue(key, out var set) && set.Remove(objectKey) && set.Count == 0) _entries.Remove(key);
             }
         }
-        if (value is not null) Add(value);
+        if (value is not null) Add(objectKey, value);
     }
 }

@@ -17,7 +17,8 @@ public sealed class InformerFactory(ApiClient client, ILoggerFactory loggers, Ti
     private CancellationToken? _stop;
 
     /// <summary>The shared informer of <paramref name="resource"/>, narrowed by namespace and <paramref name="selection"/>.</summary>
-    public Informer<T> Get<T>(Resource<T> resource, string? namespaceName = null, ListOptions selection = default)
+    /// <remarks><paramref name="keepsEncoded"/> (see <see cref="Informer{T}"/>) is as the first who asks has it.</remarks>
+    public Informer<T> Get<T>(Resource<T> resource, string? namespaceName = null, ListOptions selection = default, bool keepsEncoded = false)
         where T : class, IKubernetesObject<V1ObjectMeta>
     {
         var key = (resource.Path(namespaceName) + "#" + typeof(T).Name, selection);
@@ -25,7 +26,7 @@ public sealed class InformerFactory(ApiClient client, ILoggerFactory loggers, Ti
         {
             if (_informers.TryGetValue(key, out var entry)) return (Informer<T>)entry.Informer;
             var logger = loggers.CreateLogger("K3sFast.Client.Informer");
-            var informer = new Informer<T>(client, resource, namespaceName, selection, logger, time);
+            var informer = new Informer<T>(client, resource, namespaceName, selection, logger, time, keepsEncoded);
             entry = new Entry(informer, informer.RunAsync, informer.WaitForSyncAsync);
             _informers[key] = entry;
             if (_stop is { } stop) _running.Add(entry.Run(stop));

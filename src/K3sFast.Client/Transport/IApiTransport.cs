@@ -39,6 +39,29 @@ public abstract class EncodedObject
     /// <summary>The object as <typeparamref name="T"/>, decoded at most once per type and revision where the transport can share it.</summary>
     /// <exception cref="System.Text.Json.JsonException">The bytes do not fit the type.</exception>
     public abstract T Decode<T>(JsonTypeInfo<T> type) where T : class;
+
+    /// <summary>
+    /// The object for who keeps many of them for long: where the transport has the bytes at hand anyway, they are what is kept, and each use decodes
+    /// them. Null = the transport has nothing better than the decoded form. Instead of <see cref="Decode"/>, once; the caller disposes it.
+    /// </summary>
+    public virtual KeptObject<T>? Keep<T>(JsonTypeInfo<T> type) where T : class => null;
+}
+
+/// <summary>An object that is kept in its encoded form. Disposed by its owner when nobody reads <see cref="Value"/> any more.</summary>
+public abstract class KeptObject<T> : IDisposable where T : class
+{
+    /// <summary>The object, decoded unless somebody in the process holds it decoded already. Some microseconds per KB: ask once and hold it meanwhile.</summary>
+    public abstract T Value { get; }
+
+    /// <summary>Gives the bytes back.</summary>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Gives the bytes back, once.</summary>
+    protected abstract void Dispose(bool disposing);
 }
 
 /// <summary>A list's revision, its items in key order, and the token of the next page (null = whole).</summary>

@@ -81,7 +81,7 @@ internal sealed class PodGcController : Controller
 
     private async ValueTask SurplusAsync(string key, CancellationToken cancellationToken)
     {
-        var finished = _context.Pods.List().Where(static pod => PodState.IsTerminal(pod) && pod.Metadata.DeletionTimestamp is null).ToList();
+        var finished = _context.Pods.ByIndex(PodIndex.Finished, "").Where(static pod => pod.Metadata.DeletionTimestamp is null).ToList();
         var surplus = finished.Count - _context.Options.TerminatedPodThreshold;
         if (surplus <= 0) return;
         foreach (var pod in finished.OrderByDescending(static pod => pod.Status?.Reason == "Evicted").ThenBy(static pod => pod.Metadata.CreationTimestamp).Take(surplus))

@@ -14,9 +14,14 @@ internal static class PodIndex
     /// <summary>By namespace.</summary>
     internal const string ByNamespace = "namespace";
 
+    /// <summary>Those that have run to their end, all under "".</summary>
+    internal const string Finished = "finished";
+
     internal static string OrphansOf(string namespaceName) => "orphans/" + namespaceName;
 
     internal static IEnumerable<string> NodeKeys(V1Pod pod) => string.IsNullOrEmpty(pod.Spec?.NodeName) ? [] : [pod.Spec.NodeName];
+
+    internal static IEnumerable<string> FinishedKeys(V1Pod pod) => PodState.IsTerminal(pod) ? [""] : [];
 
     internal static IEnumerable<string> NamespaceKeys(V1Pod pod) => [pod.Metadata.NamespaceProperty];
 }

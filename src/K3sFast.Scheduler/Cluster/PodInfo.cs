@@ -21,6 +21,15 @@ internal sealed class PodInfo
         HostPorts = Ports(pod);
     }
 
+    private PodInfo(PodInfo whole, V1Pod pod)
+    {
+        Pod = pod;
+        (Requests, ScoreRequests, Priority, HostPorts) = (whole.Requests, whole.ScoreRequests, whole.Priority, whole.HostPorts);
+        (RequiredAffinity, RequiredAntiAffinity) = (whole.RequiredAffinity, whole.RequiredAntiAffinity);
+        (PreferredAffinity, PreferredAntiAffinity) = (whole.PreferredAffinity, whole.PreferredAntiAffinity);
+    }
+
+    /// <summary>The pod; of one that was seen placed, what others on their way need to know of it (<see cref="Placed"/>).</summary>
     internal V1Pod Pod { get; }
 
     internal string Uid => Pod.Metadata.Uid;
@@ -46,6 +55,28 @@ internal sealed class PodInfo
 
     internal bool HasAffinity =>
         RequiredAffinity.Length + RequiredAntiAffinity.Length + PreferredAffinity.Length + PreferredAntiAffinity.Length > 0;
+
+    /// <summary>
+    /// The same without all that only the pod's own way needs: who it is, its labels, its node, when it began and whether it is leaving. A cluster's placed
+    /// pods are many.
+    /// </summary>
+    internal PodInfo Placed()
+    {
+        var (metadata, status) = (Pod.Metadata, Pod.Status);
+        return new PodInfo(this, new V1Pod
+        {
+            Metadata = new V1ObjectMeta
+            {
+                Name = metadata.Name, NamespaceProperty = metadata.NamespaceProperty, Uid = metadata.Uid, Labels = metadata.Labels, DeletionTimestamp = metadata.DeletionTimestamp,
+                Generation = metadata.Generation, ResourceVersion = metadata.ResourceVersion,
+            },
+            Spec = new V1PodSpec { NodeName = Pod.Spec.NodeName, Priority = Pod.Spec.Priority },
+            Status = status is null ? null : new V1PodStatus
+            {
+                Phase = status.Phase, StartTime = status.StartTime, Conditions = metadata.DeletionTimestamp is null ? null : status.Conditions,
+            },
+        });
+    }
 
     private static AffinityTerm[] Terms(IList<V1PodAffinityTerm>? terms, V1Pod pod) =>
         terms is not { Count: > 0 } ? s_none : [.. terms.Select(term => new AffinityTerm(term, pod, 0))];

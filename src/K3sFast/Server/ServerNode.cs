@@ -62,7 +62,7 @@ internal sealed class ServerNode
                 runner.Start("node passwords", plane.FollowPasswordsAsync);
                 if (_config.HasAgent)
                     StartAgent(runner, plane, certificates, await runtime.ConfigureAwait(false));
-                await Task.Delay(Timeout.Infinite, stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await MemorySettler.RunAsync(stop.Token).ConfigureAwait(false);
                 _log.Stopping();
                 SystemdNotifier.Send("STOPPING=1");
                 await runner.WhenAllAsync().WaitAsync(TimeSpan.FromSeconds(10)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
