@@ -20,10 +20,12 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     private readonly ILogger _logger;
     private readonly Lock _applyGate = new();
     private readonly Lock _waitGate = new();
+    private readonly RingBudget _rings = new();
 
     // Guarded by _applyGate
     private readonly List<WatchCache> _changed = [];
     private readonly ValueReader _values;
+    private ITimer? _trim;
     private IDatastoreWatch? _watch;
     private long _appliedRevision;
 
@@ -49,6 +51,9 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     /// <summary>The newest revision that every cache shows.</summary>
     public long CurrentRevision => Volatile.Read(ref _currentRevision);
 
+    /// <summary>Bytes of replaced and deleted objects that the rings keep alive for watchers that lag behind.</summary>
+    public long RingBytes => _rings.Bytes;
+
     /// <summary>The datastore has forgotten the states before this revision.</summary>
     public long CompactRevision => _store.CompactRevision;
 
@@ -69,6 +74,7 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         _watch = _store.Watch(from, this);
         await _watch.CaughtUp.WaitAsync(cancellationToken).ConfigureAwait(false);
         await WaitForAsync(current, cancellationToken).ConfigureAwait(false);
+        _trim = _options.TimeProvider.CreateTimer(static cacher => ((Cacher)cacher!).TrimRings(), this, _options.RingAge, _options.RingAge);
         Log.Loaded(_logger, loaded, _routes.All.Length, CurrentRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
     }
 
@@ -83,7 +89,7 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         lock (_applyGate)
         {
             if (_routes.Exact(keyPrefix) is { } known) return known;
-            var cache = new WatchCache(this, keyPrefix, selectableFieldPaths, indexes ?? ResourceIndexes.None, _options);
+            var cache = new WatchCache(this, keyPrefix, selectableFieldPaths, indexes ?? ResourceIndexes.None, _options, _rings);
             var routes = _routes.With(cache);
             if (_watch is null)
             {
@@ -193,6 +199,7 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     {
         IDatastoreWatch? watch;
         lock (_applyGate) (watch, _watch) = (_watch, null);
+        _trim?.Dispose();
         // Not under the lock: a call that is under way needs it.
         watch?.Dispose();
         lock (_applyGate)
@@ -203,6 +210,11 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         Volatile.Write(ref _failure, closed);
         CompleteWaiters(long.MaxValue, closed);
         return ValueTask.CompletedTask;
+    }
+
+    private void TrimRings()
+    {
+        foreach (var cache in Volatile.Read(ref _routes).All) cache.TrimRing();
     }
 
     private async ValueTask<int> LoadAllAsync(long revision, CancellationToken cancellationToken)

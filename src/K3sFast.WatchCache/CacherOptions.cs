@@ -15,6 +15,12 @@ public sealed record CacherOptions
     /// <summary>Bytes of replaced or deleted objects that a resource's ring keeps alive at most.</summary>
     public long MaxRingBytes { get; init; } = 16L << 20;
 
+    /// <summary>The same of all rings together; beyond it the ring that grows gives up its oldest events, down to <see cref="MinRingBytes"/>.</summary>
+    public long MaxTotalRingBytes { get; init; } = 48L << 20;
+
+    /// <summary>What a ring may keep though all together keep too much: a busy resource leaves the others their history.</summary>
+    public long MinRingBytes { get; init; } = 1L << 20;
+
     /// <summary>Events a ring keeps whatever their age.</summary>
     public int MinRingEvents { get; init; } = 256;
 

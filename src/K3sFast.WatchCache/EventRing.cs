@@ -6,7 +6,7 @@ namespace K3sFast.WatchCache;
 /// A resource's recent events: a chain of segments, appended at the tail and dropped at the head, by one writer (who holds the cache's
 /// lock). Readers hold the segment that they stand in and walk without a lock; a segment's events live until its last holder leaves.
 /// </summary>
-internal sealed class EventRing(CacherOptions options)
+internal sealed class EventRing(CacherOptions options, RingBudget budget)
 {
     // Segments start small, since most resources of a small cluster hardly ever change.
     private const int FirstSegmentEvents = 16;
@@ -36,7 +36,9 @@ internal sealed class EventRing(CacherOptions options)
             Evict();
         }
         Count++;
-        Bytes += tail.Append(item, options.TimeProvider.GetTimestamp());
+        int bytes = tail.Append(item, options.TimeProvider.GetTimestamp());
+        Bytes += bytes;
+        budget.Add(bytes);
         return (tail, tail.Published - 1);
     }
 
@@ -89,11 +91,13 @@ internal sealed class EventRing(CacherOptions options)
 
     private RingSegment Tail() => _tail ??= _head = new RingSegment(FirstSegmentEvents);
 
-    private void Evict()
+    /// <summary>Drops what the bounds do not want; at an append, and now and then for rings that nothing is appended to.</summary>
+    public void Evict()
     {
         while (_head is { } head && head != _tail)
         {
-            bool isOver = Count > options.MaxRingEvents || Bytes > options.MaxRingBytes;
+            bool isOver = Count > options.MaxRingEvents || Bytes > options.MaxRingBytes
+                || (budget.Bytes > options.MaxTotalRingBytes && Bytes > options.MinRingBytes);
             bool isOld = Count - head.Capacity >= options.MinRingEvents
                 && options.TimeProvider.GetElapsedTime(head.LastAppendAt) > options.RingAge;
             if (!isOver && !isOld) return;
@@ -107,10 +111,21 @@ internal sealed class EventRing(CacherOptions options)
         BaseRevision = Math.Max(BaseRevision, head.LastRevision);
         Count -= head.Published;
         Bytes -= head.Bytes;
+        budget.Add(-head.Bytes);
         _head = head.Next;
         head.Evicted = true;
         head.Release();
     }
+}
+
+/// <summary>The bytes that all rings together keep alive.</summary>
+internal sealed class RingBudget
+{
+    private long _bytes;
+
+    public long Bytes => Interlocked.Read(ref _bytes);
+
+    public void Add(long bytes) => Interlocked.Add(ref _bytes, bytes);
 }
 
 /// <summary>A run of events. One writer appends; readers that retained it read the published ones at any time.</summary>

@@ -22,13 +22,13 @@ public sealed class WatchCache
     private readonly EventRing _ring;
     private long _lastRevision;
 
-    internal WatchCache(Cacher owner, string keyPrefix, IReadOnlyList<string> selectableFields, ResourceIndexes indexes, CacherOptions options)
+    internal WatchCache(Cacher owner, string keyPrefix, IReadOnlyList<string> selectableFields, ResourceIndexes indexes, CacherOptions options, RingBudget budget)
     {
         _owner = owner;
         KeyPrefix = keyPrefix;
         _prefix = Encoding.UTF8.GetBytes(keyPrefix);
         _paths = new FieldPaths(selectableFields);
-        _ring = new EventRing(options);
+        _ring = new EventRing(options, budget);
         _keys = new KeyReader(_prefix, selectableFields, indexes);
         _waker = new Waker(_keys);
         if (_keys.IndexCount > 0) _indexed = new IndexTable(_keys);
@@ -243,6 +243,12 @@ public sealed class WatchCache
             _lastRevision = revision;
         }
         _waker.PostAll();
+    }
+
+    /// <summary>Lets go of events that are too old, where nothing was written since.</summary>
+    internal void TrimRing()
+    {
+        lock (_gate) _ring.Evict();
     }
 
     /// <summary>Puts a cursor among the waiting; false = there is something to read already.</summary>
