@@ -3,20 +3,26 @@
 #
 #   sudo ./install.sh                build, install, start, wait, show the node
 #   ./install.sh --build-only        only build artifacts/bin/k3sfast
-#   sudo ./install.sh --server-args  everything after it goes to "k3sfast server"
+#   sudo ./install.sh --server-args  everything after it goes to "k3sfast server" (or "k3sfast agent")
+#   sudo K3S_URL=https://HOST:6443 K3S_TOKEN=... ./install.sh    the same for an agent that joins the cluster of HOST
 #
-# Environment, by k3s's names: INSTALL_K3S_EXEC (arguments of the server), INSTALL_K3S_BIN_DIR, INSTALL_K3S_SYSTEMD_DIR,
+# Environment, by k3s's names: INSTALL_K3S_EXEC (server or agent, and arguments; agent when K3S_URL is set), INSTALL_K3S_BIN_DIR, INSTALL_K3S_SYSTEMD_DIR,
 # INSTALL_K3S_SKIP_START=true, INSTALL_K3S_SKIP_ENABLE=true; K3S_* variables go to the server.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 
 BIN_DIR=${INSTALL_K3S_BIN_DIR:-/usr/local/bin}
 SYSTEMD_DIR=${INSTALL_K3S_SYSTEMD_DIR:-/etc/systemd/system}
-NAME=k3sfast
 READY_SECONDS=${INSTALL_K3S_READY_SECONDS:-180}
 BUILD_ONLY=false
+# k3s' rule: the first word says what it is, else whether there is a server to join.
 SERVER_ARGS=${INSTALL_K3S_EXEC:-}
-SERVER_ARGS=${SERVER_ARGS#server}
+case ${SERVER_ARGS%% *} in
+  server|agent) ROLE=${SERVER_ARGS%% *}; SERVER_ARGS=${SERVER_ARGS#"$ROLE"} ;;
+  *) ROLE=server; [ -z "${K3S_URL:-}" ] || ROLE=agent ;;
+esac
+NAME=k3sfast
+[ "$ROLE" = server ] || NAME=k3sfast-agent
 
 step() { printf '[k3sfast] %s\n' "$*"; }
 die() { printf '[k3sfast] ERROR: %s\n' "$*" >&2; exit 1; }
@@ -26,7 +32,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --build-only) BUILD_ONLY=true ;;
     --server-args) shift; SERVER_ARGS="$SERVER_ARGS $*"; break ;;
-    -h|--help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) die "unknown argument $1; see ./install.sh --help" ;;
   esac
   shift
@@ -39,6 +45,10 @@ case $(uname -m) in
   aarch64) RID=linux-arm64 ;;
   *) die "no build for $(uname -m) yet" ;;
 esac
+if [ "$ROLE" = agent ] && ! $BUILD_ONLY; then
+  [ -n "${K3S_URL:-}" ] || case $SERVER_ARGS in *--server*|*-s\ *) ;; *) grep -qs '^server:' "${K3S_CONFIG_FILE:-/etc/rancher/k3s/config.yaml}" || die "an agent needs a server: set K3S_URL=https://HOST:6443" ;; esac
+  [ -n "${K3S_TOKEN:-}${K3S_TOKEN_FILE:-}" ] || case $SERVER_ARGS in *--token*|*-t\ *) ;; *) grep -qs '^token' "${K3S_CONFIG_FILE:-/etc/rancher/k3s/config.yaml}" || die "an agent needs a token: set K3S_TOKEN to the content of the server's /var/lib/rancher/k3s/server/node-token" ;; esac
+fi
 $BUILD_ONLY || [ "$(id -u)" = 0 ] || die "run as root: sudo ./install.sh (or ./install.sh --build-only)"
 
 # --- prerequisites --------------------------------------------------------------------------------------------------
@@ -102,6 +112,7 @@ mkdir -p "$BIN_DIR"
 install -m 0755 artifacts/bin/k3sfast "$BIN_DIR/.k3sfast.new"
 mv "$BIN_DIR/.k3sfast.new" "$BIN_DIR/k3sfast"
 install -m 0755 k3sfast-killall.sh k3sfast-uninstall.sh "$BIN_DIR/"
+[ "$ROLE" = server ] || ln -sf k3sfast-uninstall.sh "$BIN_DIR/k3sfast-agent-uninstall.sh"
 if ! has kubectl && has apt-get && [ -n "$(apt-cache policy kubectl 2>/dev/null | sed -n 's/ *Candidate: \([^(].*\)/\1/p')" ]; then
   step "Installing kubectl"
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends kubectl >/dev/null || true
@@ -121,7 +132,9 @@ env_file() { env | grep -E '^(K3S_|K3SFAST_|CONTAINERD_|HTTP_PROXY=|HTTPS_PROXY=
 
 if has systemctl && [ -d /run/systemd/system ]; then
   step "Writing $SYSTEMD_DIR/$NAME.service"
-  sed -e "s|@BINARY@|$BIN_DIR/k3sfast|" -e "s|@ARGUMENTS@|${SERVER_ARGS//|/\\|}|" packaging/k3sfast.service > "$SYSTEMD_DIR/$NAME.service"
+  # An agent may wait long for its server, and whoever starts it need not: ready is when it runs.
+  TYPE=notify; [ "$ROLE" = server ] || TYPE=exec
+  sed -e "s|@BINARY@|$BIN_DIR/k3sfast|" -e "s|@ROLE@|$ROLE|" -e "s|@TYPE@|$TYPE|" -e "s|@NAME@|$NAME|" -e "s|@ARGUMENTS@|${SERVER_ARGS//|/\\|}|" packaging/k3sfast.service > "$SYSTEMD_DIR/$NAME.service"
   (umask 077; env_file > "$SYSTEMD_DIR/$NAME.service.env")
   systemctl daemon-reload
   [ "${INSTALL_K3S_SKIP_ENABLE:-}" = true ] || systemctl enable --quiet "$NAME"
@@ -140,7 +153,7 @@ else
   fi
   step "systemd does not run here: starting as a daemon of its own session; log: $LOG; it does not start again at boot"
   # shellcheck disable=SC2086
-  setsid "$BIN_DIR/k3sfast" server $SERVER_ARGS >>"$LOG" 2>&1 </dev/null &
+  setsid "$BIN_DIR/k3sfast" "$ROLE" $SERVER_ARGS >>"$LOG" 2>&1 </dev/null &
   echo $! > /run/k3sfast.pid
   # What killall and uninstall must know to find this node's files.
   printf '%s\n' "$SERVER_ARGS" > /run/k3sfast.args
@@ -148,6 +161,24 @@ else
   last_words() { tail -20 "$LOG"; }
 fi
 
+if [ "$ROLE" = agent ]; then
+  # The node itself may ask about itself.
+  DATA=$(printf '%s\n' "$SERVER_ARGS" | sed -nE 's/.*(--data-dir|-d)[= ]([^ ]+).*/\2/p')
+  DATA=${DATA:-${K3S_DATA_DIR:-/var/lib/rancher/k3s}}
+  NODE=$(printf '%s\n' "$SERVER_ARGS" | sed -nE 's/.*--node-name[= ]([^ ]+).*/\1/p')
+  [ -n "$NODE" ] || NODE=$(sed -nE 's/^node-name: *"?([^" ]+)"?.*/\1/p' "${K3S_CONFIG_FILE:-/etc/rancher/k3s/config.yaml}" 2>/dev/null | tail -1 || true)
+  NODE=${NODE:-${K3S_NODE_NAME:-$(hostname)}}
+  KUBECONFIG_FILE=$DATA/agent/kubelet.kubeconfig
+  step "Waiting for node ${NODE,,} to be Ready (at most $READY_SECONDS s)"
+  DEADLINE=$(( $(date +%s) + READY_SECONDS ))
+  until if has kubectl; then kubectl --kubeconfig "$KUBECONFIG_FILE" get node "${NODE,,}" --no-headers 2>/dev/null | awk '{print $2}' | grep -q '^Ready'; else [ -s "$KUBECONFIG_FILE" ]; fi; do
+    running || { last_words >&2; die "the agent ended; its last words are above"; }
+    [ "$(date +%s)" -lt "$DEADLINE" ] || { last_words >&2; die "node ${NODE,,} is not Ready after $READY_SECONDS s; the agent's last words are above"; }
+    sleep 0.3
+  done
+  step "Node ${NODE,,} has joined; see it on a server: k3sfast kubectl get nodes   remove: k3sfast-agent-uninstall.sh"
+  exit 0
+fi
 step "Waiting for the node to be Ready (at most $READY_SECONDS s)"
 DEADLINE=$(( $(date +%s) + READY_SECONDS ))
 if has kubectl; then
