@@ -5,6 +5,7 @@ using K3sFast.Interop.NfTables;
 using K3sFast.Network.Cni;
 using K3sFast.Network.HostPorts;
 using K3sFast.Network.Overlay;
+using K3sFast.Network.Policy;
 using K3sFast.Network.Proxy;
 using K3sFast.Network.Routes;
 using Microsoft.Extensions.Logging;
@@ -16,19 +17,20 @@ public sealed class NetworkAgent
 {
     private readonly NetworkOptions _options;
     private readonly ApiClient _controller;
-    private readonly InformerFactory _informers;
+    private readonly InformerFactory _informers, _policyInformers;
     private readonly ILogger _logger;
 
     /// <summary>An agent, not yet running.</summary>
     /// <param name="options">What it is told.</param>
     /// <param name="client">Reads Services, their endpoints and nodes.</param>
-    /// <param name="controller">Notes on the node how others reach it.</param>
+    /// <param name="controller">Notes on the node how others reach it, and reads policies and whom they speak of.</param>
     /// <param name="loggers">Where it tells.</param>
     public NetworkAgent(NetworkOptions options, ApiClient client, ApiClient controller, ILoggerFactory loggers)
     {
         (_options, _controller) = (options, controller);
         _logger = loggers.CreateLogger("K3sFast.Network");
         _informers = new InformerFactory(client, loggers);
+        _policyInformers = new InformerFactory(controller, loggers);
     }
 
     /// <summary>Runs until cancelled. Pods' links, rules and open connections stay; the next start adopts them.</summary>
@@ -44,13 +46,20 @@ public sealed class NetworkAgent
         using var hostPorts = new HostPortTable(_options, _logger);
         using var tables = new ProxyTables(_options, _logger);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        using var listener = _options.HasPodNetwork ? Listen(host, hostPorts, out var server, out var handler) : None(out server, out handler);
+        using var policies = _options.IsNetworkPolicyEnabled ? new PolicyAgent(_options, _policyInformers, _informers, _logger) : null;
+        if (policies is null) PolicyAgent.RemoveTables(_options);
+        using var listener = _options.HasPodNetwork ? Listen(host, hostPorts, policies, out var server, out var handler) : None(out server, out handler);
         var parts = new List<Task>();
         if (server is not null && handler is not null)
         {
             parts.Add(server.ServeAsync(listener!, stop.Token));
             parts.Add(new PodNetwork(_options, host, setup, handler, _informers, _controller, _logger).RunAsync(stop.Token));
             Log.WaitingForPodCidr(_logger, _options.NodeName);
+        }
+        if (policies is not null)
+        {
+            parts.Add(policies.RunAsync(stop.Token));
+            parts.Add(_policyInformers.RunAsync(stop.Token));
         }
         parts.Add(new ServiceProxy(_options, tables, _informers, _logger).RunAsync(stop.Token));
         parts.Add(_informers.RunAsync(stop.Token));
@@ -61,9 +70,9 @@ public sealed class NetworkAgent
         await Task.WhenAll(parts).ConfigureAwait(false);
     }
 
-    private Socket Listen(RouteSocket host, HostPortTable hostPorts, out CniServer? server, out CniHandler? handler)
+    private Socket Listen(RouteSocket host, HostPortTable hostPorts, PolicyAgent? policies, out CniServer? server, out CniHandler? handler)
     {
-        handler = CreateHandler(host, hostPorts);
+        handler = CreateHandler(host, hostPorts, policies);
         CniInstaller.InstallPlugin(_options.CniBinDir);
         server = new CniServer(_options.CniSocketPath, handler, _logger);
         return server.Listen();
@@ -75,12 +84,12 @@ public sealed class NetworkAgent
         return null;
     }
 
-    private CniHandler CreateHandler(RouteSocket host, HostPortTable hostPorts)
+    private CniHandler CreateHandler(RouteSocket host, HostPortTable hostPorts, PolicyAgent? policies)
     {
         var broken = new List<string>();
         var store = new AttachmentStore(Path.Combine(_options.StateDir, "pods"), broken);
         foreach (var path in broken) Log.AttachmentBroken(_logger, path);
-        var handler = new CniHandler(store, new PodLinks(host, _options.HostNamespace), hostPorts, _logger);
+        var handler = new CniHandler(store, new PodLinks(host, _options.HostNamespace), hostPorts, _logger) { Policies = policies };
         hostPorts.Restore(store.List());
         handler.Reconcile(host.ListLinks().Select(link => link.Name).ToHashSet());
         return handler;

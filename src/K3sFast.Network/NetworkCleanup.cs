@@ -3,6 +3,7 @@ using K3sFast.Interop.Netlink;
 using K3sFast.Interop.NfTables;
 using K3sFast.Network.Cni;
 using K3sFast.Network.HostPorts;
+using K3sFast.Network.Policy;
 using K3sFast.Network.Proxy;
 
 namespace K3sFast.Network;
@@ -23,7 +24,7 @@ public static class NetworkCleanup
         var removed = new List<string>();
         foreach (var family in (ReadOnlySpan<NftFamily>)[NftFamily.IPv4, NftFamily.IPv6])
         {
-            foreach (var name in (ReadOnlySpan<string>)[BaseRules.TableName, HostPortTable.TableName])
+            foreach (var name in (ReadOnlySpan<string>)[BaseRules.TableName, HostPortTable.TableName, PolicyRules.TableName])
             {
                 using var table = new NftTable(family, name, inside);
                 if (!table.Exists()) continue;

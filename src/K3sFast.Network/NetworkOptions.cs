@@ -45,6 +45,9 @@ public sealed record NetworkOptions
     /// <summary>False leaves Services to somebody else (<c>--disable-kube-proxy</c>).</summary>
     public bool IsServiceProxyEnabled { get; init; } = true;
 
+    /// <summary>False leaves NetworkPolicies alone, and takes out what an earlier run wrote for them (<c>--disable-network-policy</c>).</summary>
+    public bool IsNetworkPolicyEnabled { get; init; } = true;
+
     /// <summary>Pods' IPv6 traffic that leaves the cluster is masqueraded as well (<c>--flannel-ipv6-masq</c>); IPv4 always is.</summary>
     public bool IsIPv6Masqueraded { get; init; }
 

@@ -132,6 +132,42 @@ public sealed class NetworkTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Equal("door", outside.Ok());
     }
 
+    [Fact]
+    public async Task NetworkPolicy_IsolatesAndLetsThrough()
+    {
+        await Apply(WebDeployment("web") + ShellPod("friend") + ShellPod("stranger") + """
+            apiVersion: networking.k8s.io/v1
+            kind: NetworkPolicy
+            metadata: {name: web}
+            spec:
+              podSelector: {matchLabels: {app: web}}
+              ingress:
+              - from: [{podSelector: {matchLabels: {app: friend}}}]
+                ports: [{port: 8080}]
+            ---
+            apiVersion: networking.k8s.io/v1
+            kind: NetworkPolicy
+            metadata: {name: friend}
+            spec:
+              podSelector: {matchLabels: {app: friend}}
+              policyTypes: [Egress]
+              egress:
+              - to: [{podSelector: {matchLabels: {app: web}}}]
+              - to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
+                ports: [{port: 53, protocol: UDP}]
+            """);
+        // Its probes come from the node, which is never shut out.
+        await K("rollout", "status", "deployment/web", "--timeout=60s");
+        await K("wait", "pod/friend", "pod/stranger", "--for=condition=Ready", "--timeout=60s");
+        Task<CommandResult> Ask(string pod, string host, string port) => Try("exec", pod, "--", "netprobe", "get", host, port);
+        await Eventually.GetAsync(() => Ask("friend", "web", "80"), answer => answer.Output.StartsWith("web-", StringComparison.Ordinal), "the friend is let in");
+        await Eventually.GetAsync(() => Ask("stranger", "web", "80"), answer => answer.ExitCode != 0, "the stranger is not");
+        await Eventually.GetAsync(() => Ask("friend", Lan.Gateway, "80"), answer => answer.ExitCode != 0 && !answer.Error.Contains("refused", StringComparison.OrdinalIgnoreCase), "the friend gets nowhere else");
+        await Eventually.GetAsync(() => Ask("stranger", Lan.Gateway, "80"), answer => answer.Error.Contains("refused", StringComparison.OrdinalIgnoreCase), "the stranger does");
+        await K("delete", "networkpolicy", "--all");
+        await Eventually.GetAsync(() => Ask("stranger", "web", "80"), answer => answer.Output.StartsWith("web-", StringComparison.Ordinal), "everybody is let in again");
+    }
+
     private static string UdpBackend(string name) => $$$"""
         apiVersion: v1
         kind: Pod

@@ -117,6 +117,20 @@ public sealed record NftCompare(int Register, NftData Value, bool IsInverted = f
     }
 }
 
+/// <summary>Goes on only if the register, as a number in network order, lies between the two, both included.</summary>
+public sealed record NftRange(int Register, NftData From, NftData To) : NftExpression
+{
+    internal override string Name => "range";
+
+    internal override void Write(NetlinkBatch batch)
+    {
+        batch.U32BigEndian(NFTA_RANGE_SREG, NftRegister.Wire(Register));
+        batch.U32BigEndian(NFTA_RANGE_OP, NFT_RANGE_EQ);
+        WriteValue(batch, NFTA_RANGE_FROM_DATA, From);
+        WriteValue(batch, NFTA_RANGE_TO_DATA, To);
+    }
+}
+
 /// <summary>Register = (register and mask) xor value; mask and value have the same length.</summary>
 public sealed record NftBitwise(int Register, NftData Mask, NftData Xor) : NftExpression
 {

@@ -181,19 +181,14 @@ public sealed class NftTable : IDisposable
             var current = _fragments.GetValueOrDefault(owner);
             WriteSets(current, wanted, goneSets);
             WriteChains(current, wanted, rewritten, goneChains);
-            if (current is not null)
+            var (before, after) = (Lookup(current), Lookup(wanted));
+            foreach (var (set, element) in current?.Elements ?? [])
             {
-                foreach (var (set, element) in current.Elements)
-                {
-                    if (wanted is null || !wanted.Elements.Contains((set, element))) RemoveClaim(owner, set, element, elements);
-                }
+                if (!after.Contains((set, element))) RemoveClaim(owner, set, element, elements);
             }
-            if (wanted is not null)
+            foreach (var (set, element) in wanted?.Elements ?? [])
             {
-                foreach (var (set, element) in wanted.Elements)
-                {
-                    if (current is null || !current.Elements.Contains((set, element))) AddClaim(owner, set, element, elements);
-                }
+                if (!before.Contains((set, element))) AddClaim(owner, set, element, elements);
             }
             Remember(owner, wanted);
         }
@@ -206,6 +201,10 @@ public sealed class NftTable : IDisposable
         foreach (var chain in goneChains) _batch.DeleteChain(chain);
         foreach (var set in goneSets) _batch.DeleteSet(set);
     }
+
+    // A service's few elements are found as they are; the peers of a policy may be thousands.
+    private static ICollection<(string Set, NftElement Element)> Lookup(NftFragment? fragment) =>
+        fragment is null ? [] : fragment.Elements.Count > 32 ? fragment.Elements.ToHashSet() : fragment.Elements;
 
     private void WriteSets(NftFragment? current, NftFragment? wanted, List<string> gone)
     {

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using K3sFast.Interop;
 using K3sFast.Interop.Namespaces;
 using K3sFast.Network.HostPorts;
+using K3sFast.Network.Policy;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Network.Cni;
@@ -29,6 +30,9 @@ internal sealed class CniHandler
     {
         (_store, _links, _hostPorts, _logger) = (store, links, hostPorts, logger);
     }
+
+    /// <summary>Who must know of a pod before it can send; null = nobody.</summary>
+    internal PolicyAgent? Policies { get; init; }
 
     /// <summary>Sets or changes where addresses come from. Pods that are there keep theirs.</summary>
     internal void Configure(PodNetworkSettings settings)
@@ -88,8 +92,10 @@ internal sealed class CniHandler
     {
         using var pod = OpenNamespace(request);
         var attachment = Attach(request, out var settings);
+        var (ns, name) = PodOf(request);
         try
         {
+            if (name.Length > 0) Policies?.Attach(ns, name, attachment.Addresses);
             _links.Add(attachment, pod, settings.Mtu, settings.PreferredSources);
             if (attachment.PortMappings.Count > 0) _hostPorts.Add(attachment);
         }
@@ -103,6 +109,7 @@ internal sealed class CniHandler
             {
                 Log.LinkLeft(_logger, attachment.HostLinkName, cleanup);
             }
+            if (name.Length > 0) Policies?.Detach(ns, name);
             Release(attachment);
             throw e is KernelException ? new CniException(CniException.Internal, "cannot build the pod's network", e.Message) : e;
         }
@@ -115,6 +122,7 @@ internal sealed class CniHandler
         // The link goes even when we know nothing of the container: its name says whose it is.
         _links.Remove(PodAttachment.LinkNameOf(request.ContainerId, request.InterfaceName));
         if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment) return;
+        if (PodOf(request) is { Name.Length: > 0 } pod) Policies?.Detach(pod.Namespace, pod.Name);
         Release(attachment);
         Log.PodDeleted(_logger, request.ContainerId, attachment.HostLinkName);
     }
@@ -174,6 +182,18 @@ internal sealed class CniHandler
     private void ReleaseLocked(IPAddress address)
     {
         foreach (var pool in _pools) pool.Release(address);
+    }
+
+    // CNI_ARGS of a Kubernetes runtime: IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;...
+    private static (string Namespace, string Name) PodOf(CniRequest request)
+    {
+        var (ns, name) = ("", "");
+        foreach (var pair in request.Arguments.Split(';'))
+        {
+            if (pair.StartsWith("K8S_POD_NAMESPACE=", StringComparison.Ordinal)) ns = pair["K8S_POD_NAMESPACE=".Length..];
+            else if (pair.StartsWith("K8S_POD_NAME=", StringComparison.Ordinal)) name = pair["K8S_POD_NAME=".Length..];
+        }
+        return ns.Length > 0 ? (ns, name) : ("", "");
     }
 
     private static NetworkNamespace OpenNamespace(CniRequest request)

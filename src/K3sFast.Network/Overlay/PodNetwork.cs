@@ -68,6 +68,8 @@ internal sealed class PodNetwork
         try
         {
             await _nodes.WaitForSyncAsync(cancellationToken).ConfigureAwait(false);
+            // No pod gets an address before it is known what it may do with it.
+            if (_handler.Policies is { } policies) await policies.WaitReadyAsync(cancellationToken).ConfigureAwait(false);
             while (true)
             {
                 await _wake.Reader.ReadAsync(cancellationToken).ConfigureAwait(false);

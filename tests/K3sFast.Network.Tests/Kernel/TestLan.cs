@@ -108,8 +108,8 @@ internal sealed class LanNode : IAsyncDisposable
         _stop = null;
     }
 
-    /// <summary>A pod, made by the plugin itself.</summary>
-    internal async Task<TestPod> AddPodAsync(string id)
+    /// <summary>A pod, made by the plugin itself; named when policies shall know it.</summary>
+    internal async Task<TestPod> AddPodAsync(string id, string ns = "", string name = "")
     {
         var pod = NetworkNamespace.Create();
         _pods.Add(pod);
@@ -119,7 +119,7 @@ internal sealed class LanNode : IAsyncDisposable
         var socket = Path.Combine(_directory, "cni.sock");
         var (code, output) = TestNode.Execute(
             Namespace, Path.Combine(_directory, "bin", "k3sfast"), $$"""{"cniVersion":"1.0.0","name":"k3sfast","type":"k3sfast","socketPath":"{{socket}}"}""",
-            new Dictionary<string, string> { ["CNI_COMMAND"] = "ADD", ["CNI_CONTAINERID"] = id, ["CNI_NETNS"] = pod.Path, ["CNI_IFNAME"] = "eth0" });
+            new Dictionary<string, string> { ["CNI_COMMAND"] = "ADD", ["CNI_CONTAINERID"] = id, ["CNI_NETNS"] = pod.Path, ["CNI_IFNAME"] = "eth0", ["CNI_ARGS"] = ns.Length > 0 ? $"IgnoreUnknown=1;K8S_POD_NAMESPACE={ns};K8S_POD_NAME={name}" : "" });
         Assert.True(code == 0, output);
         using var result = System.Text.Json.JsonDocument.Parse(output);
         return new TestPod(id, pod, [.. result.RootElement.GetProperty("ips").EnumerateArray().Select(ip => IPAddress.Parse(ip.GetProperty("address").GetString()!.Split('/')[0]))]);
