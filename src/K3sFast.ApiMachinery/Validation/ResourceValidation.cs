@@ -72,7 +72,7 @@ internal static class ResourceValidation
             at.Invalid(value.ToString(), $"{value} is not positive integer multiple of {Encoding.UTF8.GetString(amount.Name)}");
     }
 
-    private static void Claims(At at, ApiNode claims, ApiNode podClaims)
+    internal static void Claims(At at, ApiNode claims, ApiNode podClaims)
     {
         int i = 0;
         foreach (var claim in claims.Elements)

@@ -89,77 +89,84 @@ internal static class StorageValidation
         Claim(at, claim);
         var spec = claim["spec"u8];
         var oldSpec = old["spec"u8];
-        bool isBound = claim["status"u8]["phase"u8].Equals("Bound"u8);
-        foreach (var field in s_claimSpecType.Fields)
+        var wanted = spec.Document.NewObject().Set("spec"u8, spec);
+        var stored = spec.Document.NewObject().Set("spec"u8, oldSpec);
+        if (oldSpec["volumeName"u8].Utf8.IsEmpty)
+            Take(stored, spec, "volumeName"u8);
+        if (oldSpec["storageClassName"u8].IsNullOrUndefined)
+            Take(wanted, oldSpec, "storageClassName"u8);
+        if (claim["status"u8]["phase"u8].Equals("Bound"u8))
         {
-            bool mayChange = field.JsonName switch
-            {
-                "volumeName" => oldSpec["volumeName"u8].Utf8.IsEmpty,
-                "storageClassName" => oldSpec["storageClassName"u8].IsNullOrUndefined,
-                "volumeAttributesClassName" => isBound,
-                "resources" => isBound && SemanticEquality.Equal(spec["resources"u8]["limits"u8], oldSpec["resources"u8]["limits"u8], null),
-                _ => false,
-            };
-            if (mayChange || SemanticEquality.MemberEqual(spec, oldSpec, field.JsonNameUtf8, s_claimSpecType))
-                continue;
+            if (wanted["resources"u8]["requests"u8].Kind == NodeKind.Object)
+                Take(wanted["resources"u8]["requests"u8], oldSpec["resources"u8]["requests"u8], "storage"u8);
+            Take(wanted, oldSpec, "volumeAttributesClassName"u8);
+        }
+        if (!SemanticEquality.Equal(wanted, stored, s_claimSpecType))
             at["spec"].Forbidden("spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"
-                + $"- \t{field.JsonName}: {oldSpec[field.JsonNameUtf8]}\n+ \t{field.JsonName}: {spec[field.JsonNameUtf8]}\n");
-            break;
-        }
-        if (Quantity.TryParse(spec["resources"u8]["requests"u8]["storage"u8].Utf8, out var size)
-            && Quantity.TryParse(oldSpec["resources"u8]["requests"u8]["storage"u8].Utf8, out var oldSize) && size.CompareTo(oldSize) < 0
-            && Quantity.TryParse(old["status"u8]["capacity"u8]["storage"u8].Utf8, out var capacity) && size.CompareTo(capacity) <= 0)
+                + UnifiedDiff.Of(GoValue.IndentedText(stored, s_claimSpecType), GoValue.IndentedText(wanted, s_claimSpecType)));
+        Quantity.TryParse(spec["resources"u8]["requests"u8]["storage"u8].Utf8, out var size);
+        Quantity.TryParse(oldSpec["resources"u8]["requests"u8]["storage"u8].Utf8, out var oldSize);
+        Quantity.TryParse(old["status"u8]["capacity"u8]["storage"u8].Utf8, out var capacity);
+        if (size < oldSize && size <= capacity)
             at["spec"]["resources"]["requests"]["storage"].Forbidden("field can not be less than status.capacity");
+        at["volumeMode"].ImmutableMember(spec, oldSpec, "volumeMode"u8, s_claimSpecType);
+        var attributes = spec["volumeAttributesClassName"u8];
+        if (old["status"u8]["currentVolumeAttributesClassName"u8].IsNullOrUndefined || SemanticEquality.MemberEqual(spec, oldSpec, "volumeAttributesClassName"u8, s_claimSpecType))
+            return;
+        if (attributes.IsNullOrUndefined)
+            at["spec"]["volumeAttributesClassName"].Forbidden("update to nil is forbidden when status.currentVolumeAttributesClassName is not nil");
+        else if (attributes.Utf8.IsEmpty)
+            at["spec"]["volumeAttributesClassName"].Forbidden("update to empty string is forbidden when status.currentVolumeAttributesClassName is not nil");
     }
 
-    internal static void Volume(At at, ApiNode volume)
+    internal static void ClaimStatus(At at, ApiNode claim, ApiNode old)
     {
-        var spec = volume["spec"u8];
-        at = at["spec"];
-        if (spec["accessModes"u8].Count == 0)
-            at["accessModes"].Required();
-        else
-            AccessModes(at["accessModes"], spec["accessModes"u8]);
-        if (spec["capacity"u8].Count == 0)
-            at["capacity"].Required();
-        if (!spec["capacity"u8]["storage"u8].IsDefined || spec["capacity"u8].Count > 1)
-            at.Check.Errors.AddRaw(FieldErrorType.NotSupported, at["capacity"].ToString(), spec["capacity"u8].IsDefined ? spec["capacity"u8].ToString() : "null", "supported values: \"storage\"");
-        foreach (var capacity in spec["capacity"u8].Members)
+        var status = claim["status"u8];
+        foreach (var amount in status["capacity"u8].Members)
+            Basic(at["status"]["capacity"].Key(amount), amount.Value);
+        foreach (var state in status["allocatedResourceStatuses"u8].Members)
         {
-            if (Quantity.TryParse(capacity.Value.Utf8, out var size) && size.Value < 0)
-                at["capacity"].Key(capacity).Invalid(size.Value, "must be a valid resource quantity");
-            ResourceValidation.Positive(at["capacity"].Key(capacity), capacity.Value);
+            ResourceKey(at["status"]["allocatedResourceStatuses"], state.Name);
+            if (Array.IndexOf(s_resizeStates, state.Value.AsString()) < 0)
+                at.Check.Errors.NotSupported("status.allocatedResourceStatuses", System.Text.Encoding.UTF8.GetString(state.Name), s_resizeStates);
         }
-        if (spec["persistentVolumeReclaimPolicy"u8].Equals("Recycle"u8) && IsRoot(spec["hostPath"u8]["path"u8].Utf8))
-            at["persistentVolumeReclaimPolicy"].Forbidden("may not be 'recycle' for a hostPath mount of '/'");
-        PodValidation.FormatWhenSet(at["storageClassName"], spec["storageClassName"u8], Format.Dns1123Subdomain);
-        if (!spec["persistentVolumeReclaimPolicy"u8].Utf8.IsEmpty)
-            at["persistentVolumeReclaimPolicy"].OneOf(spec["persistentVolumeReclaimPolicy"u8], ["Delete", "Recycle", "Retain"]);
-        at["volumeMode"].OptionalOneOf(spec["volumeMode"u8], ["Block", "Filesystem"]);
-        var affinity = spec["nodeAffinity"u8];
-        if (affinity.Kind == NodeKind.Object)
+        foreach (var amount in status["allocatedResources"u8].Members)
         {
-            if (affinity["required"u8].Kind == NodeKind.Object)
-                SelectorValidation.NodeSelector(at["nodeAffinity"]["required"], affinity["required"u8]);
-            else
-                at["nodeAffinity"]["required"].Required("must specify required node constraints");
-        }
-        VolumeSource(at, spec);
-    }
-
-    internal static void VolumeUpdate(At at, ApiNode volume, ApiNode old)
-    {
-        Volume(at, volume);
-        foreach (var source in old["spec"u8].Members)
-        {
-            if (!IsVolumeSource(source.Name) || SemanticEquality.MemberEqual(volume["spec"u8], old["spec"u8], source.Name, s_volumeSpecType))
+            if (!ResourceKey(at["status"]["allocatedResources"], amount.Name))
                 continue;
-            at["spec"]["persistentvolumesource"].Forbidden("spec.persistentvolumesource is immutable after creation\n"
-                + $"- \t{source.Value}\n+ \t{volume["spec"u8][source.Name]}\n");
-            break;
+            if (Basic(at["status"]["allocatedResources"].Key(amount), amount.Value))
+                ResourceValidation.QuantityValue(at["status"]["allocatedResources"].Key(amount), "storage"u8, amount.Value);
         }
-        if (!volume["spec"u8]["volumeMode"u8].Utf8.SequenceEqual(old["spec"u8]["volumeMode"u8].Utf8))
-            at["volumeMode"].Invalid(volume["spec"u8]["volumeMode"u8], "field is immutable");
+    }
+
+    private static bool Basic(At at, ApiNode amount)
+    {
+        if (!Quantity.TryParse(amount.Utf8, out var quantity) || quantity.Value >= 0)
+            return true;
+        at.Invalid(quantity.Value, "must be a valid resource quantity");
+        return false;
+    }
+
+    private static bool ResourceKey(At at, ReadOnlySpan<byte> name)
+    {
+        string text = System.Text.Encoding.UTF8.GetString(name);
+        if (!Formats.Is(Format.LabelKey, name))
+        {
+            at.Format(Format.LabelKey, text);
+            return false;
+        }
+        if (!ResourceValidation.IsNative(name) || text == "storage")
+            return true;
+        at.Check.Errors.NotSupported(at.ToString(), text, "storage");
+        return false;
+    }
+
+    private static void Take(ApiNode to, ApiNode from, ReadOnlySpan<byte> name)
+    {
+        if (from[name].IsNullOrUndefined)
+            to.Remove(name);
+        else
+            to.Set(name, from[name]);
     }
 
     internal static void StorageClass(At at, ApiNode storageClass)
@@ -242,55 +249,6 @@ internal static class StorageValidation
     }
 
     private static readonly TypeSchema s_claimSpecType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.PersistentVolumeClaimSpec")!;
-    private static readonly TypeSchema s_volumeSpecType = Schema.BuiltIn.FindType("io.k8s.api.core.v1.PersistentVolumeSpec")!;
+    private static readonly string[] s_resizeStates = ["ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizeInProgress", "NodeResizeInfeasible", "NodeResizePending"];
     private static readonly TypeSchema s_storageClassType = Schema.BuiltIn.FindType("io.k8s.api.storage.v1.StorageClass")!;
-
-    // A path of nothing but slashes and dots for the same directory.
-    private static bool IsRoot(ReadOnlySpan<byte> path)
-    {
-        if (path.IsEmpty || path[0] != '/')
-            return false;
-        foreach (var range in path.Split((byte)'/'))
-            if (!path[range].IsEmpty && !path[range].SequenceEqual("."u8))
-                return false;
-        return true;
-    }
-
-    private static bool IsVolumeSource(ReadOnlySpan<byte> name) =>
-        !(name.SequenceEqual("capacity"u8) || name.SequenceEqual("accessModes"u8) || name.SequenceEqual("claimRef"u8) || name.SequenceEqual("nodeAffinity"u8)
-            || name.SequenceEqual("storageClassName"u8) || name.SequenceEqual("mountOptions"u8) || name.SequenceEqual("volumeMode"u8)
-            || name.SequenceEqual("persistentVolumeReclaimPolicy"u8) || name.SequenceEqual("volumeAttributesClassName"u8));
-
-    private static void VolumeSource(At at, ApiNode spec)
-    {
-        int count = 0;
-        foreach (var member in spec.Members)
-        {
-            if (!IsVolumeSource(member.Name) || member.Value.Kind != NodeKind.Object)
-                continue;
-            string field = System.Text.Encoding.UTF8.GetString(member.Name);
-            if (count++ > 0)
-            {
-                at[field].Forbidden("may not specify more than 1 volume type");
-                continue;
-            }
-            switch (field)
-            {
-                case "hostPath" or "local" or "nfs":
-                    at[field]["path"].RequiredText(member.Value["path"u8]);
-                    Paths.NoBacksteps(at[field]["path"], member.Value["path"u8]);
-                    if (field == "nfs")
-                        at[field]["server"].RequiredText(member.Value["server"u8]);
-                    if (field == "local" && spec["nodeAffinity"u8].Kind != NodeKind.Object)
-                        at["nodeAffinity"].Required("Local volume requires node affinity");
-                    break;
-                case "csi":
-                    DriverName(at["csi"]["driver"], member.Value["driver"u8]);
-                    at["csi"]["volumeHandle"].RequiredText(member.Value["volumeHandle"u8]);
-                    break;
-            }
-        }
-        if (count == 0)
-            at.Required("must specify a volume type");
-    }
 }

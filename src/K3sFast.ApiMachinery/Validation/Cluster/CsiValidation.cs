@@ -183,6 +183,8 @@ internal static class CsiValidation
             at["source"].Required("must specify exactly one of inlineVolumeSpec and persistentVolumeName");
         else if (hasName && spec["source"u8]["persistentVolumeName"u8].Utf8.IsEmpty)
             at["source"]["persistentVolumeName"].Required("must specify non empty persistentVolumeName");
+        else if (hasInline)
+            PersistentVolumeValidation.Spec(at["source"]["inlineVolumeSpec"], spec["source"u8]["inlineVolumeSpec"u8], "", isInline: true);
         at["nodeName"].Format(Format.Dns1123Subdomain, spec["nodeName"u8].AsString());
     }
 
@@ -201,6 +203,6 @@ internal static class CsiValidation
     {
         if (error["message"u8].Utf8.Length > MaxErrorBytes)
             at["message"].TooLong(MaxErrorBytes);
-        at["errorCode"].NonNegative(error["errorCode"u8]);
+        at["errorCode"].InRange(error["errorCode"u8], 0, int.MaxValue);
     }
 }

@@ -33,6 +33,8 @@ internal static class NetworkingValidation
             if (!address["ip"u8].Utf8.IsEmpty)
                 Addresses.LegacyIP(place["ip"], address["ip"u8]);
             PodValidation.FormatWhenSet(place["hostname"], address["hostname"u8], Format.Dns1123Subdomain);
+            if (System.Net.IPAddress.TryParse(address["hostname"u8].AsString(), out _))
+                place["hostname"].Invalid(address["hostname"u8], "must be a DNS name, not an IP address");
         }
     }
 
@@ -78,7 +80,10 @@ internal static class NetworkingValidation
         Rules(at["ingress"], spec["ingress"u8], "from");
         Rules(at["egress"], spec["egress"u8], "to");
         if (spec["policyTypes"u8].Count > 2)
+        {
             at["policyTypes"].Invalid(spec["policyTypes"u8], "may not specify more than two policyTypes");
+            return;
+        }
         int i = 0;
         foreach (var type in spec["policyTypes"u8].Elements)
             at["policyTypes"][i++].OneOf(type, ["Ingress", "Egress"]);
@@ -86,7 +91,10 @@ internal static class NetworkingValidation
 
     internal static void NetworkPolicyUpdate(At at, ApiNode policy, ApiNode old) => NetworkPolicy(at, policy);
 
-    internal static void EndpointSlice(At at, ApiNode slice)
+    internal static void EndpointSlice(At at, ApiNode slice) => EndpointSlice(at, slice, default);
+
+    // Endpoints that were stored are left as they are.
+    private static void EndpointSlice(At at, ApiNode slice, ApiNode old)
     {
         var type = slice["addressType"u8];
         at["addressType"].RequiredOneOf(type, ["FQDN", "IPv4", "IPv6"]);
@@ -108,12 +116,13 @@ internal static class NetworkingValidation
             if (!port["appProtocol"u8].IsNullOrUndefined)
                 place["appProtocol"].Format(Format.LabelKey, port["appProtocol"u8]);
         }
-        Endpoints(at["endpoints"], slice["endpoints"u8], type);
+        if (!old.IsDefined || !SemanticEquality.MemberEqual(slice, old, "endpoints"u8, s_sliceType))
+            Endpoints(at["endpoints"], slice["endpoints"u8], type);
     }
 
     internal static void EndpointSliceUpdate(At at, ApiNode slice, ApiNode old)
     {
-        EndpointSlice(at, slice);
+        EndpointSlice(at, slice, old);
         at["addressType"].ImmutableMember(slice, old, "addressType"u8, s_sliceType);
     }
 

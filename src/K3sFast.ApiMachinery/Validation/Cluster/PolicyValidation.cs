@@ -37,8 +37,15 @@ internal static class PolicyValidation
 
     internal static void PodDisruptionBudgetStatus(At at, ApiNode budget, ApiNode old)
     {
+        ConditionValidation.Check(at["status"]["conditions"], budget["status"u8]["conditions"u8]);
         foreach (string field in (ReadOnlySpan<string>)["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"])
             at["status"][field].NonNegative(budget["status"u8][System.Text.Encoding.ASCII.GetBytes(field)]);
+    }
+
+    internal static void HorizontalPodAutoscalerStatus(At at, ApiNode autoscaler, ApiNode old)
+    {
+        at["status"]["currentReplicas"].NonNegative(autoscaler["status"u8]["currentReplicas"u8]);
+        at["status"]["desiredReplicas"].NonNegative(autoscaler["status"u8]["desiredReplicas"u8]);
     }
 
     internal static void HorizontalPodAutoscaler(At at, ApiNode autoscaler)

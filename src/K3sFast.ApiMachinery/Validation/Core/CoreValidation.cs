@@ -26,7 +26,16 @@ internal static class CoreValidation
             at["status"]["Phase"].Invalid(phase.AsString(), "may only be 'Terminating' if `deletionTimestamp` is not empty");
     }
 
-    internal static void NamespaceFinalize(At at, ApiNode ns, ApiNode old, string subresource) => Namespace(at, ns);
+    internal static void NamespaceFinalize(At at, ApiNode ns, ApiNode old, string subresource)
+    {
+        int i = 0;
+        foreach (var finalizer in ns["spec"u8]["finalizers"u8].Elements)
+        {
+            var place = at["spec"]["finalizers"][i++];
+            place.Format(Format.LabelKey, finalizer);
+            ObjectMetaValidation.StandardFinalizer(place, finalizer);
+        }
+    }
 
     internal static void Node(At at, ApiNode node)
     {

@@ -285,7 +285,7 @@ internal static class DeviceClaimValidation
             if (!isAllocated)
                 at.Check.Errors.AddRaw(FieldErrorType.Invalid, place.ToString(), KeyOf(status), "must be an allocated device in the claim");
             DeviceRules.Fits(place["conditions"], status["conditions"u8], MaxConditions);
-            DeviceRules.Conditions(place["conditions"], status["conditions"u8]);
+            ConditionValidation.Check(place["conditions"], status["conditions"u8]);
             if (!status["data"u8].IsNullOrUndefined)
                 DeviceRules.RawObject(place["data"], status["data"u8], MaxStatusData, isStored: false);
             NetworkData(place["networkData"], status["networkData"u8]);

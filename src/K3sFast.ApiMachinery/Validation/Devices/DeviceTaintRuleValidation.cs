@@ -12,7 +12,7 @@ internal static class DeviceTaintRuleValidation
     internal static void UpdateStatus(At at, ApiNode rule, ApiNode old)
     {
         var conditions = rule["status"u8]["conditions"u8];
-        DeviceRules.Conditions(at["status"]["conditions"], conditions);
+        ConditionValidation.Check(at["status"]["conditions"], conditions);
         DeviceRules.Fits(at["status"]["conditions"], conditions, MaxConditions);
     }
 

@@ -18,6 +18,7 @@ internal static class PodLevelValidation
         if (!resources["claims"u8].IsNullOrUndefined)
             at["claims"].Forbidden("claims may not be set for Resources at pod-level");
         ResourceValidation.Amounts(at, resources, isOfPod: true);
+        ResourceValidation.Claims(at["claims"], resources["claims"u8], spec["resourceClaims"u8]);
         Sums(at["requests"], spec, resources["requests"u8], "requests", onlyPages: false);
         Sums(at["limits"], spec, resources["limits"u8], "limits", onlyPages: true);
         Limits(at, spec["containers"u8], resources["limits"u8]);

@@ -87,9 +87,7 @@ internal static class VolumeValidation
                     at["sizeLimit"].Forbidden("SizeLimit field must be a valid resource quantity");
                 break;
             case "hostPath":
-                at["path"].RequiredText(source["path"u8]);
-                Paths.NoBacksteps(at["path"], source["path"u8]);
-                at["type"].OptionalOneOf(source["type"u8], s_hostPathTypes);
+                VolumeSourceRules.HostPath(at, source, s_hostPathTypes);
                 break;
             case "secret":
                 at["secretName"].RequiredText(source["secretName"u8]);
@@ -101,12 +99,6 @@ internal static class VolumeValidation
                 break;
             case "persistentVolumeClaim":
                 at["claimName"].RequiredText(source["claimName"u8]);
-                break;
-            case "nfs":
-                at["server"].RequiredText(source["server"u8]);
-                at["path"].RequiredText(source["path"u8]);
-                if (!source["path"u8].Utf8.StartsWith("/"u8))
-                    at["path"].Invalid(source["path"u8].AsString(), "must be an absolute path");
                 break;
             case "downwardAPI":
                 Paths.Mode(at["defaultMode"], source["defaultMode"u8]);
@@ -130,60 +122,9 @@ internal static class VolumeValidation
                     at["reference"].RequiredText(source["reference"u8]);
                 ContainerValidation.PullPolicy(at["pullPolicy"], source["pullPolicy"u8]);
                 break;
-            case "fc":
-                FibreChannel(at, source);
-                break;
             default:
-                RequiredFields(at, field, source);
+                VolumeSourceRules.Check(at, field, source, isPersistent: false);
                 break;
-        }
-    }
-
-    private static void FibreChannel(At at, ApiNode source)
-    {
-        var targets = source["targetWWNs"u8];
-        if (targets.Count == 0)
-        {
-            if (source["wwids"u8].Count == 0)
-                at["targetWWNs"].Required("must specify either targetWWNs or wwids, but not both");
-            return;
-        }
-        if (source["wwids"u8].Count > 0)
-            at["targetWWNs"].Invalid(targets, "targetWWNs and wwids can not be specified simultaneously");
-        if (source["lun"u8].IsNullOrUndefined)
-            at["lun"].Required("lun is required if targetWWNs is specified");
-        else
-            at["lun"].InRange(source["lun"u8], 0, 255);
-    }
-
-    // Sources of storage systems outside the cluster: the fields without which they cannot be reached.
-    private static void RequiredFields(At at, string field, ApiNode source)
-    {
-        ReadOnlySpan<string> required = field switch
-        {
-            "gitRepo" => ["repository"],
-            "iscsi" => ["targetPortal", "iqn"],
-            "glusterfs" => ["endpoints", "path"],
-            "rbd" => ["monitors", "image"],
-            "cephfs" => ["monitors"],
-            "cinder" or "awsElasticBlockStore" => ["volumeID"],
-            "gcePersistentDisk" => ["pdName"],
-            "azureFile" => ["secretName", "shareName"],
-            "azureDisk" => ["diskName", "diskURI"],
-            "vsphereVolume" => ["volumePath"],
-            "photonPersistentDisk" => ["pdID"],
-            "portworxVolume" => ["volumeID"],
-            "quobyte" => ["registry", "volume"],
-            "flexVolume" => ["driver"],
-            "scaleIO" => ["gateway", "system", "volumeName"],
-            "storageos" => ["volumeName"],
-            _ => [],
-        };
-        foreach (string name in required)
-        {
-            var value = source[Encoding.ASCII.GetBytes(name)];
-            if (value.IsNullOrUndefined || value.Kind == NodeKind.String && value.Utf8.IsEmpty || value.Kind == NodeKind.Array && value.Count == 0)
-                at[name].Required();
         }
     }
 

@@ -35,7 +35,9 @@ internal static class WorkloadValidation
     internal static void DeploymentStatus(At at, ApiNode deployment, ApiNode old)
     {
         var status = deployment["status"u8];
-        ReplicaCounts(at["status"], status, ["updatedReplicas"]);
+        ReplicaCounts(at["status"], status,
+            ["observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas", "terminatingReplicas", "collisionCount"],
+            ["updatedReplicas", "readyReplicas", "availableReplicas"], "readyReplicas");
         NotDecremented(at["status"]["collisionCount"], status["collisionCount"u8], old["status"u8]["collisionCount"u8]);
     }
 
@@ -72,7 +74,9 @@ internal static class WorkloadValidation
             at["data"].Invalid(data, "field is immutable");
     }
 
-    internal static void ReplicaSetStatus(At at, ApiNode replicaSet, ApiNode old) => ReplicaCounts(at["status"], replicaSet["status"u8], ["fullyLabeledReplicas"]);
+    internal static void ReplicaSetStatus(At at, ApiNode replicaSet, ApiNode old) => ReplicaCounts(at["status"], replicaSet["status"u8],
+        ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration", "terminatingReplicas"],
+        ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], "readyReplicas");
 
     internal static void ReplicationController(At at, ApiNode controller)
     {
@@ -117,7 +121,9 @@ internal static class WorkloadValidation
 
     internal static void StatefulSetStatus(At at, ApiNode statefulSet, ApiNode old)
     {
-        ReplicaCounts(at["status"], statefulSet["status"u8], ["currentReplicas", "updatedReplicas"]);
+        ReplicaCounts(at["status"], statefulSet["status"u8],
+            ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas", "observedGeneration", "collisionCount"],
+            ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"], "status.readyReplicas");
         NotDecremented(at["status"]["collisionCount"], statefulSet["status"u8]["collisionCount"u8], old["status"u8]["collisionCount"u8]);
     }
 
@@ -146,7 +152,7 @@ internal static class WorkloadValidation
     internal static void DaemonSetStatus(At at, ApiNode daemonSet, ApiNode old)
     {
         var status = daemonSet["status"u8];
-        foreach (string field in (ReadOnlySpan<string>)["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable", "numberUnavailable"])
+        foreach (string field in (ReadOnlySpan<string>)["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration", "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount"])
             at["status"][field].NonNegative(status[System.Text.Encoding.ASCII.GetBytes(field)]);
         NotDecremented(at["status"]["collisionCount"], status["collisionCount"u8], old["status"u8]["collisionCount"u8]);
     }
@@ -348,29 +354,25 @@ internal static class WorkloadValidation
     private static void ImmutableSelector(At at, ApiNode obj, ApiNode old) =>
         at["spec"]["selector"].ImmutableMember(obj["spec"u8], old["spec"u8], "selector"u8, s_deploymentSpecType);
 
-    private static void ReplicaCounts(At at, ApiNode status, ReadOnlySpan<string> extra)
+    // All counts for themselves, then those that may not be above the replicas.
+    private static void ReplicaCounts(At at, ApiNode status, ReadOnlySpan<string> counts, ReadOnlySpan<string> parts, string ready)
     {
+        foreach (string field in counts)
+            at[field].NonNegative(status[System.Text.Encoding.ASCII.GetBytes(field)]);
         long replicas = status["replicas"u8].AsInt64();
-        at["observedGeneration"].NonNegative(status["observedGeneration"u8]);
-        at["replicas"].NonNegative(status["replicas"u8]);
-        // A deployment's updated replicas come first, a stateful set's after the ready ones: the order of upstream's words.
-        ReadOnlySpan<string> fields = extra.Length == 1
-            ? [extra[0], "readyReplicas", "availableReplicas"]
-            : ["readyReplicas", .. extra, "availableReplicas"];
-        foreach (string field in fields)
+        foreach (string field in parts)
         {
-            var value = status[System.Text.Encoding.ASCII.GetBytes(field)];
-            at[field].NonNegative(value);
-            if (value.AsInt64() > replicas)
-                at[field].Invalid(value.AsInt64(), "cannot be greater than status.replicas");
+            long value = status[System.Text.Encoding.ASCII.GetBytes(field)].AsInt64();
+            if (value > replicas)
+                at[field].Invalid(value, "cannot be greater than status.replicas");
         }
-        if (status["availableReplicas"u8].AsInt64() > status["readyReplicas"u8].AsInt64())
-            at["availableReplicas"].Invalid(status["availableReplicas"u8].AsInt64(), "cannot be greater than readyReplicas");
+        long available = status["availableReplicas"u8].AsInt64();
+        if (available > status["readyReplicas"u8].AsInt64())
+            at["availableReplicas"].Invalid(available, $"cannot be greater than {ready}");
     }
 
     private static void NotDecremented(At at, ApiNode value, ApiNode old)
     {
-        at.NonNegative(value);
         if (old.TryGetInt64(out long before) && value.AsInt64() < before)
             at.Invalid(value.AsInt64(), "cannot be decremented");
     }
