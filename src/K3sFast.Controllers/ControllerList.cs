@@ -46,6 +46,7 @@ internal static class ControllerList
             new ClaimProtectionController(context),
             new VolumeProtectionController(context),
             new ServiceCidrController(context),
+            new AdmissionPolicyStatusController(context),
         ];
         all.RemoveAll(controller => context.Options.Disabled.Contains(controller.Name));
         return all;

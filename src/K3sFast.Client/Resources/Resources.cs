@@ -53,6 +53,9 @@ public static class Resources
     public static Resource<V1Role> Roles { get; } = new("rbac.authorization.k8s.io", "v1", "roles", "Role", true);
     public static Resource<V1RoleBinding> RoleBindings { get; } = new("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", true);
 
+    public static Resource<V1ValidatingAdmissionPolicy> ValidatingAdmissionPolicies { get; } =
+        new("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", false);
+
     /// <summary>A resource known only by discovery; its objects are looked at as <see cref="PartialObject"/>.</summary>
     public static Resource<PartialObject> Partial(string group, string version, string plural, string kind, bool isNamespaced) =>
         new(group, version, plural, kind, isNamespaced);

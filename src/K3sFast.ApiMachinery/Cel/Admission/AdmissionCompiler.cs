@@ -75,6 +75,9 @@ public sealed class AdmissionCompiler
         return new AdmissionExpression(expression, null, problem, false);
     }
 
+    /// <summary>What the checker has against the expression, of whatever type and for whatever use it is; "" when nothing.</summary>
+    internal string FindIssues(string expression) => _authorizing.Compile(expression).Issues;
+
     /// <summary>Compiles a variable and lets the expressions after it use it, whether it is right or not.</summary>
     public AdmissionExpression AddVariable(string name, string expression)
     {
