@@ -183,7 +183,7 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     void IDatastoreObserver.OnFailed(Exception error)
     {
         if (error is ObjectDisposedException && _watch is null) return;
-        if (_store.IsShared && error is DatastoreCompactedException)
+        if (_store.IsShared && error is DatastoreCompactedException && _watch is not null)
         {
             // Away from the datastore for longer than its history reaches: what is shown is old, not wrong, until everything was read anew.
             _ = Task.Run(ReloadAsync);

@@ -13,6 +13,10 @@ internal sealed class NodePortLedger(IDatastore store, int first, int last)
 {
     private const string Key = "/registry/ranges/servicenodeports";
 
+    // Numbers of the fields in upstream's protobuf: runtime.Unknown.raw, RangeAllocation.data.
+    private const int RawField = 2;
+    private const int DataField = 3;
+
     // Each try lost is somebody else's success.
     private const int MaxTries = 100;
 
@@ -37,22 +41,49 @@ internal sealed class NodePortLedger(IDatastore store, int first, int last)
         throw new DatastoreException("node ports could not be allocated: other servers were always faster");
     }
 
-    // What cannot be read (kube-apiserver's own encoding) is rebuilt from the Services by the repair that follows every start.
+    // JSON as we write it, or kube-apiserver's protobuf. What is neither is rebuilt from the Services by the repair that follows every start.
     private HashSet<long> Read(byte[] value)
     {
         var taken = new HashSet<long>();
-        if (value.Length == 0 || value[0] != '{')
-            return taken;
-        using var document = JsonDocument.Parse(value);
-        if (!document.RootElement.TryGetProperty("data"u8, out var data) || !data.TryGetBytesFromBase64(out var bits))
-            return taken;
-        var number = new BigInteger(bits, isUnsigned: true, isBigEndian: true);
+        var number = new BigInteger(BitsOf(value), isUnsigned: true, isBigEndian: true);
         for (var i = 0; i <= last - first; i++)
         {
             if (!(number >> i).IsEven)
                 taken.Add(first + i);
         }
         return taken;
+    }
+
+    private static ReadOnlySpan<byte> BitsOf(byte[] value)
+    {
+        if (value.AsSpan().StartsWith("k8s\0"u8))
+            return Field(Field(value.AsSpan(4), RawField), DataField);
+        if (value.Length == 0 || value[0] != '{')
+            return default;
+        using var document = JsonDocument.Parse(value);
+        return document.RootElement.TryGetProperty("data"u8, out var data) && data.TryGetBytesFromBase64(out var bits) ? bits : default;
+    }
+
+    /// <summary>A field of a message whose fields are all length-delimited, as those of runtime.Unknown and RangeAllocation are; empty when it is not there.</summary>
+    private static ReadOnlySpan<byte> Field(ReadOnlySpan<byte> message, int number)
+    {
+        while (message.Length >= 2)
+        {
+            var isWanted = message[0] == (number << 3 | 2);
+            int length = 0, at = 1;
+            for (var shift = 0; at < message.Length && shift < 28; shift += 7)
+            {
+                length |= (message[at] & 0x7f) << shift;
+                if (message[at++] < 0x80)
+                    break;
+            }
+            if (length > message.Length - at)
+                return default;
+            if (isWanted)
+                return message.Slice(at, length);
+            message = message[(at + length)..];
+        }
+        return default;
     }
 
     private byte[] Write(HashSet<long> taken)

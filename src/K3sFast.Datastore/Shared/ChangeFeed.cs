@@ -15,13 +15,17 @@ internal sealed class ChangeFeed
 
     // Written under _gate, read by anyone
     private long _position;
+    private long _known;
     private long _compactRevision;
 
     public ChangeFeed(long position, long compactRevision)
     {
-        _position = position;
+        _position = _known = position;
         _compactRevision = compactRevision;
     }
+
+    /// <summary>Everything up to here is known, and is being shown to the watches or was: no revision up to here is still to come.</summary>
+    public long Known => Volatile.Read(ref _known);
 
     /// <summary>Everything up to here was published.</summary>
     public long Position => Volatile.Read(ref _position);
@@ -53,6 +57,7 @@ internal sealed class ChangeFeed
         {
             if (afterRevision is { } after && after != _position) return revision <= _position;
             if (revision <= _position) return true;
+            Volatile.Write(ref _known, revision);
             for (int i = _live.Count - 1; i >= 0; i--)
             {
                 if (!_live[i].TryShow(changes, revision)) _live.RemoveAt(i);

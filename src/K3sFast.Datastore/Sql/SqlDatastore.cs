@@ -213,8 +213,9 @@ public sealed class SqlDatastore : IDatastore, IHistorySource
             throw new DatastoreFutureRevisionException(revision, CurrentRevision);
         }
         ThrowIfCompacted(revision);
-        // Up to where the follower has come, no revision is still to come: the state at it never changes.
-        await _feed.WaitForAsync(revision, cancellationToken).ConfigureAwait(false);
+        // Up to where the follower has come, no revision is still to come: the state at it never changes. A watch that is being shown a
+        // change may ask for the state at it, so what is known counts, not what all watches have seen.
+        if (revision > _feed.Known) await _feed.WaitForAsync(revision, cancellationToken).ConfigureAwait(false);
         string low = StoreKeys.IsBefore(request.StartKey ?? "", request.Prefix) ? request.Prefix : request.StartKey!;
         var (count, hasMore) = await ReadRangeAsync(low, StoreKeys.PrefixEnd(request.Prefix), revision, request.Limit, visitor, cancellationToken).ConfigureAwait(false);
         return new RangeResult(revision, count, hasMore);
