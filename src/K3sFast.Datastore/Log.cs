@@ -49,6 +49,9 @@ internal static partial class Log
     [LoggerMessage(2015, LogLevel.Warning, "Checking {Path} beside the work failed; damage shows only where it is read")]
     public static partial void CheckFailed(ILogger logger, string path, Exception error);
 
+    [LoggerMessage(2016, LogLevel.Error, "The lease of {Key} has ended, but the key is not deleted")]
+    public static partial void DamagedLease(ILogger logger, string key, Exception error);
+
     [LoggerMessage(2009, LogLevel.Warning, "Leases could not be read: keys with a lease expire only after the next start")]
     public static partial void LeasesUnreadable(ILogger logger, Exception error);
 

@@ -85,10 +85,19 @@ internal sealed partial class CommitWriter
         foreach (var lease in _dueLeases)
         {
             byte[] key = Encoding.UTF8.GetBytes(lease.Key);
-            var (id, isLive, createRevision) = Probe(key);
-            if (!isLive || id != lease.Revision) continue;
-            Insert(key, ++revision, AppendKind.Delete, createRevision, id, lease: 0, default);
-            _expired.Add(new ExpiredKey(lease.Key, revision, createRevision));
+            try
+            {
+                var (id, isLive, createRevision) = Probe(key);
+                if (!isLive || id != lease.Revision) continue;
+                Insert(key, ++revision, AppendKind.Delete, createRevision, id, lease: 0, default);
+                _expired.Add(new ExpiredKey(lease.Key, revision, createRevision));
+            }
+            catch (DatastoreCorruptException error)
+            {
+                // Whoever reads the key is told the same.
+                Statistics.DamagedReads++;
+                Log.DamagedLease(_logger, lease.Key, error);
+            }
         }
     }
 

@@ -30,8 +30,18 @@ internal sealed class SpaceGuard(string path, long? reserveBytes, Func<string, l
     /// <summary>What the file system says now.</summary>
     public long FreeBytes => freeBytes(_directory);
 
-    /// <summary>What non-privileged users may still write to the file system of a directory.</summary>
-    public static long FreeBytesOf(string directory) => new DriveInfo(directory).AvailableFreeSpace;
+    /// <summary>What non-privileged users may still write to the file system of a directory; when it does not say, as if there were no end.</summary>
+    public static long FreeBytesOf(string directory)
+    {
+        try
+        {
+            return new DriveInfo(directory).AvailableFreeSpace;
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return long.MaxValue;
+        }
+    }
 
     /// <summary>Notes bytes that went into the log or the file.</summary>
     public void Wrote(long bytes) => _sinceLook += bytes;
@@ -66,5 +76,15 @@ internal sealed class SpaceGuard(string path, long? reserveBytes, Func<string, l
         else Log.FullNoMore(logger, path);
     }
 
-    private static long DefaultReserve(string directory) => Math.Min(MaxReserveBytes, new DriveInfo(directory).TotalSize * ReservePercent / 100);
+    private static long DefaultReserve(string directory)
+    {
+        try
+        {
+            return Math.Min(MaxReserveBytes, new DriveInfo(directory).TotalSize * ReservePercent / 100);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return 0;
+        }
+    }
 }

@@ -15,7 +15,7 @@ internal static class ChurnChild
         await using var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = path });
         var output = Console.OpenStandardOutput();
         var gate = new Lock();
-        using var enough = new CancellationTokenSource(TimeSpan.FromSeconds(45));
+        using var enough = new CancellationTokenSource(TimeSpan.FromMinutes(5));
         var writers = Enumerable.Range(0, 8).Select(writer => Task.Run(() => WriteAsync(writer))).ToArray();
         // So much history at once leaves enough free pages for them to be given back.
         const int Revisions = 700;

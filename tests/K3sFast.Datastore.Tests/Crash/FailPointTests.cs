@@ -29,7 +29,7 @@ public sealed class FailPointTests : IDisposable
                 RedirectStandardOutput = true,
                 Environment = { ["K3SFAST_FAILPOINTS"] = $"{point}=kill@{1 + (round * 2)}" },
             })!;
-            while (await child.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(120)) is { } line)
+            while (await child.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(5)) is { } line)
             {
                 if (line.Split(' ') is ["ack", var revision, var key]) acknowledged.Add(long.Parse(revision, CultureInfo.InvariantCulture), key);
             }
@@ -52,7 +52,7 @@ public sealed class FailPointTests : IDisposable
         // Revision 1 is the compaction's own row.
         long from = Math.Max(1, store.CompactRevision);
         using var watch = store.Watch(from, history);
-        await watch.CaughtUp.WaitAsync(TimeSpan.FromSeconds(120));
+        await watch.CaughtUp.WaitAsync(TimeSpan.FromSeconds(60));
         Assert.Equal(Enumerable.Range(1, (int)(store.CurrentRevision - from)).Select(i => from + i), history.Changes.Select(change => change.Revision));
     }
 
