@@ -9,7 +9,7 @@ namespace K3sFast.Datastore.Sqlite;
 /// touches, and the bound follows the time that steps take. Owned by the writer thread, whose connection it uses.
 /// </summary>
 /// <remarks>
-/// A step is not flushed: the next group's flush covers it, as the log is flushed whole, and a power cut before that only means that the same history is
+/// A step is not flushed, but for every <see cref="MaxUnflushedSteps"/>th in a row: the next group's flush covers it, as the log is flushed whole, and a power cut before that only means that the same history is
 /// compacted again. So a write that arrives meanwhile waits for the step's work and not for the disk.
 /// </remarks>
 internal sealed class Maintenance : IDisposable
@@ -17,6 +17,9 @@ internal sealed class Maintenance : IDisposable
     // A write waits for one step at most, and that is to be below 2 ms: steps that take longer than half of that get smaller.
     private static readonly TimeSpan s_longStep = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan s_shortStep = TimeSpan.FromMilliseconds(0.4);
+
+    /// <summary>Steps in a row without a flush: what a power cut may tear stays small enough to be told from damage (<see cref="LogCheck"/>).</summary>
+    internal const int MaxUnflushedSteps = 64;
 
     // Pages per step. A row costs its leaf, the index's leaf, and a page for each 4 KiB of value.
     internal const int MinStepPages = 16;
@@ -43,6 +46,7 @@ internal sealed class Maintenance : IDisposable
     private readonly List<long> _doomed = [];
     private readonly bool _canVacuum;
     private int _stepPages = FirstStepPages;
+    private int _unflushedSteps;
     private bool _isVacuuming;
 
     public Maintenance(SqliteConnection connection, CommitFeed feed, WriterStatistics statistics, ILogger logger)
@@ -69,10 +73,10 @@ internal sealed class Maintenance : IDisposable
     public bool IsVacuuming => _isVacuuming;
 
     /// <summary>Commits that the next flush has to cover.</summary>
-    public bool HasUnflushed { get; private set; }
+    public bool HasUnflushed => _unflushedSteps > 0;
 
     /// <summary>A group was flushed, and everything before it in the log.</summary>
-    public void OnFlushed() => HasUnflushed = false;
+    public void OnFlushed() => _unflushedSteps = 0;
 
     /// <summary>Compacts a little of what was superseded up to <paramref name="target"/>; true = nothing is left.</summary>
     public bool CompactStep(long target)
@@ -85,7 +89,7 @@ internal sealed class Maintenance : IDisposable
         // Raised first: a reader that finds it unchanged after reading has missed nothing.
         _feed.CompactRevision = to;
         _connection.Reach(FailPointNames.CompactBeforeBegin);
-        _connection.Execute("PRAGMA synchronous = NORMAL"u8);
+        BeginStep();
         try
         {
             _begin.Run();
@@ -93,7 +97,7 @@ internal sealed class Maintenance : IDisposable
             _setCompactRevision.Bind(1, to).Run();
             _connection.Reach(FailPointNames.CompactBeforeCommit);
             _commit.Run();
-            HasUnflushed = true;
+            NoteCommit();
         }
         finally
         {
@@ -113,12 +117,12 @@ internal sealed class Maintenance : IDisposable
         // Moving a page costs about as much as deleting a row: the page, the one that points to it, the map of pointers.
         int pages = Math.Max(8, _stepPages / 2);
         _connection.Reach(FailPointNames.VacuumBeforeStep);
-        _connection.Execute("PRAGMA synchronous = NORMAL"u8);
+        BeginStep();
         try
         {
             using var vacuum = _connection.Prepare(System.Text.Encoding.ASCII.GetBytes($"PRAGMA incremental_vacuum({pages})"));
             vacuum.Run();
-            HasUnflushed = true;
+            NoteCommit();
         }
         finally
         {
@@ -183,6 +187,13 @@ internal sealed class Maintenance : IDisposable
             _length.Reset();
         }
     }
+
+    private void BeginStep()
+    {
+        if (_unflushedSteps < MaxUnflushedSteps) _connection.Execute("PRAGMA synchronous = NORMAL"u8);
+    }
+
+    private void NoteCommit() => _unflushedSteps = _unflushedSteps < MaxUnflushedSteps ? _unflushedSteps + 1 : 0;
 
     private void EndStep(long startedAt)
     {

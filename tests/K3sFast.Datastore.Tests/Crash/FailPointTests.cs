@@ -83,6 +83,26 @@ public sealed class FailPointTests : IDisposable
         }
     }
 
+    /// <summary>Set while the process runs, by writing the file that the environment names.</summary>
+    [Fact]
+    public async Task Kill_SetInAFileMeanwhile_IsObeyed()
+    {
+        string file = $"{_directory}/points";
+        using var child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, ["churn", DatabasePath])
+        {
+            RedirectStandardOutput = true,
+            Environment = { ["K3SFAST_FAILPOINTS"] = $"@{file}" },
+        })!;
+        for (int i = 0; i < 20; i++) Assert.NotNull(await child.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(5)));
+        await File.WriteAllTextAsync($"{file}.new", "commit.before-begin=kill\n");
+        File.Move($"{file}.new", file);
+        while (await child.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromMinutes(5)) is not null)
+        {
+        }
+        await child.WaitForExitAsync();
+        Assert.Equal(137, child.ExitCode);
+    }
+
     [Fact]
     public void Term_Malformed_IsRefusedWithItsText()
     {
