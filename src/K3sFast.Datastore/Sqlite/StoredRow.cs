@@ -47,7 +47,7 @@ internal readonly ref struct StoredRow
         if (!statement.IsNull((int)RowColumns.Checksum)
             && statement.Int64((int)RowColumns.Checksum) != RowChecksum.Of(id, name, isCreated, isDeleted, createRevision, prevRevision, lease, value))
         {
-            throw Damaged(path, id, name, "its checksum is wrong");
+            throw Damaged(path, id, name, "its checksum is wrong (a row that somebody changed on purpose is taken with k3sfast_crc32c set to NULL)");
         }
         return new StoredRow(id, name, isCreated, isDeleted, createRevision == 0 ? id : createRevision, lease, value);
     }
