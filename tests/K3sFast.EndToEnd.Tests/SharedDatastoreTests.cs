@@ -124,7 +124,7 @@ public abstract class SharedDatastoreTests : IAsyncLifetime
         foreach (var server in survivors)
         {
             var there = (await server.K("get", "configmaps", "-n", "default", "-o", "name")).Split('\n').ToHashSet();
-            Assert.Empty(acknowledged.Where(name => !there.Contains($"configmap/{name}")));
+            Assert.DoesNotContain(acknowledged, name => !there.Contains($"configmap/{name}"));
         }
         await Eventually.GetAsync(
             () => Task.FromResult(acknowledged.Where(name => !seen.Any(line => line.Contains($"configmap/{name}", StringComparison.Ordinal))).ToArray()),

@@ -96,7 +96,7 @@ internal static class CelAddressLibrary
             string length = text[(slash + 1)..];
             var address = Addresses.HasLeadingZero(text[..slash]) ? null : Addresses.Parse(text[..slash]);
             if (address is null)
-                why = $"ParseAddr({GoText.Quote(text[..slash])}): {WhyNone(text[..slash])}";
+                why = $"ParseAddr({GoText.Quote(text.AsSpan(0, slash))}): {WhyNone(text[..slash])}";
             else if (length.Length == 0 || length.Length > 1 && length[0] == '0' || !int.TryParse(length, NumberStyles.None, CultureInfo.InvariantCulture, out int bits))
                 why = $"bad bits after slash: {GoText.Quote(length)}";
             else if (bits > (address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128))

@@ -130,7 +130,7 @@ internal sealed class CelUrl : ICelObject
         }
         int colon = host.LastIndexOf(':');
         if (colon >= 0 && host.AsSpan(colon + 1).IndexOfAnyExceptInRange('0', '9') >= 0)
-            return $"invalid port {GoText.Quote(host[colon..])} after host";
+            return $"invalid port {GoText.Quote(host.AsSpan(colon))} after host";
         int bad = host.AsSpan().IndexOfAny(" \"<>\\^`{}|");
         return bad >= 0 ? $"invalid character {GoText.Quote(host.AsSpan(bad, 1))} in host name" : EscapeProblem(host);
     }
