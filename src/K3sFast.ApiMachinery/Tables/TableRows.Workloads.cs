@@ -147,15 +147,29 @@ internal static partial class TableRows
         cells.Age(scale);
     }
 
+    // v1 carries all but one metric in annotations; the row is that of v2.
     private static void HorizontalPodAutoscaler(ref TableCells cells, ApiNode autoscaler)
+    {
+        if (autoscaler["apiVersion"u8].Equals("autoscaling/v1"u8) || autoscaler["spec"u8]["targetCPUUtilizationPercentage"u8].IsDefined)
+        {
+            using var second = ApiObject.Rent();
+            second.ReplaceRoot(autoscaler);
+            AutoscalerConversion.ToSecond(second.Root);
+            SecondAutoscaler(ref cells, second.Root);
+        }
+        else
+        {
+            SecondAutoscaler(ref cells, autoscaler);
+        }
+    }
+
+    private static void SecondAutoscaler(ref TableCells cells, ApiNode autoscaler)
     {
         var spec = autoscaler["spec"u8];
         var status = autoscaler["status"u8];
         cells.Name(autoscaler);
         cells.Text($"{spec["scaleTargetRef"u8]["kind"u8].AsString()}/{spec["scaleTargetRef"u8]["name"u8].AsString()}");
-        cells.Text(spec["targetCPUUtilizationPercentage"u8].IsDefined
-            ? $"cpu: {Percent(status["currentCPUUtilizationPercentage"u8], "<unknown>")}/{Percent(spec["targetCPUUtilizationPercentage"u8], "<auto>")}"
-            : FormatMetrics(spec["metrics"u8], status["currentMetrics"u8]));
+        cells.Text(FormatMetrics(spec["metrics"u8], status["currentMetrics"u8]));
         cells.TextOr(spec["minReplicas"u8], "<unset>"u8);
         cells.Number(spec["maxReplicas"u8]);
         cells.Number(status["currentReplicas"u8]);
