@@ -22,14 +22,24 @@ internal static class EtcdErrors
 
     /// <summary>The request was certainly not carried out: a write may be sent again.</summary>
     public static bool IsUnsent(RpcException error) =>
-        Says(error, "Error connecting to subchannel") || Says(error, "etcdserver: no leader") || Says(error, "etcdserver: too many requests") || Says(error, "etcdserver: server stopped")
-        || (error.StatusCode is StatusCode.Unavailable or StatusCode.Internal && HasNotConnected(error.Status.DebugException));
+        !IsUntrusted(error) && (Says(error, "Error connecting to subchannel") || Says(error, "etcdserver: no leader") || Says(error, "etcdserver: too many requests") || Says(error, "etcdserver: server stopped")
+        || (error.StatusCode is StatusCode.Unavailable or StatusCode.Internal && HasNotConnected(error.Status.DebugException)));
 
     /// <summary>Another member, or the same a little later, may answer a question that this one did not.</summary>
     public static bool IsWorthAnotherTry(RpcException error) =>
-        error.StatusCode is StatusCode.Unavailable or StatusCode.DeadlineExceeded or StatusCode.Internal
+        (!IsUntrusted(error) && error.StatusCode is StatusCode.Unavailable or StatusCode.DeadlineExceeded or StatusCode.Internal)
         || (error.StatusCode is StatusCode.Unknown or StatusCode.ResourceExhausted && Says(error, "etcdserver: "))
         || IsUnsent(error);
+
+    /// <summary>TLS failed: the wrong authority or no certificate. It will fail the next time as well.</summary>
+    private static bool IsUntrusted(RpcException error)
+    {
+        for (var inner = error.Status.DebugException; inner is not null; inner = inner.InnerException)
+        {
+            if (inner is System.Security.Authentication.AuthenticationException) return true;
+        }
+        return false;
+    }
 
     private static bool HasNotConnected(Exception? error)
     {
