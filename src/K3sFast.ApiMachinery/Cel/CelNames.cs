@@ -40,6 +40,9 @@ public static partial class CelNames
         return isRight;
     }
 
+    /// <summary>True for words of the language; as fields they may also be spelled without underscores.</summary>
+    internal static bool IsReserved(string name) => s_reserved.Contains(name);
+
     /// <summary>How expressions spell a field of that name; false when they cannot.</summary>
     public static bool TryEscape(string name, out string spelled)
     {

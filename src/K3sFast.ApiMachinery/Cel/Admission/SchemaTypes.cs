@@ -16,6 +16,7 @@ internal static class SchemaTypes
     }
 
     private static FieldSchema? Find(TypeSchema schema, string spelled) =>
+        CelNames.IsReserved(spelled) ? schema.FindField(spelled) :
         CelNames.TryUnescape(spelled, out string name) && CelNames.TryEscape(name, out string again) && again == spelled ? schema.FindField(name) : null;
 
     private static CelType Of(FieldSchema field, string name) => field.Cardinality switch

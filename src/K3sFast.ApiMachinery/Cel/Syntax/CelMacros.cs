@@ -1,7 +1,7 @@
 namespace K3sFast.ApiMachinery;
 
 /// <summary>The macros: calls that the parser turns into presence tests and loops.</summary>
-internal sealed class CelMacros(CelIssues issues)
+internal sealed class CelMacros(CelIssues issues, bool hasBindings)
 {
     /// <summary>The hidden variable in which loops gather their result. No source can spell it.</summary>
     internal const string Accumulator = "@result";
@@ -26,6 +26,8 @@ internal sealed class CelMacros(CelIssues issues)
         ("optFlatMap", not null, 2) => OptionalMap(at, target, args, isFlat: true),
         ("transformList" or "transformMap" or "transformMapEntry", not null, 3 or 4) => Transform(at, function, target, args),
         ("sortBy", not null, 2) => SortBy(at, target, args),
+        ("bind", CelExpr.Ident { Name: "cel" }, 3) when hasBindings =>
+            args[0] is CelExpr.Ident name ? Bind(at, name.Name, args[1], args[2]) : Wrong(args[0], "cel.bind() variable names must be simple identifiers"),
         _ => null,
     };
 

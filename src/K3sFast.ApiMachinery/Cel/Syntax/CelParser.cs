@@ -29,16 +29,16 @@ internal sealed class CelParser
     private int _at;
     private int _depth;
 
-    private CelParser(string source, CelIssues issues)
+    private CelParser(string source, CelIssues issues, bool hasBindings)
     {
         _source = source;
         _issues = issues;
-        _macros = new CelMacros(issues);
+        _macros = new CelMacros(issues, hasBindings);
         _tokens = new CelLexer(source, issues).ReadAll();
     }
 
     /// <summary>The tree, or null when the issues say what is wrong.</summary>
-    internal static CelExpr? Parse(string source, CelIssues issues)
+    internal static CelExpr? Parse(string source, CelIssues issues, bool hasBindings = false)
     {
         int size = CelIssues.CodePoints(source);
         if (size > MaxCodePoints)
@@ -46,7 +46,7 @@ internal sealed class CelParser
             issues.Report(-1, string.Create(CultureInfo.InvariantCulture, $"expression code point size exceeds limit: size: {size}, limit {MaxCodePoints}"));
             return null;
         }
-        var parser = new CelParser(source, issues);
+        var parser = new CelParser(source, issues, hasBindings);
         try
         {
             var expression = parser.Expression();

@@ -275,7 +275,7 @@ internal sealed class CelChecker
         {
             CelKind.List => hasTwo ? (CelType.Int, range.Parameters[0]) : (range.Parameters[0], CelType.Error),
             CelKind.Map => (range.Parameters[0], range.Parameters[1]),
-            CelKind.Dyn or CelKind.Error or CelKind.Parameter => (CelType.Dyn, CelType.Dyn),
+            CelKind.Dyn or CelKind.Error or CelKind.Parameter when !ReferenceEquals(range, CelType.Any) => (CelType.Dyn, CelType.Dyn),
             _ => (CelType.Error, CelType.Error),
         };
         if (first.Kind == CelKind.Error && range.Kind is not (CelKind.List or CelKind.Map))

@@ -4,14 +4,17 @@ namespace K3sFast.ApiMachinery;
 /// <remarks>Any thread.</remarks>
 public sealed class CelEnvironment
 {
-    private static readonly Lazy<CelEnvironment> s_kubernetes = new(static () => new CelEnvironment(CelLibraries.Kubernetes(), [], null));
+    private static readonly Lazy<CelEnvironment> s_kubernetes = new(static () => new CelEnvironment(CelLibraries.Kubernetes(), [], null, false));
 
     private readonly Dictionary<string, CelFunction> _functions;
     private readonly Dictionary<string, CelType> _variables;
     private readonly Func<string, CelType?>? _types;
 
-    private CelEnvironment(Dictionary<string, CelFunction> functions, Dictionary<string, CelType> variables, Func<string, CelType?>? types)
+    private readonly bool _hasBindings;
+
+    private CelEnvironment(Dictionary<string, CelFunction> functions, Dictionary<string, CelType> variables, Func<string, CelType?>? types, bool hasBindings)
     {
+        _hasBindings = hasBindings;
         _functions = functions;
         _variables = variables;
         _types = types;
@@ -21,10 +24,13 @@ public sealed class CelEnvironment
     public static CelEnvironment Kubernetes => s_kubernetes.Value;
 
     /// <summary>With one more variable.</summary>
-    public CelEnvironment With(string name, CelType type) => new(_functions, new Dictionary<string, CelType>(_variables) { [name] = type }, _types);
+    public CelEnvironment With(string name, CelType type) => new(_functions, new Dictionary<string, CelType>(_variables) { [name] = type }, _types, _hasBindings);
 
     /// <summary>With object types that expressions may make, found by name.</summary>
-    internal CelEnvironment WithTypes(Func<string, CelType?> types) => new(_functions, _variables, types);
+    internal CelEnvironment WithTypes(Func<string, CelType?> types) => new(_functions, _variables, types, _hasBindings);
+
+    /// <summary>With the macro cel.bind.</summary>
+    internal CelEnvironment WithBindings() => new(_functions, _variables, _types, true);
 
     /// <summary>With the functions of one more library.</summary>
     internal CelEnvironment WithFunctions(IEnumerable<CelFunction> functions)
@@ -32,14 +38,14 @@ public sealed class CelEnvironment
         var all = new Dictionary<string, CelFunction>(_functions);
         foreach (var function in functions)
             all[function.Name] = all.TryGetValue(function.Name, out var known) ? known.With(function) : function;
-        return new CelEnvironment(all, _variables, _types);
+        return new CelEnvironment(all, _variables, _types, _hasBindings);
     }
 
     /// <summary>Parses and checks. The program runs when there are no issues.</summary>
     public CelCompilation Compile(string expression)
     {
         var issues = new CelIssues(expression);
-        var tree = CelParser.Parse(expression, issues);
+        var tree = CelParser.Parse(expression, issues, _hasBindings);
         if (tree is null)
             return new CelCompilation(null, issues.ToString());
         CelChecker.Check(tree, this, issues);

@@ -33,6 +33,9 @@ public sealed class CelType
     /// <summary>Any value; judged at run time.</summary>
     public static readonly CelType Dyn = new(CelKind.Dyn, "dyn");
 
+    /// <summary>Any single value: judged at run time, but no range of a loop.</summary>
+    internal static readonly CelType Any = new(CelKind.Dyn, "google.protobuf.Any");
+
     /// <summary>The type of types.</summary>
     public static readonly CelType Type = new(CelKind.Type, "type");
 
@@ -119,6 +122,7 @@ public sealed class CelType
         CelKind.Duration => "duration",
         CelKind.Timestamp => "timestamp",
         CelKind.Null => "null",
+        CelKind.Dyn when ReferenceEquals(this, Any) => "any",
         _ => Parameters.Length == 0 ? Name : $"{Name}({string.Join(", ", Parameters.Select(static parameter => parameter.Show()))})",
     };
 }

@@ -16,12 +16,6 @@ internal static class CrdSchemas
 
     private static readonly TypeSchema s_type = Schema.BuiltIn.FindType("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")!;
 
-    /// <summary>
-    /// Judges the expressions of a schema whose shape is sound: the root schema and the place of it; what is wrong goes to the place's check. Set once by
-    /// who compiles expressions; without it none are judged.
-    /// </summary>
-    internal static Action<At, ApiNode, CrdOptions>? JudgeExpressions { get; set; }
-
     /// <summary>Validates one version's schema (or that of all versions).</summary>
     internal static void Check(At at, ApiNode validation, bool hasStatus, CrdOptions options)
     {
@@ -51,7 +45,7 @@ internal static class CrdSchemas
         if (errors.Count == before && problem is not null)
             root.Invalid("", problem);
         if (isSound && errors.Count == beforeOpenApi)
-            JudgeExpressions?.Invoke(root, schema, options);
+            CrdExpressions.Judge(root, schema);
     }
 
     /// <summary>Whether the schema or one below it is so.</summary>

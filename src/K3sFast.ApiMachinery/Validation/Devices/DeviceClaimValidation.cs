@@ -60,7 +60,7 @@ internal static class DeviceClaimValidation
 
     private static void ClassSpec(At at, ApiNode spec, ApiNode old)
     {
-        DeviceRules.Selectors(at["selectors"], spec["selectors"u8], isStored: old.IsDefined && spec["selectors"u8].DeepEquals(old["selectors"u8]));
+        DeviceRules.Selectors(at["selectors"], spec["selectors"u8]);
         bool isStored = old.IsDefined && spec["config"u8].DeepEquals(old["config"u8]);
         if (DeviceRules.Fits(at["config"], spec["config"u8], MaxConfigs))
         {
@@ -125,7 +125,7 @@ internal static class DeviceClaimValidation
     private static void OneRequest(At at, ApiNode request)
     {
         DeviceRules.ClassName(at["deviceClassName"], request["deviceClassName"u8]);
-        DeviceRules.Selectors(at["selectors"], request["selectors"u8], isStored: false);
+        DeviceRules.Selectors(at["selectors"], request["selectors"u8]);
         long count = request["count"u8].AsInt64();
         switch (request["allocationMode"u8].AsString())
         {

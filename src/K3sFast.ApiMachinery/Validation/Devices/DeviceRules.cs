@@ -16,12 +16,6 @@ internal static class DeviceRules
 
     private static readonly string[] s_effects = ["NoExecute", "NoSchedule", "None"];
 
-    /// <summary>
-    /// Judges a device selector's expression: its place, the text, and whether it was stored before. Set once by who compiles expressions; without it none
-    /// are judged.
-    /// </summary>
-    internal static Action<At, string, bool>? JudgeExpression { get; set; }
-
     /// <summary>A list with a bound: above it nothing but the number is told.</summary>
     internal static bool Fits(At at, ApiNode list, int max)
     {
@@ -109,7 +103,7 @@ internal static class DeviceRules
         at.Format(Format.CIdentifier, name);
     }
 
-    internal static void Selectors(At at, ApiNode selectors, bool isStored)
+    internal static void Selectors(At at, ApiNode selectors)
     {
         if (!Fits(at, selectors, MaxSelectors))
             return;
@@ -123,7 +117,7 @@ internal static class DeviceRules
             else if (expression.Utf8.Length > MaxExpression)
                 place["expression"].TooLong(MaxExpression);
             else
-                JudgeExpression?.Invoke(place["expression"], expression.AsString(), isStored);
+                DeviceExpressions.Judge(place["expression"], expression.AsString());
         }
     }
 
