@@ -10,15 +10,16 @@ internal sealed class AuditBackend : IAsyncDisposable
     private readonly string _name;
     private readonly AuditDelivery _delivery;
     private readonly IAuditOutput _output;
+    private readonly AuditMetrics _metrics;
     private readonly TimeProvider _clock;
     private readonly ILogger _logger;
     private readonly Channel<byte[]>? _waiting;
     private readonly CancellationTokenSource _stopping = new();
     private readonly Task _loop;
 
-    internal AuditBackend(string name, AuditDelivery delivery, IAuditOutput output, TimeProvider clock, ILogger logger)
+    internal AuditBackend(string name, AuditDelivery delivery, IAuditOutput output, AuditMetrics metrics, TimeProvider clock, ILogger logger)
     {
-        (_name, _delivery, _output, _clock, _logger) = (name, delivery, output, clock, logger);
+        (_name, _delivery, _output, _metrics, _clock, _logger) = (name, delivery, output, metrics, clock, logger);
         if (delivery.Mode == AuditMode.Batch)
             _waiting = Channel.CreateBounded<byte[]>(new BoundedChannelOptions(delivery.BufferSize) { SingleReader = true });
         _loop = _waiting is null ? Task.CompletedTask : SendAsync(_waiting.Reader);
@@ -35,13 +36,17 @@ internal sealed class AuditBackend : IAsyncDisposable
             bytes = _output.Encode(e, stage, now, hasObjects: false);
         if (_delivery.Truncates && bytes.Length > _delivery.MaxEventBytes)
         {
+            _metrics.Lost("truncate", 1);
             Log.AuditFailed(_logger, _name, 1, "event is too large even after truncating");
             return new(true);
         }
         if (_waiting is null)
-            return _output.WriteAsync([bytes], CancellationToken.None);
+            return WriteAsync([bytes], CancellationToken.None);
         if (!_waiting.Writer.TryWrite(bytes))
+        {
+            _metrics.Lost("buffered", 1);
             Log.AuditFailed(_logger, _name, 1, "audit buffer queue blocked");
+        }
         return new(true);
     }
 
@@ -66,10 +71,18 @@ internal sealed class AuditBackend : IAsyncDisposable
             {
                 var count = CountThatFits(batch);
                 await throttle.WaitAsync(_stopping.Token).ConfigureAwait(false);
-                await _output.WriteAsync(batch.GetRange(0, count), _stopping.Token).ConfigureAwait(false);
+                await WriteAsync(batch.GetRange(0, count), _stopping.Token).ConfigureAwait(false);
                 batch.RemoveRange(0, count);
             }
         }
+    }
+
+    private async ValueTask<bool> WriteAsync(IReadOnlyList<byte[]> events, CancellationToken cancel)
+    {
+        var isWritten = await _output.WriteAsync(events, cancel).ConfigureAwait(false);
+        if (!isWritten)
+            _metrics.Lost(_output.Plugin, events.Count);
+        return isWritten;
     }
 
     private async Task CollectAsync(ChannelReader<byte[]> reader, List<byte[]> batch)

@@ -9,17 +9,14 @@ internal sealed class AuditLog : IAsyncDisposable
 {
     private readonly AuditPolicy _policy;
     private readonly List<AuditBackend> _backends = [];
+    private readonly AuditMetrics _metrics;
     private readonly TimeProvider _clock;
 
-    private AuditLog(AuditPolicy policy, TimeProvider clock)
-    {
-        _policy = policy;
-        _clock = clock;
-    }
+    private AuditLog(AuditPolicy policy, AuditMetrics metrics, TimeProvider clock) => (_policy, _metrics, _clock) = (policy, metrics, clock);
 
     /// <summary>Null when nothing is to be audited.</summary>
     /// <exception cref="ApiServerStartException">Policy, log file or webhook cannot be used.</exception>
-    internal static AuditLog? Create(AuditOptions options, TimeProvider clock, ILogger logger)
+    internal static AuditLog? Create(AuditOptions options, AuditMetrics metrics, TimeProvider clock, ILogger logger)
     {
         if (options.PolicyFile.Length == 0)
         {
@@ -27,15 +24,15 @@ internal sealed class AuditLog : IAsyncDisposable
                 Log.AuditWithoutPolicy(logger);
             return null;
         }
-        var audit = new AuditLog(AuditPolicy.Load(options.PolicyFile), clock);
+        var audit = new AuditLog(AuditPolicy.Load(options.PolicyFile), metrics, clock);
         if (options.LogPath.Length > 0)
-            audit._backends.Add(new AuditBackend(options.LogPath, options.Log, new AuditLogFile(options, clock, logger), clock, logger));
+            audit._backends.Add(new AuditBackend(options.LogPath, options.Log, new AuditLogFile(options, clock, logger), metrics, clock, logger));
         if (options.WebhookFile.Length > 0)
         {
             var kubeconfig = WebhookKubeconfig.Load("audit-webhook-config-file", options.WebhookFile);
             var backoff = new WebhookBackoff(options.WebhookInitialBackoff, 1.5, 5, RetriesAlways: true);
             var webhook = new AuditWebhook(new WebhookClient(kubeconfig, TimeSpan.FromSeconds(30), backoff), options.WebhookFile, logger);
-            audit._backends.Add(new AuditBackend(options.WebhookFile, options.Webhook, webhook, clock, logger));
+            audit._backends.Add(new AuditBackend(options.WebhookFile, options.Webhook, webhook, metrics, clock, logger));
         }
         if (audit._backends.Count > 0)
             return audit;
@@ -49,8 +46,10 @@ internal sealed class AuditLog : IAsyncDisposable
     {
         if (Start(call, user) is not { } e)
             return;
-        if (!await ProcessAsync(e, AuditStages.RequestReceived).ConfigureAwait(false))
-            throw new PlainTextException(500, $"Internal Server Error: {GoText.Quote(call.TargetText)}: failed to store audit event\n");
+        if (await ProcessAsync(e, AuditStages.RequestReceived).ConfigureAwait(false))
+            return;
+        _metrics.Rejected.Add();
+        throw new PlainTextException(500, $"Internal Server Error: {GoText.Quote(call.TargetText)}: failed to store audit event\n");
     }
 
     /// <summary>Records a request that nobody may make who has not said who he is.</summary>
@@ -105,12 +104,10 @@ internal sealed class AuditLog : IAsyncDisposable
     private AuditEvent? Start(ApiCall call, UserInfo? user)
     {
         var verdict = _policy.Judge(AuthorizationAttributes.Of(call.Info, user ?? UserInfo.Nobody));
-        // A client may name the event, to find it again behind proxies.
-        var id = call.Header("Audit-Id") is { Length: > 0 and <= 64 } given ? given : Guid.NewGuid().ToString();
-        call.SetHeader("Audit-Id", id);
+        _metrics.Judged(verdict.Level);
         if (verdict.Level == AuditLevel.None)
             return null;
-        return call.Audit = new AuditEvent(call, user, verdict, id, _clock.GetUtcNow()) { Owner = this };
+        return call.Audit = new AuditEvent(call, user, verdict, call.AuditId, _clock.GetUtcNow()) { Owner = this };
     }
 
     // False when a strict back end did not take the receipt.
@@ -118,6 +115,7 @@ internal sealed class AuditLog : IAsyncDisposable
     {
         if ((e.Verdict.Omitted & stage) != 0)
             return true;
+        _metrics.Events.Add();
         var isTaken = true;
         foreach (var backend in _backends)
         {

@@ -39,6 +39,8 @@ internal sealed class AuditLogFile : IAuditOutput
         }
     }
 
+    public string Plugin => "log";
+
     public byte[] Encode(AuditEvent e, AuditStages stage, DateTimeOffset now, bool hasObjects) =>
         _options.LogFormat == "legacy" ? Encoding.UTF8.GetBytes(AuditEventWriter.Line(e, stage)) : AuditEventWriter.Json(e, stage, now, hasObjects);
 

@@ -7,6 +7,8 @@ namespace K3sFast.ApiServer;
 /// <summary>Audit events to a webhook, as an EventList of audit.k8s.io/v1. Whatever goes wrong is tried again with growing delay, a few times.</summary>
 internal sealed class AuditWebhook(WebhookClient client, string path, ILogger logger) : IAuditOutput
 {
+    public string Plugin => "webhook";
+
     public byte[] Encode(AuditEvent e, AuditStages stage, DateTimeOffset now, bool hasObjects) => AuditEventWriter.Json(e, stage, now, hasObjects);
 
     public async ValueTask<bool> WriteAsync(IReadOnlyList<byte[]> events, CancellationToken cancel)

@@ -4,6 +4,9 @@ namespace K3sFast.ApiServer;
 /// <remarks>Any thread.</remarks>
 internal interface IAuditOutput : IAsyncDisposable
 {
+    /// <summary>Upstream's name of this kind of output, for metrics.</summary>
+    string Plugin { get; }
+
     /// <summary>The event as this output wants it.</summary>
     byte[] Encode(AuditEvent e, AuditStages stage, DateTimeOffset now, bool hasObjects);
 

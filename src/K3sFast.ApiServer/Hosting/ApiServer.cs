@@ -105,7 +105,7 @@ public sealed class ApiServer : IAsyncDisposable
             [options.Issuer, .. options.FormerServiceAccountIssuers], options.ServiceAccountAudiences ?? [options.Issuer, "k3s"], options.ServiceAccountKeys);
         _legacyTokens = new LegacyTokenTracking(_catalog, _writes, options.Clock, _logger);
         _authentication = new AuthenticationWiring(options, _catalog, _tokens, _legacyTokens, _logger);
-        _audit = AuditLog.Create(options.Audit, options.Clock, _logger);
+        _audit = AuditLog.Create(options.Audit, _metrics.Audit, options.Clock, _logger);
         _pipeline = MakePipeline();
         _host = new KestrelHost(options, loggers);
     }

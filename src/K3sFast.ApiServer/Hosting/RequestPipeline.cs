@@ -25,6 +25,7 @@ internal sealed class RequestPipeline(
         {
             try
             {
+                call.SetHeader("Audit-Id", call.AuditId);
                 if (!call.IsUnderstood)
                     throw (call.RawTarget.Length > RequestInfo.MaxTargetBytes
                         ? new ApiStatus { Code = 414, Reason = "", Message = "the request target is too long" }
@@ -122,6 +123,37 @@ internal sealed class RequestPipeline(
         var answer = await supervisor!.AnswerAsync(request, call.Aborted).ConfigureAwait(false);
         call.Start(answer.StatusCode, answer.ContentType, answer.Body.Length);
         await call.Output.WriteAsync(answer.Body, call.Aborted).ConfigureAwait(false);
+    }
+
+    /// <summary>Begins a list or watch that a component of this process reads straight from the caches.</summary>
+    internal async ValueTask BeginReadAsync(LocalApiCall call)
+    {
+        metrics.Requests.Begin(call);
+        if (audit is not null)
+            await audit.BeginAsync(call, call.User).ConfigureAwait(false);
+    }
+
+    /// <summary>Its answer begins.</summary>
+    internal void StartRead(LocalApiCall call, ResourceInfo served)
+    {
+        call.Served = served;
+        if (call.Info.Verb == Verb.Watch)
+            metrics.Requests.BeginLongRunning(call);
+        call.Start(200, ResponseFormat.Json, -1);
+    }
+
+    /// <summary>Ends it, with the refusal that it met or after the last of its answer.</summary>
+    internal async ValueTask EndReadAsync(LocalApiCall call, ApiStatus? refusal, long started)
+    {
+        if (refusal is not null)
+        {
+            call.Audit?.SetStatus(refusal);
+            if (!call.HasStarted)
+                call.Start(refusal.Code, ResponseFormat.Json, -1);
+        }
+        if (audit is not null)
+            await audit.EndAsync(call, null).ConfigureAwait(false);
+        metrics.Requests.End(call, started);
     }
 
     // Who asks, what is recorded of it, and whom he speaks for.

@@ -31,11 +31,14 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
     public async ValueTask<EncodedList> ListAsync(string pathAndQuery, CancellationToken cancellationToken)
     {
         var call = Begin(pathAndQuery, cancellationToken);
-        var endpoint = await AdmitAsync(call, Verb.List).ConfigureAwait(false);
-        if (!endpoint.IsStorageVersion)
+        if (catalog.Find(call.Info) is { IsStorageVersion: false, Storage: not null })
             return await ListConvertedAsync(pathAndQuery, cancellationToken).ConfigureAwait(false);
+        var started = Stopwatch.GetTimestamp();
+        ApiStatus? refusal = null;
+        await pipeline.BeginReadAsync(call).ConfigureAwait(false);
         try
         {
+            var endpoint = await AdmitAsync(call, Verb.List).ConfigureAwait(false);
             var storage = endpoint.Storage!;
             var query = ListQuery.Read(call, endpoint, isWatch: false);
             var prefix = storage.PrefixOf(call.Info.Namespace);
@@ -48,23 +51,61 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
                 if (query.Filter.Matches(objects.Current))
                     items.Add(new StoredEncodedObject(objects.Current));
             }
+            pipeline.StartRead(call, endpoint.Info);
             return new EncodedList(page.Revision.ToString(CultureInfo.InvariantCulture), items, page.Continue);
         }
         catch (ApiStatusException refused)
         {
+            refusal = refused.Status;
             throw Refused(refused);
+        }
+        finally
+        {
+            await pipeline.EndReadAsync(call, refusal, started).ConfigureAwait(false);
         }
     }
 
     public async IAsyncEnumerable<WatchFrame> WatchAsync(string pathAndQuery, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
         var call = Begin(pathAndQuery, cancellationToken);
-        var endpoint = await AdmitAsync(call, Verb.Watch).ConfigureAwait(false);
-        var (storage, query) = Read(call, endpoint);
-        await query.FreshenAsync(storage, cancellationToken).ConfigureAwait(false);
-        var prefix = storage.PrefixOf(call.Info.Namespace);
-        var initial = new List<StoredEncodedObject>();
-        using var cursor = Open(storage, query, prefix, endpoint, initial);
+        var started = Stopwatch.GetTimestamp();
+        await pipeline.BeginReadAsync(call).ConfigureAwait(false);
+        var refusal = new StrongBox<ApiStatus?>();
+        try
+        {
+            using var opened = await OpenWatchAsync(call, refusal, cancellationToken).ConfigureAwait(false);
+            await foreach (var frame in FramesAsync(opened, cancellationToken).ConfigureAwait(false))
+                yield return frame;
+        }
+        finally
+        {
+            await pipeline.EndReadAsync(call, refusal.Value, started).ConfigureAwait(false);
+        }
+    }
+
+    private async ValueTask<OpenWatch> OpenWatchAsync(LocalApiCall call, StrongBox<ApiStatus?> refusal, CancellationToken cancel)
+    {
+        try
+        {
+            var endpoint = await AdmitAsync(call, Verb.Watch).ConfigureAwait(false);
+            var query = ListQuery.Read(call, endpoint, isWatch: true);
+            await query.FreshenAsync(endpoint.Storage!, cancel).ConfigureAwait(false);
+            var initial = new List<StoredEncodedObject>();
+            var cursor = Open(endpoint.Storage!, query, endpoint.Storage!.PrefixOf(call.Info.Namespace), endpoint, initial);
+            pipeline.StartRead(call, endpoint.Info);
+            return new OpenWatch(endpoint, query, cursor, initial);
+        }
+        catch (ApiStatusException refused)
+        {
+            refusal.Value = refused.Status;
+            throw Refused(refused);
+        }
+    }
+
+    private async IAsyncEnumerable<WatchFrame> FramesAsync(OpenWatch opened, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        var (endpoint, query, cursor, initial) = opened;
+        var storage = endpoint.Storage!;
         foreach (var item in initial)
             yield return new WatchFrame(WatchFrameType.Added, item);
         initial.Clear();
@@ -128,18 +169,6 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
     private static JsonEncodedObject Bookmark(ResourceInfo info, long revision) => new(Encoding.UTF8.GetBytes(
         $"{{\"kind\":\"{info.Kind}\",\"apiVersion\":\"{info.ApiVersion}\",\"metadata\":{{\"resourceVersion\":\"{revision}\",\"annotations\":{{\"k8s.io/initial-events-end\":\"true\"}}}}}}"));
 
-    private static (ResourceStorage Storage, ListQuery Query) Read(LocalApiCall call, ResourceEndpoint endpoint)
-    {
-        try
-        {
-            return (endpoint.Storage!, ListQuery.Read(call, endpoint, isWatch: true));
-        }
-        catch (ApiStatusException refused)
-        {
-            throw Refused(refused);
-        }
-    }
-
     private async ValueTask<EncodedList> ListConvertedAsync(string pathAndQuery, CancellationToken cancel)
     {
         var response = await SendAsync(new ApiRequest("GET", pathAndQuery), cancel).ConfigureAwait(false);
@@ -162,18 +191,17 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
 
     private async ValueTask<ResourceEndpoint> AdmitAsync(LocalApiCall call, Verb verb)
     {
-        try
-        {
-            if (call.Info.Verb != verb)
-                throw ApiStatus.BadRequest($"{Encoding.UTF8.GetString(call.Info.Path)} is no {verb.Text()} request").ToException();
-            await authorizer.DemandAsync(AuthorizationAttributes.Of(call.Info, user), call).ConfigureAwait(false);
-            var endpoint = catalog.Find(call.Info);
-            return endpoint?.Storage is null ? throw ApiStatus.NotFoundPath().ToException() : endpoint;
-        }
-        catch (ApiStatusException refused)
-        {
-            throw Refused(refused);
-        }
+        if (call.Info.Verb != verb)
+            throw ApiStatus.BadRequest($"{Encoding.UTF8.GetString(call.Info.Path)} is no {verb.Text()} request").ToException();
+        await authorizer.DemandAsync(AuthorizationAttributes.Of(call.Info, user), call).ConfigureAwait(false);
+        var endpoint = catalog.Find(call.Info);
+        return endpoint?.Storage is null ? throw ApiStatus.NotFoundPath().ToException() : endpoint;
+    }
+
+    /// <summary>A watch whose answer has begun.</summary>
+    private sealed record OpenWatch(ResourceEndpoint Endpoint, ListQuery Query, WatchCursor Cursor, List<StoredEncodedObject> Initial) : IDisposable
+    {
+        public void Dispose() => Cursor.Dispose();
     }
 
     private static ApiException Refused(ApiStatusException refused) => ApiException.From(new ApiResponse(refused.Status.Code, refused.Status.ToJson()));

@@ -21,6 +21,7 @@ internal sealed class ApiServerMetrics
         Admission = new AdmissionMetrics(Registry);
         Storage = new StorageMetrics(Registry);
         Flows = new FlowMetrics(Registry);
+        Audit = new AuditMetrics(Registry);
         var seconds = Histogram.Exponential(0.001, 2, 15);
         _authenticationAttempts = Registry.Counters("authentication_attempts", "[ALPHA] Counter of authenticated attempts.", "result");
         _authenticationSuccesses = _authenticationAttempts.With("success");
@@ -55,6 +56,8 @@ internal sealed class ApiServerMetrics
     internal StorageMetrics Storage { get; }
 
     internal FlowMetrics Flows { get; }
+
+    internal AuditMetrics Audit { get; }
 
     internal PodSecurityMetrics? PodSecurity { get; set; }
 

@@ -14,6 +14,7 @@ internal abstract class ApiCall
     private const int MaxKeptTargetBytes = 8 * 1024;
 
     private byte[] _target = [];
+    private string? _auditId;
     private List<string>? _warnings;
 
     internal RequestInfo Info { get; private set; }
@@ -96,6 +97,9 @@ internal abstract class ApiCall
     internal string TargetText => Info.Query.IsEmpty
         ? Encoding.UTF8.GetString(Info.Path) : $"{Encoding.UTF8.GetString(Info.Path)}?{Encoding.UTF8.GetString(Info.Query)}";
 
+    /// <summary>The name of the request in the audit log and in the answer's header. A client may give one, to find the request again behind proxies.</summary>
+    internal string AuditId => _auditId ??= Header("Audit-Id") is { Length: > 0 and <= 64 } given ? given : Guid.NewGuid().ToString();
+
     /// <summary>Tells the client something beside the answer; the same is told once.</summary>
     internal void AddWarning(string text)
     {
@@ -111,6 +115,7 @@ internal abstract class ApiCall
     private protected bool TryBegin(string method, ReadOnlySpan<char> target)
     {
         Method = method;
+        _auditId = null;
         _warnings = null;
         User = null!;
         Impersonator = null;

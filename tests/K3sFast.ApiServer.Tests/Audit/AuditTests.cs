@@ -56,6 +56,48 @@ public sealed class AuditTests
     }
 
     [Fact]
+    public async Task Answer_WithoutAnyAuditLog_NamesTheRequestAllTheSame()
+    {
+        await using var server = await OwnServer.StartAsync(static options => options, OwnServer.NewDirectory());
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/version");
+        using var given = await server.Admin.SendAsync(request, TestContext.Current.CancellationToken);
+        Assert.True(Guid.TryParse(given.Headers.GetValues("Audit-Id").Single(), out _));
+        using var named = new HttpRequestMessage(HttpMethod.Get, "/nowhere");
+        named.Headers.Add("Audit-ID", "mine");
+        using var answer = await server.Admin.SendAsync(named, TestContext.Current.CancellationToken);
+        Assert.Equal("mine", answer.Headers.GetValues("Audit-Id").Single());
+    }
+
+    [Fact]
+    public async Task Component_ThatListsAndWatches_IsRecordedAtEachStageAndCounted()
+    {
+        var directory = OwnServer.NewDirectory();
+        var log = Path.Combine(directory, "audit.log");
+        var policy = Path.Combine(directory, "all.yaml");
+        await File.WriteAllTextAsync(policy, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata, users: [\"system:component\"]}, {level: None}]\n", TestContext.Current.CancellationToken);
+        await using var server = await OwnServer.StartAsync(o => o with { Audit = new() { LogPath = log, PolicyFile = policy } }, directory);
+        var transport = server.Server.InProcess(new UserInfo("system:component", ["system:masters"]));
+        await transport.ListAsync("/api/v1/configmaps", TestContext.Current.CancellationToken);
+        await foreach (var _ in transport.WatchAsync("/api/v1/secrets?watch=1&timeoutSeconds=1", TestContext.Current.CancellationToken))
+        {
+            // What there is.
+        }
+        var stranger = server.Server.InProcess(new UserInfo("system:component", []));
+        await Assert.ThrowsAsync<K3sFast.Client.ApiException>(async () => await stranger.ListAsync("/api/v1/pods", TestContext.Current.CancellationToken));
+        await OwnServer.UntilAsync(() => Task.FromResult(Read(log).Count == 7));
+        Assert.Equal(
+            [
+                "list configmaps RequestReceived ", "list configmaps ResponseComplete 200", "watch secrets RequestReceived ", "watch secrets ResponseStarted 200",
+                "watch secrets ResponseComplete 200", "list pods RequestReceived ", "list pods ResponseComplete 403",
+            ],
+            Read(log).Select(static e => $"{e["verb"]} {e["objectRef"]!["resource"]} {e["stage"]} {e["responseStatus"]?["code"]}"));
+        var metrics = await (await server.Admin.GetAsync("/metrics", TestContext.Current.CancellationToken)).Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
+        Assert.Contains("apiserver_audit_event_total 7\n", metrics);
+        Assert.Contains("apiserver_audit_level_total{level=\"Metadata\"} 3\n", metrics);
+        Assert.Contains("apiserver_audit_requests_rejected_total 0\n", metrics);
+    }
+
+    [Fact]
     public async Task Watch_IsRecordedWhenItBeginsAndWhenItEnds()
     {
         var directory = OwnServer.NewDirectory();
