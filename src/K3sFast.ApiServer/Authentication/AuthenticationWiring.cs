@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.ApiServer;
@@ -34,9 +36,16 @@ internal sealed class AuthenticationWiring : IAsyncDisposable
             _webhook = new WebhookClient(kubeconfig, TimeSpan.FromSeconds(30), WebhookBackoff.Default);
             kinds.Add(new TokenCache(new WebhookTokens(_webhook, wanted.WebhookVersion, audiences, logger), wanted.WebhookCacheTtl, wanted.WebhookCacheTtl, clock));
         }
-        var proxy = wanted.RequestHeaders is { } headers ? new FrontProxy(headers, new ClientChain(headers.Authorities, clock)) : null;
-        Authenticator = new Authenticator(
-            proxy, new ClientCertificates(new ClientChain(options.ClientAuthorities, clock)), new TokenUnion(kinds), anonymous, logger);
+        var clients = new ClientChain(options.ClientAuthorities, clock);
+        FollowFile(options.ClientAuthoritiesFile, clients, clock, logger);
+        FrontProxy? proxy = null;
+        if (wanted.RequestHeaders is { } headers)
+        {
+            var proxies = new ClientChain(headers.Authorities, clock);
+            FollowFile(headers.AuthoritiesFile, proxies, clock, logger);
+            proxy = new FrontProxy(headers, proxies);
+        }
+        Authenticator = new Authenticator(proxy, new ClientCertificates(clients), new TokenUnion(kinds), anonymous, logger);
     }
 
     internal Authenticator Authenticator { get; }
@@ -48,6 +57,30 @@ internal sealed class AuthenticationWiring : IAsyncDisposable
     {
         await _issuers.DisposeAsync().ConfigureAwait(false);
         _webhook?.Dispose();
+    }
+
+    // A file of CAs that is changed while the server runs.
+    private void FollowFile(string path, ClientChain chain, TimeProvider clock, ILogger logger)
+    {
+        if (path.Length == 0)
+            return;
+        var file = new ReloadedFile(path, [], (bytes, _) =>
+        {
+            var authorities = new X509Certificate2Collection();
+            try
+            {
+                authorities.ImportFromPem(System.Text.Encoding.ASCII.GetString(bytes));
+            }
+            catch (CryptographicException error)
+            {
+                throw new ApiServerStartException(error.Message, error);
+            }
+            if (authorities.Count == 0)
+                throw new ApiServerStartException("data does not contain any valid RSA or ECDSA certificates");
+            chain.Use(authorities);
+            return Task.FromResult(true);
+        }, clock, logger);
+        _loops.Add(file.FollowAsync);
     }
 
     private AnonymousAccess UseIssuers(ApiServerOptions options, ServiceAccountTokens accounts, ILogger logger)

@@ -45,7 +45,7 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly StartHook _storageReady, _namespacesReady, _prioritiesReady, _trustPublished, _rolesReady, _addressesLoaded, _serviceReady, _identityPublished, _identitiesCollected;
     private readonly IdentityLease _identity;
     private readonly StoreProbe _storeProbe;
-    private bool _isReady;
+    private bool _isReady, _isShuttingDown;
 
     /// <summary>Puts the server together; nothing is read or listened to yet.</summary>
     /// <exception cref="ApiServerStartException">A certificate cannot be used.</exception>
@@ -97,7 +97,7 @@ public sealed class ApiServer : IAsyncDisposable
         _identity = new IdentityLease(_catalog, _system, options, _logger);
         _identityPublished = _health.AddStartHook("start-kube-apiserver-identity-lease-controller");
         _identitiesCollected = _health.AddStartHook("start-kube-apiserver-identity-lease-garbage-collector");
-        _health.Add("shutdown", () => _stopping.IsCancellationRequested ? "process is shutting down" : null, HealthPages.Ready);
+        _health.Add("shutdown", () => Volatile.Read(ref _isShuttingDown) ? "process is shutting down" : null, HealthPages.Ready);
         var dialer = new BackendDialer(options);
         _kubelets = new KubeletConnector(_catalog.Storage("", "nodes"), options, dialer);
         _proxy = new BackendProxy(_kubelets, dialer);
@@ -161,7 +161,10 @@ public sealed class ApiServer : IAsyncDisposable
         if (_stopping.IsCancellationRequested)
             return;
         Volatile.Write(ref _isReady, false);
+Volatile.Write(ref _isShuttingDown, true);
         await _system.WithdrawAsync(cancellationToken).ConfigureAwait(false);
+        if (_options.ShutdownDelay > TimeSpan.Zero && _loops.Count > 0)
+            await Task.Delay(_options.ShutdownDelay, _options.Clock, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _stopping.CancelAsync().ConfigureAwait(false);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         limit.CancelAfter(_options.ShutdownTimeout);
@@ -242,13 +245,14 @@ public sealed class ApiServer : IAsyncDisposable
             new TokenRequests(_catalog, _tokens, _options.ServiceAccountTokens, _writes, clock, limit), new ScaleHandler(_writes, clock, limit), streams, limit);
         var reviews = new ReviewHandlers(_catalog, _writes, bindings, _authorizer, _authentication.Authenticator.Tokens, _tokens.Audiences, clock, limit) { ComponentStatuses = new ComponentStatuses(Components, _storeProbe, clock) };
         var resources = new ResourceRouter(_catalog, reader, new ObjectWatcher(clock, _options.MinRequestTimeout), writer, subresources, reviews, _metrics.Requests);
-        var discovery = new DiscoveryDocuments(_catalog, $"{_options.AdvertiseAddress}:{_options.Port}");
+        var discovery = new DiscoveryDocuments(_catalog, $"{(_options.ExternalHostname.Length > 0 ? _options.ExternalHostname : _options.AdvertiseAddress)}:{_options.Port}");
         var openApi = new OpenApiDocuments(_catalog.Endpoints.Select(static endpoint => endpoint.Info));
         var paths = new PathRouter(discovery, openApi, _tokens, _metrics, _health, _options) { FlowControl = _flows is null ? null : new FlowControlDump(_flows) };
         RequestLimiter limiter = _flows is null
             ? new InFlightLimiter(_options.MaxRequestsInFlight, _options.MaxMutatingRequestsInFlight)
             : new FairLimiter(_flows, _catalog, clock, _options.RequestTimeout);
         return new RequestPipeline(
-            _authentication.Authenticator, _authorizer, new Impersonation(_authorizer), _audit, limiter, resources, paths, _options.Supervisor, _metrics, new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), clock, _logger);
+            _authentication.Authenticator, _authorizer, new Impersonation(_authorizer), _audit, limiter, resources, paths, _options.Supervisor, _metrics,
+            new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), new BrowserAccess(_options.AllowedOrigins, _options.StrictTransportSecurity), clock, _logger);
     }
 }

@@ -1,3 +1,5 @@
+using System.Net.Security;
+using System.Security.Authentication;
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -59,6 +61,27 @@ public sealed record ApiServerOptions
 
     /// <summary>The audiences that tokens for us may name; null is the issuer and "k3s".</summary>
     public IReadOnlyList<string>? ServiceAccountAudiences { get; init; }
+
+    /// <summary>The file that <see cref="ClientAuthorities"/> are read from again when it changes; "" = they stay as they are.</summary>
+    public string ClientAuthoritiesFile { get; init; } = "";
+
+    /// <summary>The name by which clients outside reach the server; "" = its address.</summary>
+    public string ExternalHostname { get; init; } = "";
+
+    /// <summary>Patterns of origins whose browsers may use the API.</summary>
+    public IReadOnlyList<string> AllowedOrigins { get; init; } = [];
+
+    /// <summary>What every answer says in Strict-Transport-Security; "" = nothing.</summary>
+    public string StrictTransportSecurity { get; init; } = "";
+
+    /// <summary>The versions of TLS that are spoken.</summary>
+    public SslProtocols TlsVersions { get; init; } = SslProtocols.Tls12 | SslProtocols.Tls13;
+
+    /// <summary>The cipher suites that are spoken up to TLS 1.2; empty = OpenSSL's own choice.</summary>
+    public IReadOnlyList<TlsCipherSuite> CipherSuites { get; init; } = [];
+
+    /// <summary>How long a stopping server goes on serving while it says that it is not ready, so that load balancers notice.</summary>
+    public TimeSpan ShutdownDelay { get; init; }
 
     /// <summary>The range of Service addresses.</summary>
     public IPNetwork ServiceCidr { get; init; } = new(new IPAddress([10, 43, 0, 0]), 16);

@@ -29,11 +29,13 @@ internal sealed class KestrelHost : IAsyncDisposable
     private readonly WebApplication _application;
     private readonly IServer _server;
     private readonly ApiServerOptions _options;
+    private readonly CipherSuitesPolicy? _ciphers;
     private SslStreamCertificateContext _certificate;
 
     internal KestrelHost(ApiServerOptions options, ILoggerFactory loggers)
     {
         _options = options;
+        _ciphers = options.CipherSuites.Count == 0 ? null : CiphersOf(options.CipherSuites);
         _certificate = ContextOf(options.ServingCertificate, options.ServingChain);
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton(loggers);
@@ -102,16 +104,23 @@ internal sealed class KestrelHost : IAsyncDisposable
                     ClientChain.Remember(certificate, chain);
                     return true;
                 };
+                https.SslProtocols = _options.TlsVersions;
                 https.CheckCertificateRevocation = false;
                 https.OnAuthenticate = (_, tls) =>
                 {
                     tls.ServerCertificateContext = Volatile.Read(ref _certificate);
                     // A resumed session does not show the client's certificate again; authentication would depend on the session cache.
                     tls.AllowTlsResume = false;
+                    tls.CipherSuitesPolicy = _ciphers;
                 };
             });
         });
     }
+
+    // Those of TLS 1.3 cannot be chosen there, and are all on.
+    [System.Diagnostics.CodeAnalysis.SuppressMessage("Interoperability", "CA1416", Justification = "The product runs on Linux.")]
+    private static CipherSuitesPolicy CiphersOf(IReadOnlyList<TlsCipherSuite> suites) => new(
+        [TlsCipherSuite.TLS_AES_128_GCM_SHA256, TlsCipherSuite.TLS_AES_256_GCM_SHA384, TlsCipherSuite.TLS_CHACHA20_POLY1305_SHA256, .. suites]);
 
     private static SslStreamCertificateContext ContextOf(X509Certificate2 certificate, X509Certificate2Collection chain)
     {

@@ -10,7 +10,7 @@ namespace K3sFast.ApiServer;
 /// <summary>Every request's way: who asks, may he, who answers; and what becomes of everything that is thrown on the way.</summary>
 internal sealed class RequestPipeline(
     Authenticator authenticator, Authorizer authorizer, Impersonation impersonation, AuditLog? audit, RequestLimiter limiter, ResourceRouter resources,
-    PathRouter paths, ISupervisorPaths? supervisor, ApiServerMetrics metrics, RequestLimits limits, TimeProvider clock, ILogger logger)
+    PathRouter paths, ISupervisorPaths? supervisor, ApiServerMetrics metrics, RequestLimits limits, BrowserAccess browsers, TimeProvider clock, ILogger logger)
 {
     // A certificate signing request with room to spare.
     private const int MaxSupervisorBodyBytes = 64 * 1024;
@@ -26,6 +26,8 @@ internal sealed class RequestPipeline(
             try
             {
                 call.SetHeader("Audit-Id", call.AuditId);
+                if (browsers.AnswersAtOnce(call))
+                    return;
                 if (!call.IsUnderstood)
                     throw (call.RawTarget.Length > RequestInfo.MaxTargetBytes
                         ? new ApiStatus { Code = 414, Reason = "", Message = "the request target is too long" }

@@ -28,6 +28,9 @@ internal sealed class ComponentArguments
         return _values.TryGetValue(name, out var values) ? values[^1] : fallback;
     }
 
+    /// <summary>The flags that were given.</summary>
+    public IEnumerable<string> Names => _values.Keys;
+
     /// <summary>True if the flag was given at all. Does not mark it.</summary>
     public bool Has(string name) => _values.ContainsKey(name);
 

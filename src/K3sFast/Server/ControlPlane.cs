@@ -49,6 +49,7 @@ internal sealed class ControlPlane : IAsyncDisposable
     {
         IDatastore? store = null;
         ApiServer.ApiServer? api = null;
+        ApiServerFlags.Check(config.ApiServerArgs, loggers.CreateLogger("K3sFast.Server"));
         try
         {
             store = await config.Datastore.OpenAsync(loggers, ct).ConfigureAwait(false);
@@ -99,9 +100,10 @@ internal sealed class ControlPlane : IAsyncDisposable
             ServingCertificate = pki.ServingApi.Load(),
             ServingChain = pki.ServerCa.Chain,
             ServerAuthorities = pki.ServerCa.Chain,
-            ClientAuthorities = pki.ClientCa.Chain,
+            ClientAuthorities = arguments.Text("client-ca-file") is { Length: > 0 } clientCa ? PemFiles.ReadCertificates(clientCa) : pki.ClientCa.Chain,
+            ClientAuthoritiesFile = arguments.Text("client-ca-file"),
             KubeletClientCertificate = pki.ApiServerToKubelet.Load(),
-            ServiceAccountKeys = pki.ServiceAccountKeys,
+            ServiceAccountKeys = ServiceAccountKeyFiles.Read(arguments, pki.ServiceAccountKeys),
             ServiceAccountIssuer = issuers.Count > 0 ? issuers[0] : null,
             FormerServiceAccountIssuers = [.. issuers.Skip(1)],
             ServiceAccountAudiences = arguments.Many("api-audiences") is { Count: > 0 } audiences ? audiences : null,
@@ -127,7 +129,7 @@ internal sealed class ControlPlane : IAsyncDisposable
             EventTtl = arguments.Duration("event-ttl", TimeSpan.FromHours(1)),
             StoreSizeBytes = config.Datastore.IsShared ? null : () => SizeOf(config.Datastore.SqlitePath),
         };
-        return RequestLimitArguments.Apply(options, arguments);
+        return TransportArguments.Apply(RequestLimitArguments.Apply(options, arguments), arguments);
     }
 
     private static string[] Words(string list) => list.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);

@@ -158,6 +158,7 @@ internal static class IdentityFlags
         return new()
         {
             Authorities = authorities,
+            AuthoritiesFile = file,
             AllowedNames = names,
             UsernameHeaders = Headers(arguments, "requestheader-username-headers", ["X-Remote-User"]),
             UidHeaders = Headers(arguments, "requestheader-uid-headers", ["X-Remote-Uid"]),

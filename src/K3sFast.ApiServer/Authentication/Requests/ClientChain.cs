@@ -12,7 +12,15 @@ internal sealed class ClientChain(X509Certificate2Collection authorities, TimePr
 
     private static readonly ConditionalWeakTable<X509Certificate2, X509Certificate2Collection> s_intermediates = [];
 
-    private readonly ConditionalWeakTable<X509Certificate2, Verdict> _verdicts = [];
+    private ConditionalWeakTable<X509Certificate2, Verdict> _verdicts = [];
+    private X509Certificate2Collection _authorities = authorities;
+
+    /// <summary>Judges by other CAs from here on, certificates of connections that stand as well.</summary>
+    internal void Use(X509Certificate2Collection others)
+    {
+        Volatile.Write(ref _authorities, others);
+        Volatile.Write(ref _verdicts, []);
+    }
 
     /// <summary>Keeps the certificates that a client showed along with its own; called while the handshake lasts.</summary>
     internal static void Remember(X509Certificate2 certificate, X509Chain? shown)
@@ -27,13 +35,24 @@ internal sealed class ClientChain(X509Certificate2Collection authorities, TimePr
 
     internal bool IsTrusted(X509Certificate2 certificate)
     {
-        if (!_verdicts.TryGetValue(certificate, out var verdict))
-            verdict = _verdicts.GetValue(certificate, Judge);
+        var verdicts = Volatile.Read(ref _verdicts);
+        if (!verdicts.TryGetValue(certificate, out var verdict))
+            verdict = verdicts.GetValue(certificate, Judge);
         // A connection may outlive its certificate.
         return verdict.IsTrusted && clock.GetUtcNow() <= verdict.NotAfter;
     }
 
     private Verdict Judge(X509Certificate2 certificate)
+    {
+        var authorities = Volatile.Read(ref _authorities);
+        var isTrusted = ChainsTo(authorities, certificate);
+        // Of CAs with one name, as while one is exchanged for another, a chain is only tried to the first.
+        for (var i = 0; !isTrusted && authorities.Count > 1 && i < authorities.Count; i++)
+            isTrusted = ChainsTo([authorities[i]], certificate);
+        return new Verdict(isTrusted, certificate.NotAfter.ToUniversalTime());
+    }
+
+    private bool ChainsTo(X509Certificate2Collection authorities, X509Certificate2 certificate)
     {
         using var chain = new X509Chain();
         chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
@@ -45,7 +64,7 @@ internal sealed class ClientChain(X509Certificate2Collection authorities, TimePr
         chain.ChainPolicy.VerificationTime = clock.GetUtcNow().UtcDateTime;
         chain.ChainPolicy.VerificationTimeIgnored = false;
         chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuthentication));
-        return new Verdict(chain.Build(certificate), certificate.NotAfter.ToUniversalTime());
+        return chain.Build(certificate);
     }
 
     private sealed record Verdict(bool IsTrusted, DateTimeOffset NotAfter);

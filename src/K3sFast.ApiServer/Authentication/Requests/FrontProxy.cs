@@ -9,6 +9,9 @@ public sealed record RequestHeaderOptions
     /// <summary>The CAs of front proxies.</summary>
     public required X509Certificate2Collection Authorities { get; init; }
 
+    /// <summary>The file that they are read from again when it changes; "" = they stay as they are.</summary>
+    public string AuthoritiesFile { get; init; } = "";
+
     /// <summary>Common names that a proxy's certificate may have; empty = any.</summary>
     public IReadOnlyList<string> AllowedNames { get; init; } = ["system:auth-proxy"];
 
