@@ -1,0 +1,44 @@
+using System.Globalization;
+using K3sFast.FaultRig.Children;
+using K3sFast.FaultRig.Faults;
+using K3sFast.FaultRig.Scenarios;
+
+// The fault rig: hits a store with faults under load and judges what its clients saw.
+//   K3sFast.FaultRig [--kills N] [--cuts N] [--kine-cuts N] [--others N] [--seed N]
+// A line per kind of fault; exit code 1 = something was lost, seen twice, or served wrong. "child ..." is the process that is hit.
+if (args is ["child", ..]) return await StoreChild.RunAsync(args[1..]);
+int Number(string name, int otherwise) => Array.IndexOf(args, name) is var at and >= 0 ? int.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;
+int kills = Number("--kills", 500), cuts = Number("--cuts", 500), kineCuts = Number("--kine-cuts", 100), others = Number("--others", 5), seed = Number("--seed", Environment.TickCount);
+if (FaultFileSystem.Absence is { } absence)
+{
+    await Console.Error.WriteLineAsync(absence);
+    return 2;
+}
+Console.WriteLine($"seed {seed}");
+await using var files = await FaultFileSystem.MountAsync();
+var process = new ProcessFaults(files, seed);
+var medium = new MediumFaults(files, seed);
+bool isClean = true;
+if (kills > 0) await RunAsync(process.KillAsync(kills));
+if (cuts > 0) await RunAsync(medium.PowerCutAsync(cuts));
+if (others > 0)
+{
+    await RunAsync(process.FailPointsAsync(others, TimeSpan.FromSeconds(6)));
+    await RunAsync(process.StopAndContinueAsync(others, TimeSpan.FromSeconds(2)));
+    await RunAsync(medium.FailAsync(FileOperation.Write, FaultFileSystem.InputOutputError, Enumerable.Range(1, others * 5)));
+    await RunAsync(medium.FailAsync(FileOperation.Sync, FaultFileSystem.InputOutputError, Enumerable.Range(1, others * 5)));
+    await RunAsync(medium.FailAsync(FileOperation.Write, FaultFileSystem.NoSpace, Enumerable.Range(1, others * 5)));
+    await RunAsync(medium.FullAsync(others));
+    await RunAsync(medium.StallAsync(others, TimeSpan.FromSeconds(3)));
+    await RunAsync(medium.FlipBitsAsync(others * 10));
+}
+if (kineCuts > 0) await RunAsync(medium.PowerCutOfKineAsync(kineCuts));
+return isClean ? 0 : 1;
+
+async Task RunAsync(Task<Outcome> running)
+{
+    var outcome = await running.ConfigureAwait(false);
+    Console.WriteLine(outcome);
+    foreach (string finding in outcome.Findings) Console.WriteLine($"  {finding}");
+    isClean &= outcome.IsClean;
+}
