@@ -13,7 +13,7 @@
  *   remount                 the power is back: unmounts, and mounts what the medium holds
  *   fail KIND ERRNO N COUNT the N-th to (N+COUNT-1)-th next operations of KIND fail; a failed sync forgets what it should have flushed:
  *                           the next one succeeds and flushes nothing of it, as Linux does
- *   stall MS COUNT          the next COUNT syncs take MS milliseconds
+ *   stall MS COUNT          the next COUNT syncs take MS milliseconds, or until calm
  *   capacity BYTES          no more than that fits (0 = no limit)
  *   calm                    takes fail, cutat, stall and capacity back
  *   reset                   an empty file system, mounted anew
@@ -337,7 +337,7 @@ static void make_empty(void) {
   root = new_inode(S_IFDIR | 0755, 0, 0);
 }
 
-static void calm(void) { memset(&failing, 0, sizeof failing); memset(&cutting, 0, sizeof cutting); stall_count = 0; capacity_bytes = 0; }
+static void calm(void) { memset(&failing, 0, sizeof failing); memset(&cutting, 0, sizeof cutting); stall_count = 0; capacity_bytes = 0; for (int i = 0; i < later_count; i++) later[i].due_ms = 0; }
 
 /* ---- answers to the kernel ---- */
 
@@ -417,6 +417,7 @@ static void sync_inode(uint64_t unique, struct inode *inode, int is_directory) {
   }
   if (stall_count > 0 && !error && later_count < 256) {
     stall_count--;
+    printf("! stalled\n");
     later[later_count++] = (struct reply_later){ unique, now_ms() + stall_ms, inode, 0 };
     return;
   }

@@ -39,10 +39,16 @@ public sealed class StoreFaultTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Kill_AtEveryFailPoint_LosesAndRepeatsNothing() => Accept(await new ProcessFaults(Files, Seed).FailPointsAsync(1, TimeSpan.FromSeconds(4)));
+    public async Task Kill_AtEveryFailPoint_LosesAndRepeatsNothing() => Accept(await new ProcessFaults(Files, Seed).FailPointsAsync(1));
 
     [Fact]
     public async Task StopAndContinue_UnderLoad_LosesAndRepeatsNothing() => Accept(await new ProcessFaults(Files, Seed).StopAndContinueAsync(2, TimeSpan.FromSeconds(1)));
+
+    [Fact]
+    public async Task JumpingClock_LeasesLastTheirTime() => Accept(await new ProcessFaults(Files, Seed).JumpClockAsync(5));
+
+    [Fact]
+    public async Task FlippedBits_AreSaidOrHarmless() => Accept(await new MediumFaults(Files, Seed).FlipBitsAsync(12));
 
     [Fact]
     public async Task FailingWrite_AtAnyTime_LosesAndRepeatsNothing() =>
@@ -60,7 +66,7 @@ public sealed class StoreFaultTests : IAsyncLifetime
     public async Task FullFileSystem_AndSpaceAgain_LosesAndRepeatsNothing() => Accept(await new MediumFaults(Files, Seed).FullAsync(2));
 
     [Fact]
-    public async Task StalledFlush_WritersWait_ReadersGoOn() => Accept(await new MediumFaults(Files, Seed).StallAsync(2, TimeSpan.FromSeconds(2)));
+    public async Task StalledFlush_WritersWait_ReadersGoOn() => Accept(await new MediumFaults(Files, Seed).StallAsync(3));
 
     private static void Accept(Outcome outcome) => Assert.True(outcome is { IsClean: true, Strikes: > 0 }, $"{outcome}\n{string.Join('\n', outcome.Findings)}");
 }

@@ -23,13 +23,14 @@ if (kills > 0) await RunAsync(process.KillAsync(kills));
 if (cuts > 0) await RunAsync(medium.PowerCutAsync(cuts));
 if (others > 0)
 {
-    await RunAsync(process.FailPointsAsync(others, TimeSpan.FromSeconds(6)));
+    await RunAsync(process.FailPointsAsync(others));
     await RunAsync(process.StopAndContinueAsync(others, TimeSpan.FromSeconds(2)));
+    await RunAsync(process.JumpClockAsync(others));
     await RunAsync(medium.FailAsync(FileOperation.Write, FaultFileSystem.InputOutputError, Enumerable.Range(1, others * 5)));
     await RunAsync(medium.FailAsync(FileOperation.Sync, FaultFileSystem.InputOutputError, Enumerable.Range(1, others * 5)));
     await RunAsync(medium.FailAsync(FileOperation.Write, FaultFileSystem.NoSpace, Enumerable.Range(1, others * 5)));
     await RunAsync(medium.FullAsync(others));
-    await RunAsync(medium.StallAsync(others, TimeSpan.FromSeconds(3)));
+    await RunAsync(medium.StallAsync(others));
     await RunAsync(medium.FlipBitsAsync(others * 10));
 }
 if (kineCuts > 0) await RunAsync(medium.PowerCutOfKineAsync(kineCuts));

@@ -97,7 +97,9 @@ internal sealed class HistoryChecker
 
         void CheckServed(long revision, long askedAt, string what)
         {
-            if (!compactions.Exists(compaction => compaction.Outcome == OperationOutcome.Ok && compaction.CompletedAt < askedAt && compaction.AtRevision > revision)) return;
+            // A crash may take a compaction back, and with it all that it had taken away.
+            long begin = _history.LifeEnds.FindLast(end => end < askedAt);
+            if (!compactions.Exists(done => done.Outcome == OperationOutcome.Ok && done.CompletedAt > begin && done.CompletedAt < askedAt && done.AtRevision > revision)) return;
             _verdict.Add(Law.CompactionIsHonest, $"{what} was served after compaction");
         }
     }

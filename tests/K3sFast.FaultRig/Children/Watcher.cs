@@ -26,6 +26,9 @@ internal sealed class Watcher : IDatastoreObserver, IDisposable
     /// <summary>Everything up to here was shown.</summary>
     public long Position => Interlocked.Read(ref _shownTo);
 
+    /// <summary>The store said that what comes next is damaged: there is nothing to wait for.</summary>
+    public bool IsToldOfDamage { get; private set; }
+
     public void OnEntry(in DatastoreEntry entry)
     {
         _position = entry.Revision;
@@ -45,7 +48,8 @@ internal sealed class Watcher : IDatastoreObserver, IDisposable
     {
         bool isCompacted = error is DatastoreCompactedException;
         _history.EndWatch(_id, isCompacted ? WatchEnd.Compacted : WatchEnd.Failed);
-        if (error is ObjectDisposedException) return;
+        if (error is DatastoreCorruptException) IsToldOfDamage = true;
+        if (error is ObjectDisposedException or DatastoreCorruptException) return;
         // A thread of its own: the store must not be called from within its call.
         _ = ResumeAsync(isCompacted);
     }

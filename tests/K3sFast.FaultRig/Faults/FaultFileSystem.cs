@@ -28,6 +28,7 @@ internal sealed class FaultFileSystem : IAsyncDisposable
     private readonly Lock _gate = new();
     private readonly List<string> _events = [];
     private TaskCompletionSource<string> _answer = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private TaskCompletionSource _stalled = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource _cut = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private FaultFileSystem(Process process, string mountPoint)
@@ -49,14 +50,9 @@ internal sealed class FaultFileSystem : IAsyncDisposable
     /// <summary>Builds the program, if need be, and mounts it on a new directory.</summary>
     public static async Task<FaultFileSystem> MountAsync()
     {
-        string native = Path.Combine(RepositoryRoot(), "native");
-        using (var make = Process.Start(new ProcessStartInfo("make", ["-s", "-C", native, "faultfs"]))!)
-        {
-            await make.WaitForExitAsync().ConfigureAwait(false);
-            if (make.ExitCode != 0) throw new InvalidOperationException("native/faultfs does not compile");
-        }
+        string program = await NativeTool.BuildAsync("faultfs", "faultfs").ConfigureAwait(false);
         string mountPoint = Directory.CreateTempSubdirectory("k3sfast-faultfs-").FullName;
-        var process = Process.Start(new ProcessStartInfo(Path.Combine(native, "../artifacts/native/faultfs"), [mountPoint]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        var process = Process.Start(new ProcessStartInfo(program, [mountPoint]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
         var system = new FaultFileSystem(process, mountPoint);
         await system._answer.Task.WaitAsync(s_deadline).ConfigureAwait(false);
         return system;
@@ -77,7 +73,13 @@ internal sealed class FaultFileSystem : IAsyncDisposable
 
     public Task FailAsync(FileOperation operation, int errno, int nth, int count) => SendAsync($"fail {Word(operation)} {errno} {nth} {count}");
 
-    public Task StallAsync(TimeSpan syncsTake, int count) => SendAsync(string.Create(CultureInfo.InvariantCulture, $"stall {(long)syncsTake.TotalMilliseconds} {count}"));
+    /// <summary>The next flush takes as long as that, or until <see cref="CalmAsync"/>; returns once it has begun.</summary>
+    public async Task StallAsync(TimeSpan length)
+    {
+        _stalled = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        await SendAsync(string.Create(CultureInfo.InvariantCulture, $"stall {(long)length.TotalMilliseconds} 1")).ConfigureAwait(false);
+        await _stalled.Task.WaitAsync(s_deadline).ConfigureAwait(false);
+    }
 
     public Task LimitAsync(long bytes) => SendAsync($"capacity {bytes}");
 
@@ -133,6 +135,7 @@ internal sealed class FaultFileSystem : IAsyncDisposable
                 continue;
             }
             lock (_gate) _events.Add(line);
+            if (line == "! stalled") _stalled.TrySetResult();
             if (line.StartsWith("! cut", StringComparison.Ordinal)) _cut.TrySetResult();
         }
         _answer.TrySetException(new InvalidOperationException("faultfs ended"));
@@ -145,11 +148,4 @@ internal sealed class FaultFileSystem : IAsyncDisposable
         FileOperation.Meta => "meta",
         _ => "any",
     };
-
-    private static string RepositoryRoot()
-    {
-        string? directory = AppContext.BaseDirectory;
-        while (directory is not null && !File.Exists(Path.Combine(directory, "native/faultfs/faultfs.c"))) directory = Path.GetDirectoryName(directory);
-        return directory ?? throw new InvalidOperationException("native/faultfs/faultfs.c is in no directory above the program");
-    }
 }

@@ -50,6 +50,9 @@ internal sealed class StoreLife : IAsyncDisposable
     /// <summary>What it complained of.</summary>
     public List<string> Complaints { get; } = [];
 
+    /// <summary>What its clients were answered so far.</summary>
+    public HistoryReader Clients => _reader;
+
     public bool HasEnded => _process.HasExited;
 
     public int Id => _process.Id;

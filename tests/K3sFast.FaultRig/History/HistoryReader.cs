@@ -8,6 +8,14 @@ internal sealed class HistoryReader(OperationHistory history)
     private readonly Dictionary<int, Operation> _operations = [];
     private readonly Dictionary<int, WatchRecord> _watches = [];
 
+    private int _answeredReads;
+    private int _answeredWrites;
+
+    /// <summary>Reads and writes that were answered so far. Any thread.</summary>
+    public int AnsweredReads => Volatile.Read(ref _answeredReads);
+
+    public int AnsweredWrites => Volatile.Read(ref _answeredWrites);
+
     /// <summary>Reads a line; false = it is no part of the history.</summary>
     public bool TryRead(string line)
     {
@@ -24,6 +32,7 @@ internal sealed class HistoryReader(OperationHistory history)
                 // An error that says nothing of the outcome: the write may still happen for as long as the process lives.
                 if (operation.Outcome == OperationOutcome.Unknown) return true;
                 operation.CompletedAt = Long(words[4]);
+                Interlocked.Increment(ref operation.IsWrite ? ref _answeredWrites : ref _answeredReads);
                 operation.Entries = words.Length == 5 ? [] : [.. words.AsSpan(5).ToArray().Select(Entry)];
                 return true;
             case "w":

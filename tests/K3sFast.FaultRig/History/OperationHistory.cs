@@ -10,6 +10,9 @@ internal sealed class OperationHistory
 
     public List<WatchRecord> Watches { get; } = [];
 
+    /// <summary>When processes of the store ended.</summary>
+    public List<long> LifeEnds { get; } = [];
+
     /// <summary>The newest revision that anybody was shown.</summary>
     public long NewestRevision
     {
@@ -28,6 +31,7 @@ internal sealed class OperationHistory
     /// <summary>The store's process is gone: what it has not done by now it never will.</summary>
     public void EndLife(long now)
     {
+        LifeEnds.Add(now);
         for (int i = Operations.Count - 1; i >= 0; i--)
         {
             var operation = Operations[i];
