@@ -4,11 +4,12 @@ using K3sFast.FaultRig.Faults;
 using K3sFast.FaultRig.Scenarios;
 
 // The fault rig: hits a store with faults under load and judges what its clients saw.
-//   K3sFast.FaultRig [--kills N] [--cuts N] [--kine-cuts N] [--others N] [--seed N]
+//   K3sFast.FaultRig [--kills N] [--cuts N] [--kine-cuts N] [--others N] [--servers N] [--seed N]
+// --servers: kills and power cuts of the whole API server ($K3SFAST_BINARY, or artifacts/bin/k3sfast).
 // A line per kind of fault; exit code 1 = something was lost, seen twice, or served wrong. "child ..." is the process that is hit.
 if (args is ["child", ..]) return await StoreChild.RunAsync(args[1..]);
 int Number(string name, int otherwise) => Array.IndexOf(args, name) is var at and >= 0 ? int.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;
-int kills = Number("--kills", 500), cuts = Number("--cuts", 500), kineCuts = Number("--kine-cuts", 100), others = Number("--others", 5), seed = Number("--seed", Environment.TickCount);
+int kills = Number("--kills", 500), cuts = Number("--cuts", 500), kineCuts = Number("--kine-cuts", 100), others = Number("--others", 5), servers = Number("--servers", 0), seed = Number("--seed", Environment.TickCount);
 if (FaultFileSystem.Absence is { } absence)
 {
     await Console.Error.WriteLineAsync(absence);
@@ -32,6 +33,12 @@ if (others > 0)
     await RunAsync(medium.FullAsync(others));
     await RunAsync(medium.StallAsync(others));
     await RunAsync(medium.FlipBitsAsync(others * 10));
+}
+if (servers > 0)
+{
+    var server = new ServerFaults(files, ServerFaults.Binary, seed);
+    await RunAsync(server.RunAsync(servers, withPowerCuts: false));
+    await RunAsync(server.RunAsync(servers, withPowerCuts: true));
 }
 if (kineCuts > 0) await RunAsync(medium.PowerCutOfKineAsync(kineCuts));
 return isClean ? 0 : 1;

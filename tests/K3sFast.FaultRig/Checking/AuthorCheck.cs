@@ -51,7 +51,9 @@ internal sealed class AuthorCheck(ChangeLog log, OperationHistory history, Verdi
     private Operation? AuthorOfValue(LoggedChange change)
     {
         var seen = change.Change;
-        if (!_byValue.TryGetValue(seen.Value!, out var author) || author.Key != seen.Key || (AppendKind)author.Kind != seen.Kind)
+        bool isKnown = _byValue.TryGetValue(seen.Value!, out var author);
+        if (isKnown && seen.Kind == Observation.UnknownKind) change.Change = seen = seen with { Kind = (AppendKind)author!.Kind };
+        if (!isKnown || author is null || author.Key != seen.Key || (AppendKind)author.Kind != seen.Kind)
         {
             verdict.Add(Law.ChangeHasAnAuthor, $"nobody wrote {seen}");
             return null;

@@ -114,11 +114,13 @@ internal sealed class ChangeLog
         }
         known.FirstSeenAt = Math.Min(known.FirstSeenAt, at);
         var change = known.Change;
-        if (change.Key != seen.Key || change.Value != seen.Value || change.Kind != seen.Kind)
+        bool isSameKind = change.Kind == seen.Kind || (change.Kind == Observation.UnknownKind && seen.Kind != AppendKind.Delete) || (seen.Kind == Observation.UnknownKind && change.Kind != AppendKind.Delete);
+        if (change.Key != seen.Key || change.Value != seen.Value || !isSameKind)
         {
             _verdict.Add(Law.RevisionIsUsedOnce, $"{seen.Revision} is {change} and {seen}");
             return;
         }
+        if (change.Kind == Observation.UnknownKind) known.Change = change = change with { Kind = seen.Kind };
         if (change.CreateRevision == 0) known.Change = change with { CreateRevision = seen.CreateRevision };
         else if (seen.CreateRevision != 0 && seen.CreateRevision != change.CreateRevision)
         {

@@ -51,8 +51,8 @@ internal sealed class Workload(IDatastore store, HistoryWriter history, Workload
         .. Enumerable.Range(0, options.Readers).Select(_ => Task.Run(() => ReadUntilStoppedAsync(stop), CancellationToken.None)),
     ]);
 
-    /// <summary>Reads all keys as they are.</summary>
-    public Task ListAsync() => ReadAsync(OperationKind.List, options.Prefix, 0);
+    /// <summary>Reads all keys as they are; returns the revision that was shown, 0 = it failed.</summary>
+    public Task<long> ListAsync() => ReadAsync(OperationKind.List, options.Prefix, 0);
 
     /// <summary>Hears of a key's present revision; 0 = absent.</summary>
     public void Hear(string key, long revision) => _known[key] = revision;
@@ -116,7 +116,7 @@ internal sealed class Workload(IDatastore store, HistoryWriter history, Workload
         }
     }
 
-    private async Task ReadAsync(OperationKind kind, string key, long revision)
+    private async Task<long> ReadAsync(OperationKind kind, string key, long revision)
     {
         int id = history.Call(kind, key, at: revision);
         var seen = new SeenEntries();
@@ -126,6 +126,7 @@ internal sealed class Workload(IDatastore store, HistoryWriter history, Workload
             history.Answer(id, OperationOutcome.Ok, result.Revision, seen.Entries);
             if (revision == 0) foreach (var entry in seen.Entries) Hear(entry.Key, entry.Revision);
             if (kind == OperationKind.Get && seen.Entries.Count == 0) Hear(key, 0);
+            return result.Revision;
         }
         catch (DatastoreCompactedException)
         {
@@ -136,6 +137,7 @@ internal sealed class Workload(IDatastore store, HistoryWriter history, Workload
             history.Answer(id, OperationOutcome.Unknown, 0);
             await Task.Delay(20).ConfigureAwait(false);
         }
+        return 0;
     }
 
     private async Task CompactAsync(long revision)

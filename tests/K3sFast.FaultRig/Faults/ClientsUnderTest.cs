@@ -38,6 +38,15 @@ internal sealed class ClientsUnderTest : IAsyncDisposable
         for (int i = 0; i < 2; i++) _watchers.Add(new Watcher(store, _writer, workload.Prefix, Math.Max(1, i == 0 ? store.CompactRevision : store.CurrentRevision)));
     }
 
+    /// <summary>Adds a store that many others write to as well: its watches begin at the revision of a list.</summary>
+    public async Task AddFromListAsync(IDatastore store, WorkloadOptions workload)
+    {
+        var client = new Workload(store, _writer, workload);
+        _clients.Add((store, client));
+        long revision = await client.ListAsync().ConfigureAwait(false);
+        for (int i = 0; i < 3; i++) _watchers.Add(new Watcher(store, _writer, workload.Prefix, revision));
+    }
+
     public void Start() => _working = Task.WhenAll(_clients.Select(client => client.Workload.RunAsync(_stop.Token)));
 
     /// <summary>All faults are over: ends writers, lists by each store, waits until every watch has seen the newest, and judges.</summary>

@@ -84,4 +84,8 @@ internal sealed class Operation
 /// <param name="Revision">The revision of the change.</param>
 /// <param name="CreateRevision">The revision at which the key's life began; 0 = not told.</param>
 /// <param name="Value">The name of the value; null = its checksum did not fit; empty for deletions.</param>
-internal readonly record struct Observation(string Key, AppendKind Kind, long Revision, long CreateRevision, string? Value);
+internal readonly record struct Observation(string Key, AppendKind Kind, long Revision, long CreateRevision, string? Value)
+{
+    /// <summary>There, but the reader was not told whether it was created or updated last.</summary>
+    public const AppendKind UnknownKind = (AppendKind)9;
+}
