@@ -51,7 +51,7 @@ struct entry_change { struct entry_change *next; uint64_t order; char *name, *ol
 struct inode {
   uint64_t id, lookups;
   uint32_t mode, uid, gid, links, rdev;
-  uint64_t size, capacity, safe_size, safe_capacity;
+  uint64_t size, capacity, safe_size, safe_capacity, failures;
   unsigned char *bytes, *safe;
   struct sector *sectors;
   struct size_change *sizes;
@@ -61,6 +61,9 @@ struct inode {
   struct entry_change *changes;
   struct inode *all_next;
 };
+
+/* An open file. Each learns once of every failed flush of its file, its own or another's. */
+struct handle { uint64_t seen_failures; };
 
 struct reply_later { uint64_t unique, due_ms; struct inode *inode; int error; };
 struct trigger { int kind, error; long at, count; };
@@ -383,6 +386,12 @@ static int is_due(struct trigger *trigger, int kind) {
   return 1;
 }
 
+static uint64_t open_handle(struct inode *inode) {
+  struct handle *handle = must(malloc(sizeof *handle));
+  handle->seen_failures = inode->failures;
+  return (uint64_t)(uintptr_t)handle;
+}
+
 /* The faults that are set, at one operation; 0 = go on. */
 static int fault(int kind) {
   if (is_cut) return EIO;
@@ -408,12 +417,19 @@ static void read_directory(uint64_t unique, struct inode *directory, const struc
   answer(unique, 0, buffer, used);
 }
 
-static void sync_inode(uint64_t unique, struct inode *inode, int is_directory) {
+static void sync_inode(uint64_t unique, struct inode *inode, struct handle *handle, int is_directory) {
   stat_syncs++;
   int error = fault(KIND_SYNC);
   if (error && !is_cut) {
     /* What was to be flushed counts as clean now and never reaches the medium, unless it is written again. */
     if (is_directory) forget_changes(inode); else forget_versions(inode);
+    inode->failures++;
+  }
+  if (!is_cut && handle->seen_failures < inode->failures) {
+    /* Another's flush failed since this one looked. What is dirty now is flushed all the same. */
+    if (!error) { if (is_directory) flush_directory(inode); else flush_file(inode); }
+    handle->seen_failures = inode->failures;
+    error = EIO;
   }
   if (stall_count > 0 && !error && later_count < 256) {
     stall_count--;
@@ -499,6 +515,7 @@ static void create(uint64_t unique, struct inode *directory, const char *name, u
   struct { struct fuse_entry_out entry; struct fuse_open_out open; } out;
   memset(&out, 0, sizeof out);
   fill_entry(inode, &out.entry);
+  if (opens) out.open.fh = open_handle(inode);
   answer(unique, 0, &out, opens ? sizeof out : sizeof out.entry);
 }
 
@@ -572,7 +589,7 @@ static void handle(char *buffer) {
       return;
     }
     case FUSE_OPEN: case FUSE_OPENDIR: {
-      struct fuse_open_out out = { .open_flags = header->opcode == FUSE_OPEN ? FOPEN_KEEP_CACHE : 0 };
+      struct fuse_open_out out = { .fh = open_handle(inode), .open_flags = header->opcode == FUSE_OPEN ? FOPEN_KEEP_CACHE : 0 };
       answer(unique, 0, &out, sizeof out);
       return;
     }
@@ -584,9 +601,18 @@ static void handle(char *buffer) {
     }
     case FUSE_READDIR: read_directory(unique, inode, body); return;
     case FUSE_WRITE: write_file(unique, inode, body); return;
-    case FUSE_FSYNC: sync_inode(unique, inode, 0); return;
-    case FUSE_FSYNCDIR: sync_inode(unique, inode, 1); return;
-    case FUSE_FLUSH: case FUSE_RELEASE: case FUSE_RELEASEDIR: answer(unique, 0, NULL, 0); return;
+    case FUSE_FSYNC: case FUSE_FSYNCDIR: {
+      struct fuse_fsync_in *in = body;
+      sync_inode(unique, inode, (struct handle *)(uintptr_t)in->fh, header->opcode == FUSE_FSYNCDIR);
+      return;
+    }
+    case FUSE_RELEASE: case FUSE_RELEASEDIR: {
+      struct fuse_release_in *in = body;
+      free((struct handle *)(uintptr_t)in->fh);
+      answer(unique, 0, NULL, 0);
+      return;
+    }
+    case FUSE_FLUSH: answer(unique, 0, NULL, 0); return;
     case FUSE_STATFS: {
       struct fuse_statfs_out out = { .st = { .bsize = 4096, .frsize = 4096, .namelen = 255, .files = 1000000, .ffree = 900000 } };
       uint64_t total = capacity_bytes ? capacity_bytes : 64ull << 30;

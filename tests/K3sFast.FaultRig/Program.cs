@@ -20,6 +20,7 @@ await using var files = await FaultFileSystem.MountAsync();
 var process = new ProcessFaults(files, seed);
 var medium = new MediumFaults(files, seed);
 bool isClean = true;
+if (Number("--sync-error", 0) is > 0 and var nth) await RunAsync(medium.FailAsync(FileOperation.Sync, FaultFileSystem.InputOutputError, Enumerable.Repeat(nth, Number("--times", 10))));
 if (kills > 0) await RunAsync(process.KillAsync(kills));
 if (cuts > 0) await RunAsync(medium.PowerCutAsync(cuts));
 if (others > 0)

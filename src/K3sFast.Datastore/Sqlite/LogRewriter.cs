@@ -21,7 +21,7 @@ internal static class LogRewriter
                 RandomAccess.Write(file, chunk.AsSpan(0, read), offset);
                 offset += read;
             }
-            RandomAccess.FlushToDisk(file);
+            FileFlush.Flush(file);
         }
         catch (IOException error)
         {

@@ -99,7 +99,7 @@ internal static class SqliteOpener
             LayOut(connection);
             CheckRevisions(path, connection);
             if (!isNew) MakeShrinkable(path, connection, taken.Length, logger);
-            DirectoryFlush.FlushAbove(path);
+            FileFlush.FlushAbove(path);
             connection.WatchFiles(isCheckpointer: false);
             return (connection, wasKilled && !isSmall);
         }

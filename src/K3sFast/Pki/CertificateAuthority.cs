@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using K3sFast.Configuration;
+using K3sFast.Datastore;
 
 namespace K3sFast.Pki;
 
@@ -29,15 +30,15 @@ internal sealed class CertificateAuthority : IDisposable
     /// <summary>The private key; lives as long as this.</summary>
     public AsymmetricAlgorithm Key => _key;
 
-    /// <summary>Reads <c>&lt;directory&gt;/&lt;name&gt;.crt/.key</c> or makes them.</summary>
-    /// <exception cref="ConfigurationException">One of the two is missing or corrupt, they do not match, or the CA is expired.</exception>
+    /// <summary>Reads <c>&lt;directory&gt;/&lt;name&gt;.crt/.key</c> or makes them; a key without certificate gets one, as in k3s.</summary>
+    /// <exception cref="ConfigurationException">The key alone is missing, one of the two is corrupt, they do not match, or the CA is expired.</exception>
     public static CertificateAuthority Open(string directory, string name, DateTimeOffset now)
     {
         var certificatePath = Path.Combine(directory, name + ".crt");
         var keyPath = Path.Combine(directory, name + ".key");
         var isCertificateMissing = PemFiles.IsMissing(certificatePath);
-        if (isCertificateMissing != PemFiles.IsMissing(keyPath))
-            throw new ConfigurationException($"{(isCertificateMissing ? certificatePath : keyPath)} is missing while its pair is there: restore it, or remove both to have a new CA made");
+        if (!isCertificateMissing && PemFiles.IsMissing(keyPath))
+            throw new ConfigurationException($"{keyPath} is missing while its pair is there: restore it, or remove both to have a new CA made");
         if (isCertificateMissing)
             Create(certificatePath, keyPath, name, now);
 
@@ -100,15 +101,23 @@ internal sealed class CertificateAuthority : IDisposable
 
     private static void Create(string certificatePath, string keyPath, string name, DateTimeOffset now)
     {
-        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        var request = new CertificateRequest($"CN=k3s-{name}@{now.ToUnixTimeSeconds()}", key, HashAlgorithmName.SHA256);
+        if (PemFiles.IsMissing(keyPath))
+        {
+            using var made = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+            PemFiles.WriteKey(keyPath, made.ExportECPrivateKeyPem() + "\n");
+            // The key's name is on disk before the certificate's: a start that is cut off leaves a lone key at most, and the next one goes on from there.
+            FileFlush.FlushAbove(keyPath);
+        }
+        using var key = PemFiles.ReadKey(keyPath);
+        var subject = $"CN=k3s-{name}@{now.ToUnixTimeSeconds()}";
+        var request = key is RSA rsa
+            ? new CertificateRequest(subject, rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
+            : new CertificateRequest(subject, (ECDsa)key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509KeyUsageExtension(
             X509KeyUsageFlags.DigitalSignature | X509KeyUsageFlags.KeyEncipherment | X509KeyUsageFlags.KeyCertSign, critical: true));
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
         request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, critical: false));
         using var certificate = request.CreateSelfSigned(NotBefore(now), now.AddDays(LifetimeDays));
-        // The key first: a crash between the two leaves a lone key, which the next start reports instead of guessing.
-        PemFiles.WriteKey(keyPath, key.ExportECPrivateKeyPem() + "\n");
         PemFiles.WriteCertificates(certificatePath, certificate.ExportCertificatePem() + "\n");
     }
 

@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using K3sFast.Configuration;
+using K3sFast.Datastore;
 using K3sFast.Supervisor;
 
 namespace K3sFast.Pki;
@@ -74,6 +75,9 @@ internal sealed class ClusterPki : IDisposable
             File.Copy(pki.ClientCa.CertificatePath, Path.Combine(config.Paths.Agent, "client-ca.crt"), overwrite: true);
             pki.JoinSecrets = ServerToken.Ensure(config.Paths, config.Token, config.AgentToken, pki.ServerCa);
             pki.WriteKubeconfigs(config);
+            // Nothing is served before the names of keys and secrets are on disk.
+            FileFlush.FlushAbove(pki.ServerCa.CertificatePath);
+            FileFlush.FlushAbove(Path.Combine(config.Paths.Cred, "passwd"));
             return pki;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using K3sFast.Configuration;
+using K3sFast.Datastore;
 
 namespace K3sFast.Pki;
 
@@ -23,7 +24,7 @@ internal static class PemFiles
         using (var stream = new FileStream(temporary, new FileStreamOptions { Mode = System.IO.FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = mode }))
         {
             stream.Write(Encoding.UTF8.GetBytes(text));
-            stream.Flush(flushToDisk: true);
+            FileFlush.Flush(stream.SafeFileHandle);
         }
         File.SetUnixFileMode(temporary, mode);
         File.Move(temporary, path, overwrite: true);

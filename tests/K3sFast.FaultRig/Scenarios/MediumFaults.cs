@@ -67,7 +67,8 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed)
         {
             await files.ResetAsync().ConfigureAwait(false);
             int storeSeed = _random.Next();
-            var store = new StoreUnderTest(DatabasePath, storeSeed);
+            // Compaction often: its steps are flushed by the groups that follow them.
+            var store = new StoreUnderTest(DatabasePath, storeSeed) { Workload = new() { Life = "", Compactions = 30 } };
             await using (var life = store.Begin())
             {
                 // One in three fails from the very start on.
