@@ -68,5 +68,16 @@ public sealed class StoreFaultTests : IAsyncLifetime
     [Fact]
     public async Task StalledFlush_WritersWait_ReadersGoOn() => Accept(await new MediumFaults(Files, Seed).StallAsync(3));
 
+    [Fact]
+    public async Task FileFlush_FailedFlush_Throws()
+    {
+        string path = Path.Combine(Files.MountPoint, "f");
+        await using var file = File.Create(path, bufferSize: 0);
+        await file.WriteAsync(new byte[100]);
+        await Files.FailAsync(FileOperation.Sync, FaultFileSystem.InputOutputError, 1, 1);
+        Assert.Throws<IOException>(() => FileFlush.Flush(file.SafeFileHandle));
+        FileFlush.Flush(file.SafeFileHandle);
+    }
+
     private static void Accept(Outcome outcome) => Assert.True(outcome is { IsClean: true, Strikes: > 0 }, $"{outcome}\n{string.Join('\n', outcome.Findings)}");
 }

@@ -25,6 +25,8 @@ internal sealed partial class CommitWriter
     private readonly LeaseQueue _leases;
     private readonly List<LeaseQueue.Lease> _dueLeases = [];
     private bool _isExpiring;
+    private bool _isLeaseTimerSet;
+    private long _leaseTimerDue;
     private bool _isReliefDue;
 
     /// <summary>The revision that the compaction under way wants to reach; 0 = none.</summary>
@@ -120,7 +122,12 @@ internal sealed partial class CommitWriter
 
     private void ArmLeaseTimer()
     {
-        if (_leases.NextDelay() is { } delay) _leaseTimer.Change(delay, Timeout.InfiniteTimeSpan);
+        if (_leases.NextDelay() is not { } delay) return;
+        // A timer that is set earlier stays: a stream of leased writes would else put it off for ever.
+        long due = _options.TimeProvider.GetTimestamp() + (long)(delay.TotalSeconds * _options.TimeProvider.TimestampFrequency);
+        if (_isLeaseTimerSet && _leaseTimerDue <= due) return;
+        (_isLeaseTimerSet, _leaseTimerDue) = (true, due);
+        _leaseTimer.Change(delay, Timeout.InfiniteTimeSpan);
     }
 
     // While the log is long, maintenance would only make it longer: it waits for the copying, whose end wakes the writer. A log that a

@@ -145,6 +145,7 @@ internal sealed partial class CommitWriter : IDisposable
             while (_queued.Count == 0 && !_isStopping && !_isLeaseDue && _newLeases is null && !HasMaintenanceLocked()) Monitor.Wait(_gate);
             (_queued, _taken) = (_taken, _queued);
             _isExpiring = _isLeaseDue;
+            if (_isLeaseDue) _isLeaseTimerSet = false;
             _isLeaseDue = false;
             TakeNewLeasesLocked();
             return _taken.Count > 0 || !_isStopping;

@@ -66,6 +66,26 @@ public sealed class SqliteWriterTests : IDisposable
         Assert.Equal(kept.Revision, (await RangeAsync(store)).Single().Revision);
     }
 
+    /// <summary>Each leased write looks when the next lease ends; none puts off an earlier look.</summary>
+    [Fact]
+    public async Task Lease_UnderAStreamOfLeasedWrites_StillEnds()
+    {
+        await using var store = Open();
+        var seen = new RecordingObserver();
+        using var watch = store.Watch(store.CurrentRevision, seen);
+        await store.AppendAsync(AppendRequest.Create("/l/first", "x"u8.ToArray(), leaseSeconds: 2));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(120));
+        bool IsGone() => seen.Changes.Any(change => change is { Key: "/l/first", Kind: AppendKind.Delete });
+        for (int i = 0; i < 20 && !IsGone(); i++)
+        {
+            _clock.Advance(TimeSpan.FromSeconds(0.5));
+            await store.AppendAsync(AppendRequest.Create($"/l/{i}", "x"u8.ToArray(), leaseSeconds: 3600), deadline.Token);
+        }
+        // Ten seconds have passed and no write comes: whatever is due is at work by now.
+        while (!IsGone() && !deadline.IsCancellationRequested) await Task.Delay(10);
+        Assert.True(IsGone(), "a lease of 2 s outlived a stream of writes");
+    }
+
     [Fact]
     public async Task Lease_AcrossARestart_StillEnds()
     {

@@ -115,6 +115,27 @@ public sealed class ClusterPkiTests : IDisposable
         Assert.Equal(before, Contents());
     }
 
+    /// <summary>As a first start leaves it that was cut off between the two.</summary>
+    [Fact]
+    public void Ensure_KeyWithoutCertificate_MakesTheCertificate()
+    {
+        Ensure().Dispose();
+        var key = File.ReadAllText(Path.Combine(_folder.Path, "server/tls/client-ca.key"));
+        File.Delete(Path.Combine(_folder.Path, "server/tls/client-ca.crt"));
+        using var pki = Ensure();
+        Assert.Equal(key, File.ReadAllText(Path.Combine(_folder.Path, "server/tls/client-ca.key")));
+        using var admin = pki.Admin.Load();
+        Assert.True(pki.ClientCa.HasSigned(admin));
+    }
+
+    [Fact]
+    public void Ensure_CertificateWithoutKey_IsRefused()
+    {
+        Ensure().Dispose();
+        File.Delete(Path.Combine(_folder.Path, "server/tls/client-ca.key"));
+        Assert.Contains("client-ca.key is missing", Assert.Throws<ConfigurationException>(() => Ensure()).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Ensure_KeyOfAnotherCa_IsRefused()
     {
