@@ -2,6 +2,7 @@ using System.Globalization;
 using K3sFast.FaultRig.Children;
 using K3sFast.FaultRig.Faults;
 using K3sFast.FaultRig.Scenarios;
+using K3sFast.FaultRig.Servers;
 
 // The fault rig: hits a store with faults under load and judges what its clients saw.
 //   K3sFast.FaultRig [--kills N] [--cuts N] [--kine-cuts N] [--others N] [--servers N] [--seed N]
@@ -20,7 +21,6 @@ await using var files = await FaultFileSystem.MountAsync();
 var process = new ProcessFaults(files, seed);
 var medium = new MediumFaults(files, seed);
 bool isClean = true;
-if (Number("--sync-error", 0) is > 0 and var nth) await RunAsync(medium.FailAsync(FileOperation.Sync, FaultFileSystem.InputOutputError, Enumerable.Repeat(nth, Number("--times", 10))));
 if (kills > 0) await RunAsync(process.KillAsync(kills));
 if (cuts > 0) await RunAsync(medium.PowerCutAsync(cuts));
 if (others > 0)
@@ -34,6 +34,19 @@ if (others > 0)
     await RunAsync(medium.FullAsync(others));
     await RunAsync(medium.StallAsync(others));
     await RunAsync(medium.FlipBitsAsync(others * 10));
+}
+if (others > 0)
+{
+    foreach (var (name, absent, startAsync) in RemoteStores.All)
+    {
+        if (absent is not null)
+        {
+            Console.WriteLine($"{name}: not run, {absent}");
+            continue;
+        }
+        await using var remote = await startAsync();
+        await RunAsync(new NetworkFaults(seed).RunAsync(remote.Store, others * 4));
+    }
 }
 if (servers > 0)
 {
