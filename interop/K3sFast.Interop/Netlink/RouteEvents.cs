@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using K3sFast.Interop.Namespaces;
 using static K3sFast.Interop.Netlink.NetlinkConstants;
@@ -69,12 +70,12 @@ public sealed class RouteEvents : IDisposable
 
     internal static void Parse(ReadOnlySpan<byte> datagram, List<RouteEvent> events)
     {
-        while (datagram.Length >= Marshal.SizeOf<nlmsghdr>())
+        while (datagram.Length >= Unsafe.SizeOf<nlmsghdr>())
         {
             var header = MemoryMarshal.Read<nlmsghdr>(datagram);
             var length = (int)header.nlmsg_len;
-            if (length < Marshal.SizeOf<nlmsghdr>() || length > datagram.Length) return;
-            if (Read(header.nlmsg_type, datagram[Marshal.SizeOf<nlmsghdr>()..length]) is { } found) events.Add(found);
+            if (length < Unsafe.SizeOf<nlmsghdr>() || length > datagram.Length) return;
+            if (Read(header.nlmsg_type, datagram[Unsafe.SizeOf<nlmsghdr>()..length]) is { } found) events.Add(found);
             datagram = Align(length) <= datagram.Length ? datagram[Align(length)..] : default;
         }
     }
@@ -83,18 +84,18 @@ public sealed class RouteEvents : IDisposable
     {
         switch (type)
         {
-            case RTM_NEWLINK or RTM_DELLINK when payload.Length >= Marshal.SizeOf<ifinfomsg>():
+            case RTM_NEWLINK or RTM_DELLINK when payload.Length >= Unsafe.SizeOf<ifinfomsg>():
                 var link = MemoryMarshal.Read<ifinfomsg>(payload);
                 // Forwarding tables of bridges tell their links' changes under their own family.
                 if (link.ifi_family != 0) return null;
                 return new RouteEvent(type == RTM_DELLINK ? RouteEventKind.LinkDeleted : RouteEventKind.LinkChanged, link.ifi_index);
-            case RTM_NEWADDR or RTM_DELADDR when payload.Length >= Marshal.SizeOf<ifaddrmsg>():
+            case RTM_NEWADDR or RTM_DELADDR when payload.Length >= Unsafe.SizeOf<ifaddrmsg>():
                 return new RouteEvent(RouteEventKind.AddressChanged, (int)MemoryMarshal.Read<ifaddrmsg>(payload).ifa_index);
-            case RTM_DELNEIGH when payload.Length >= Marshal.SizeOf<ndmsg>():
+            case RTM_DELNEIGH when payload.Length >= Unsafe.SizeOf<ndmsg>():
                 return new RouteEvent(RouteEventKind.NeighbourDeleted, MemoryMarshal.Read<ndmsg>(payload).ndm_ifindex);
-            case RTM_DELROUTE when payload.Length >= Marshal.SizeOf<rtmsg>():
+            case RTM_DELROUTE when payload.Length >= Unsafe.SizeOf<rtmsg>():
                 var index = 0;
-                for (var attributes = new NetlinkAttributes(payload[Marshal.SizeOf<rtmsg>()..]); attributes.Next();)
+                for (var attributes = new NetlinkAttributes(payload[Unsafe.SizeOf<rtmsg>()..]); attributes.Next();)
                 {
                     if (attributes.Type == RTA_OIF) index = (int)attributes.U32;
                 }

@@ -14,7 +14,9 @@ namespace K3sFast.Agent;
 /// <remarks>Any thread. A connection per call, as in k3s: calls are few.</remarks>
 internal sealed class SupervisorClient
 {
-    private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_connectTimeout = TimeSpan.FromSeconds(10);
+    // A small server to which many nodes come at once hashes one password after the other.
+    private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(60);
 
     private readonly Uri _server;
     private readonly JoinToken _token;
@@ -153,7 +155,7 @@ internal sealed class SupervisorClient
 
     private static SocketsHttpHandler Handler(X509Certificate2Collection? authorities, bool trustsAnybody)
     {
-        var handler = new SocketsHttpHandler { UseProxy = false, ConnectTimeout = s_timeout };
+        var handler = new SocketsHttpHandler { UseProxy = false, ConnectTimeout = s_connectTimeout };
         if (trustsAnybody)
         {
             // Only for fetching the CA, whose hash is what is believed; nothing secret is sent.

@@ -19,6 +19,7 @@ internal static class HelpText
         COMMANDS:
            server   Run management server
            agent    Run node agent
+           token    Manage bootstrap tokens
            kubectl  Run kubectl
            crictl   Run crictl
            ctr      Run ctr

@@ -15,6 +15,8 @@ namespace K3sFast.Server;
 /// <remarks>Stopping leaves containerd and every container running; the next start adopts them.</remarks>
 internal sealed class ServerNode
 {
+    private static readonly TimeSpan s_passwordDelay = TimeSpan.FromSeconds(3);
+
     private readonly ServerConfig _config;
     private readonly ILoggerFactory _loggers;
     private readonly ILogger _log;
@@ -174,11 +176,12 @@ internal sealed class ServerNode
         NodeParts.Start(runner, _config, ClusterSettings.Of(_config), access, runtime, _loggers);
         runner.Start("certificates", serving.FollowAsync);
         runner.Start("control-plane role", ct => new ControlPlaneRole(_config.NodeName, plane.ClientFor("system:k3s-supervisor", "system:masters"), _loggers).RunAsync(ct));
-        // The name is taken before another machine asks for it.
         var password = NodePasswordFile.Ensure(_config.Paths);
         runner.Start("node password", async ct =>
         {
-            await plane.Passwords.EnsureAsync(_config.NodeName, password, ct).ConfigureAwait(false);
+            // A hash that is slow on purpose has time until the node is up; nobody else has the name in the meantime who has not had it before.
+            await Task.Delay(s_passwordDelay, ct).ConfigureAwait(false);
+            await plane.Passwords.ClaimAsync(_config.NodeName, password, ct).ConfigureAwait(false);
             await Task.Delay(Timeout.Infinite, ct).ConfigureAwait(false);
         });
         NodeParts.WarnUnused(_log, _config.KubeletArgs);

@@ -50,6 +50,13 @@ internal sealed class NodePasswords(ApiClient client, ILogger log) : IDisposable
         }
     }
 
+    /// <summary>Keeps the server's own password when its node has none yet; one that is there is believed.</summary>
+    public async ValueTask ClaimAsync(string node, string password, CancellationToken cancellationToken)
+    {
+        if (await client.FindAsync(Resources.Secrets, Namespace, SecretOf(node), cancellationToken).ConfigureAwait(false) is null)
+            await EnsureAsync(node, password, cancellationToken).ConfigureAwait(false);
+    }
+
     /// <summary>Forgets passwords of nodes that are gone, until cancelled: a machine set up anew may take the name.</summary>
     public async Task FollowAsync(InformerFactory informers, CancellationToken cancellationToken)
     {

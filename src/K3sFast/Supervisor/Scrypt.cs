@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using K3sFast.Interop.Memory;
 
@@ -64,31 +65,36 @@ internal static class Scrypt
         y.CopyTo(x, 0);
     }
 
-    // RFC 7914 §3: Salsa20/8
+    // RFC 7914 §3: Salsa20/8, a column and a row round four times. Local words stay in registers; a million of these make one hash.
     private static void Salsa(Span<uint> state)
     {
-        Span<uint> x = stackalloc uint[16];
-        state.CopyTo(x);
+        var (x0, x1, x2, x3) = (state[0], state[1], state[2], state[3]);
+        var (x4, x5, x6, x7) = (state[4], state[5], state[6], state[7]);
+        var (x8, x9, x10, x11) = (state[8], state[9], state[10], state[11]);
+        var (x12, x13, x14, x15) = (state[12], state[13], state[14], state[15]);
         for (var round = 0; round < 4; round++)
         {
-            Quarter(x, 0, 4, 8, 12);
-            Quarter(x, 5, 9, 13, 1);
-            Quarter(x, 10, 14, 2, 6);
-            Quarter(x, 15, 3, 7, 11);
-            Quarter(x, 0, 1, 2, 3);
-            Quarter(x, 5, 6, 7, 4);
-            Quarter(x, 10, 11, 8, 9);
-            Quarter(x, 15, 12, 13, 14);
+            Quarter(ref x0, ref x4, ref x8, ref x12);
+            Quarter(ref x5, ref x9, ref x13, ref x1);
+            Quarter(ref x10, ref x14, ref x2, ref x6);
+            Quarter(ref x15, ref x3, ref x7, ref x11);
+            Quarter(ref x0, ref x1, ref x2, ref x3);
+            Quarter(ref x5, ref x6, ref x7, ref x4);
+            Quarter(ref x10, ref x11, ref x8, ref x9);
+            Quarter(ref x15, ref x12, ref x13, ref x14);
         }
-        for (var i = 0; i < 16; i++)
-            state[i] += x[i];
+        (state[0], state[1], state[2], state[3]) = (state[0] + x0, state[1] + x1, state[2] + x2, state[3] + x3);
+        (state[4], state[5], state[6], state[7]) = (state[4] + x4, state[5] + x5, state[6] + x6, state[7] + x7);
+        (state[8], state[9], state[10], state[11]) = (state[8] + x8, state[9] + x9, state[10] + x10, state[11] + x11);
+        (state[12], state[13], state[14], state[15]) = (state[12] + x12, state[13] + x13, state[14] + x14, state[15] + x15);
     }
 
-    private static void Quarter(Span<uint> x, int a, int b, int c, int d)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Quarter(ref uint a, ref uint b, ref uint c, ref uint d)
     {
-        x[b] ^= BitOperations.RotateLeft(x[a] + x[d], 7);
-        x[c] ^= BitOperations.RotateLeft(x[b] + x[a], 9);
-        x[d] ^= BitOperations.RotateLeft(x[c] + x[b], 13);
-        x[a] ^= BitOperations.RotateLeft(x[d] + x[c], 18);
+        b ^= BitOperations.RotateLeft(a + d, 7);
+        c ^= BitOperations.RotateLeft(b + a, 9);
+        d ^= BitOperations.RotateLeft(c + b, 13);
+        a ^= BitOperations.RotateLeft(d + c, 18);
     }
 }

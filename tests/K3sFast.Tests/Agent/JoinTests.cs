@@ -16,7 +16,7 @@ namespace K3sFast.Tests.Agent;
 public sealed class JoinTests : IAsyncLifetime
 {
     private readonly TemporaryFolder _folder = new();
-    private readonly CancellationTokenSource _stop = new(TimeSpan.FromSeconds(90));
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(5));
     private ControlPlane _plane = null!;
     private ClusterPki _pki = null!;
     private ServerConfig _config = null!;
@@ -98,6 +98,32 @@ public sealed class JoinTests : IAsyncLifetime
         var hash = ServerToken.HashOf(_pki.ServerCa);
         var (_, certificates) = await JoinAsync($"K10{hash}::abcdef.0123456789abcdef", "worker");
         Assert.Equal("CN=system:node:worker", CommonName(certificates.Kubelet));
+    }
+
+    [Fact]
+    public async Task Token_Created_LetsANodeJoinUntilItIsDeleted()
+    {
+        var token = (await TokenAsync("create", "--ttl=2h", "--description=a test")).Trim();
+        Assert.StartsWith("K10" + ServerToken.HashOf(_pki.ServerCa) + "::", token, StringComparison.Ordinal);
+        await JoinAsync(token, "worker");
+
+        await TokenAsync("create", "--ttl=0", "abcdef.0123456789abcdef");
+        var lines = (await TokenAsync("list")).Split('\n');
+        Assert.Matches(@"\ATOKEN +TTL +EXPIRES +USAGES +DESCRIPTION\z", lines[0]);
+        Assert.Contains(lines, line => System.Text.RegularExpressions.Regex.IsMatch(line, @"\Aabcdef\.0123456789abcdef +<forever> +<never> +authentication,signing +<none>\z"));
+        Assert.Contains(lines, static line => System.Text.RegularExpressions.Regex.IsMatch(line, @" 1h +\d{4}-\d\d-\d\dT\S+Z +authentication,signing +a test\z"));
+        Assert.Contains("\"groups\":[\"system:bootstrappers:k3s:default-node-token\"]", await TokenAsync("list", "-o", "json"), StringComparison.Ordinal);
+
+        var id = token.Split("::")[1][..6];
+        Assert.Equal($"bootstrap token \"{id}\" deleted\n", await TokenAsync("delete", token));
+        Assert.Equal(401, (await Assert.ThrowsAsync<ServerRefusedException>(() => JoinAsync(token, "other", Other()))).StatusCode);
+
+        NodePaths Other()
+        {
+            var other = new NodePaths(Path.Combine(_folder.Path, "b"), Path.Combine(_folder.Path, "b-run"), Path.Combine(_folder.Path, "k"), Path.Combine(_folder.Path, "p"));
+            other.CreateDirectories(isServer: false);
+            return other;
+        }
     }
 
     [Fact]
@@ -213,6 +239,15 @@ public sealed class JoinTests : IAsyncLifetime
         var refusal = await Assert.ThrowsAsync<ServerRefusedException>(() => client.GetAsync("/v1-k3s/connect", _stop.Token));
         Assert.Equal((501, "/v1-k3s/connect is not in this version of k3sfast"), (refusal.StatusCode, refusal.Message));
         Assert.Equal(405, (await Assert.ThrowsAsync<ServerRefusedException>(() => client.GetAsync("/v1-k3s/client-kube-proxy.crt", _stop.Token))).StatusCode);
+    }
+
+    private async Task<string> TokenAsync(params string[] arguments)
+    {
+        using var output = new StringWriter();
+        using var error = new StringWriter();
+        var code = await K3sFast.Commands.TokenCommand.RunAsync([arguments[0], "--data-dir=" + Path.Combine(_folder.Path, "s"), .. arguments[1..]], static _ => null, output, error);
+        Assert.True(code == 0, error.ToString());
+        return output.ToString();
     }
 
     private async Task<(SupervisorClient Client, NodeCertificates Certificates)> JoinAsync(string token, string name, NodePaths? paths = null)

@@ -10,7 +10,7 @@ namespace K3sFast.Tests.Agent;
 public sealed class LoadBalancerTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
-    private readonly CancellationTokenSource _stop = new(TimeSpan.FromSeconds(60));
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(2));
 
     private string File => Path.Combine(_folder.Path, "k3s-agent-load-balancer.json");
 

@@ -15,7 +15,6 @@ public sealed class CommandLineTests
     }
 
     [Theory]
-    [InlineData("token")]
     [InlineData("etcd-snapshot")]
     [InlineData("secrets-encrypt")]
     [InlineData("certificate")]
@@ -64,6 +63,29 @@ public sealed class CommandLineTests
         var (code, _, error) = await RunAsync("k3sfast", "server", "--bogus");
         Assert.Equal(1, code);
         Assert.Contains("level=fatal msg=\"flag provided but not defined: -bogus\"", error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("rotate", "not yet in this version")]
+    [InlineData("bogus", "No help topic for 'bogus'")]
+    [InlineData("list", "failed to read kubeconfig /nonexistent/server/cred/admin.kubeconfig", "--data-dir=/nonexistent")]
+    [InlineData("list", "flag provided but not defined: -bogus", "--bogus=1")]
+    [InlineData("create", "invalid bootstrap token usage string: x", "--usages=x")]
+    [InlineData("create", "bootstrap group \"admins\" is invalid", "--groups=admins")]
+    public async Task Token_WhatCannotBe_IsFatalWithAWord(string command, string words, params string[] arguments)
+    {
+        var (code, _, error) = await RunAsync("k3sfast", ["token", command, .. arguments]);
+        Assert.Equal(1, code);
+        Assert.Contains("level=fatal", error, StringComparison.Ordinal);
+        Assert.Contains(words.Replace("\"", "\\\"", StringComparison.Ordinal), error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Token_Generate_HasUpstreamsForm()
+    {
+        var (code, output, _) = await RunAsync("k3sfast", "token", "generate");
+        Assert.Equal(0, code);
+        Assert.Matches(@"\A[a-z0-9]{6}\.[a-z0-9]{16}\n\z", output);
     }
 
     [Fact]
