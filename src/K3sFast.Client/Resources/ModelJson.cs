@@ -1,13 +1,11 @@
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
-using k8s;
 using k8s.Models;
 
 namespace K3sFast.Client;
 
 /// <summary>
-/// JSON of the typed models: the package's own source-generated metadata, plus the few shapes that it leaves out. metadata.managedFields is neither read
+/// JSON of the typed models and of our own shapes beside them. metadata.managedFields is neither read
 /// nor written: it is often the larger half of an object, no component looks at it, and a write without it leaves the server's as it is.
 /// </summary>
 public static class ModelJson
@@ -16,7 +14,7 @@ public static class ModelJson
     public static JsonSerializerOptions Options { get; } = CreateOptions();
 
     /// <summary>Metadata of one model type.</summary>
-    /// <exception cref="NotSupportedException">The type is not one of the package's models.</exception>
+    /// <exception cref="NotSupportedException">The type is not in <see cref="ModelJsonContext"/>.</exception>
     public static JsonTypeInfo<T> TypeInfo<T>() => (JsonTypeInfo<T>)Options.GetTypeInfo(typeof(T));
 
     /// <summary>The model as UTF-8 JSON.</summary>
@@ -27,9 +25,9 @@ public static class ModelJson
 
     private static JsonSerializerOptions CreateOptions()
     {
-        var options = new JsonSerializerOptions(SourceGenerationContext.Default.Options)
+        var options = new JsonSerializerOptions(ModelJsonContext.Default.Options)
         {
-            TypeInfoResolver = JsonTypeInfoResolver.Combine(SourceGenerationContext.Default, ClientJsonContext.Default).WithAddedModifier(LeaveOutOwners),
+            TypeInfoResolver = ((IJsonTypeInfoResolver)ModelJsonContext.Default).WithAddedModifier(LeaveOutOwners),
         };
         options.MakeReadOnly();
         return options;
@@ -46,9 +44,3 @@ public static class ModelJson
         }
     }
 }
-
-/// <summary>Metadata for free-form values (<c>object</c> properties arrive as JsonElement) and for our own shapes.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
-[JsonSerializable(typeof(JsonElement))]
-[JsonSerializable(typeof(PartialObject))]
-internal sealed partial class ClientJsonContext : JsonSerializerContext;
