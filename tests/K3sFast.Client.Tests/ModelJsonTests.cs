@@ -8,7 +8,7 @@ namespace K3sFast.Client.Tests;
 /// <summary>Our JSON metadata says what the package's own says.</summary>
 public sealed class ModelJsonTests
 {
-    private static readonly JsonSerializerOptions s_package = new(SourceGenerationContext.Default.Options) { TypeInfoResolver = JsonTypeInfoResolver.Combine(SourceGenerationContext.Default) };
+    private static readonly JsonSerializerOptions s_package = new(SourceGenerationContext.Default.Options) { TypeInfoResolver = JsonTypeInfoResolver.Combine(SourceGenerationContext.Default, new DefaultJsonTypeInfoResolver()) };
 
     [Theory]
     [InlineData(typeof(V1Pod), """{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","creationTimestamp":"2026-01-02T03:04:05Z","labels":{"a":"b"},"ownerReferences":[{"apiVersion":"v1","kind":"X","name":"n","uid":"u","controller":true}]},"spec":{"activeDeadlineSeconds":5,"containers":[{"name":"c","image":"i","env":[{"name":"E","value":"v"}],"livenessProbe":{"httpGet":{"path":"/","port":"http"}},"readinessProbe":{"tcpSocket":{"port":80}},"resources":{"limits":{"cpu":"100m","memory":"64Mi"}},"volumeMounts":[{"mountPath":"/m","name":"v"}]}],"nodeSelector":{"x":"y"},"volumes":[{"name":"v","emptyDir":{"sizeLimit":"1Gi"}}]},"status":{"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"2026-01-02T03:04:05Z"}],"startTime":"2026-01-02T03:04:05Z"}}""")]

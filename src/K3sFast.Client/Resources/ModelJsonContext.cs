@@ -73,6 +73,7 @@ namespace K3sFast.Client;
 [JsonSerializable(typeof(V1StorageClass))]
 [JsonSerializable(typeof(V1SubjectAccessReview))]
 [JsonSerializable(typeof(V1TokenReview))]
+[JsonSerializable(typeof(V1ValidatingAdmissionPolicy))]
 [JsonSerializable(typeof(JsonElement))]
 [JsonSerializable(typeof(PartialObject))]
 internal sealed partial class ModelJsonContext : JsonSerializerContext;
