@@ -22,7 +22,12 @@ internal static class RbacValidation
             place.Required("at least one clusterRoleSelector required if aggregationRule is non-nil");
         int i = 0;
         foreach (var selector in aggregation["clusterRoleSelectors"u8].Elements)
-            SelectorValidation.LabelSelector(place[i++], selector);
+        {
+            SelectorValidation.LabelSelector(place[i], selector);
+            if (!SelectorValidation.IsWellFormed(selector))
+                place[i].Invalid(default(ApiNode), "invalid label selector.");
+            i++;
+        }
     }
 
     internal static void ClusterRoleUpdate(At at, ApiNode role, ApiNode old) => ClusterRole(at, role);

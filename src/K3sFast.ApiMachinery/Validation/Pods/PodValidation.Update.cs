@@ -37,22 +37,7 @@ internal static partial class PodValidation
     internal static void UpdateStatus(At at, ApiNode pod, ApiNode old)
     {
         AnnotationUpdate(at["metadata"]["annotations"], pod, old);
-        var status = pod["status"u8];
-        var oldStatus = old["status"u8];
-        var place = at["status"];
-        int i = 0;
-        foreach (var condition in status["conditions"u8].Elements)
-            place["conditions"][i++]["type"].Format(Format.LabelKey, condition["type"u8]);
-        var nominated = status["nominatedNodeName"u8];
-        if (!nominated.Utf8.IsEmpty && !nominated.Equals(oldStatus["nominatedNodeName"u8].Utf8))
-            place["nominatedNodeName"].Format(Format.Dns1123Subdomain, nominated);
-        if (status["observedGeneration"u8].AsInt64() < 0)
-            place["observedGeneration"].Invalid(status["observedGeneration"u8].AsInt64(), "must be a non-negative integer");
-        if (!status["qosClass"u8].Utf8.SequenceEqual(oldStatus["qosClass"u8].Utf8))
-            place["qosClass"].Invalid(status["qosClass"u8].AsString(), "field is immutable");
-        Transitions(place["containerStatuses"], status["containerStatuses"u8], oldStatus["containerStatuses"u8], old["spec"u8]["containers"u8], old["spec"u8]);
-        IPs(place["podIPs"], status["podIPs"u8], oldStatus["podIPs"u8]);
-        IPs(place["hostIPs"], status["hostIPs"u8], oldStatus["hostIPs"u8]);
+        PodStatusValidation.Check(at["status"], pod, old);
     }
 
     internal static void UpdateSubresource(At at, ApiNode pod, ApiNode old, string subresource)
@@ -256,53 +241,12 @@ internal static partial class PodValidation
         PodAnnotations.Check(at, annotations, pod["spec"u8]);
     }
 
-    // A container that will not be restarted stays ended.
-    private static void Transitions(At at, ApiNode statuses, ApiNode old, ApiNode containers, ApiNode spec)
-    {
-        int i = 0;
-        foreach (var before in old.Elements)
-        {
-            var terminated = before["state"u8]["terminated"u8];
-            if (terminated.Kind == NodeKind.Object && !MayRestart(Named(containers, before["name"u8].Utf8), spec, terminated["exitCode"u8].AsInt64()))
-            {
-                var now = Named(statuses, before["name"u8].Utf8);
-                if (now.IsDefined && now["state"u8]["terminated"u8].Kind != NodeKind.Object)
-                    at[i]["state"].Forbidden("may not be transitioned to non-terminated state");
-            }
-            i++;
-        }
-    }
-
-    private static bool MayRestart(ApiNode container, ApiNode spec, long exitCode)
-    {
-        if (container["restartPolicyRules"u8].Count > 0)
-            return true;
-        string policy = (container["restartPolicy"u8].IsNullOrUndefined ? spec["restartPolicy"u8] : container["restartPolicy"u8]).AsString();
-        return policy == "Always" || policy == "OnFailure" && exitCode != 0;
-    }
-
     private static ApiNode Named(ApiNode list, ReadOnlySpan<byte> name)
     {
         foreach (var element in list.Elements)
             if (element["name"u8].Equals(name))
                 return element;
         return default;
-    }
-
-    private static void IPs(At at, ApiNode addresses, ApiNode old)
-    {
-        int i = 0;
-        foreach (var address in addresses.Elements)
-        {
-            bool isKnown = false;
-            foreach (var before in old.Elements)
-                isKnown |= before["ip"u8].Equals(address["ip"u8].Utf8);
-            if (!isKnown)
-                Addresses.LegacyIP(at[i], address["ip"u8]);
-            i++;
-        }
-        if (addresses.Count > 2)
-            at.Invalid(addresses, "may specify no more than one IP for each IP family");
     }
 
     private static void EphemeralContainersUpdate(At at, ApiNode pod, ApiNode old)
