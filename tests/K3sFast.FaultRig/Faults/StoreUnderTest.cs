@@ -43,7 +43,7 @@ internal sealed class StoreUnderTest(string path, int seed, string engine = "sql
     }
 
     /// <summary>A last life that ends in order, without writers; then the verdict.</summary>
-    public async Task<Verdict> JudgeAsync()
+    public async Task<Verdict> JudgeAsync(CheckerOptions? options = null)
     {
         Workload = Workload with { Writers = 0, Readers = 0 };
         await using (var last = Begin())
@@ -52,7 +52,7 @@ internal sealed class StoreUnderTest(string path, int seed, string engine = "sql
             await last.StopAsync().ConfigureAwait(false);
             await EndAsync(last).ConfigureAwait(false);
         }
-        return HistoryChecker.Check(History);
+        return HistoryChecker.Check(History, options);
     }
 
     private List<long> Resume()

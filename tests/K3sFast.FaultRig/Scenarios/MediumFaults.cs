@@ -9,6 +9,9 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed)
 {
     private const int LivesPerStore = 12;
 
+    // Without space the store compacts its history by itself.
+    private static readonly CheckerOptions s_compactsByItself = new(AreRevisionsDense: false, MayExpire: true);
+
     private readonly Random _random = new(seed);
 
     private string DatabasePath => Path.Combine(files.MountPoint, "server/db/state.db");
@@ -84,7 +87,7 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed)
             }
             if (files.WhenCut.IsCompleted) await files.RemountAsync().ConfigureAwait(false);
             else await files.CalmAsync().ConfigureAwait(false);
-            outcome.Add(await store.JudgeAsync().ConfigureAwait(false), $"n {nth} seed {storeSeed}", store.Complaints);
+            outcome.Add(await store.JudgeAsync(errno == FaultFileSystem.NoSpace ? s_compactsByItself : null).ConfigureAwait(false), $"n {nth} seed {storeSeed}", store.Complaints);
         }
         return outcome;
     }
@@ -147,7 +150,7 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed)
             outcome.Strikes++;
             if (store.History.Operations.Skip(before).All(operation => operation.Outcome != OperationOutcome.Refused && operation.IsWrite)) outcome.Remarks.Add($"round {i}: nothing was refused");
         }
-        outcome.Add(await store.JudgeAsync().ConfigureAwait(false), "full", store.Complaints);
+        outcome.Add(await store.JudgeAsync(s_compactsByItself).ConfigureAwait(false), "full", store.Complaints);
         return outcome;
     }
 
