@@ -23,6 +23,20 @@ public readonly struct ApiNode : IEquatable<ApiNode>
 
     internal int Index { get; }
 
+    /// <summary>
+    /// The place of the first element whose <paramref name="field"/> has that text (nothing counts as ""); -1 when there is none. Linear in a short array, a
+    /// lookup in a long one, as long as the document is not changed in between.
+    /// </summary>
+    internal int PlaceOf(ReadOnlySpan<byte> field, ReadOnlySpan<byte> text, out ApiNode element)
+    {
+        element = default;
+        if (Kind != NodeKind.Array)
+            return -1;
+        var (place, found) = _document!.FindElement(Index, field, text);
+        element = new ApiNode(_document, found);
+        return place;
+    }
+
     /// <summary>What the node holds.</summary>
     public NodeKind Kind => _document is null ? NodeKind.Undefined : _document[Index].Kind;
 

@@ -45,6 +45,9 @@ public sealed class ApiObject : IDisposable
     // Of objects with so many members that a search through them would cost more than a table.
     private Dictionary<int, MemberIndex>? _indexes;
 
+    // Of arrays that elements are looked up in by a field; good until the document changes.
+    private Dictionary<(int Array, string Field), ElementIndex>? _elementIndexes;
+
     // The place in an array that was asked for last, so that walking it by index is a step each.
     private int _lastArray;
     private int _lastIndex;
@@ -197,6 +200,7 @@ public sealed class ApiObject : IDisposable
 
     internal void SetText(int index, ReadOnlySpan<byte> bytes)
     {
+        _elementIndexes = null;
         var start = AppendText(bytes);
         ref var node = ref _nodes[index];
         node.First = start;
@@ -219,6 +223,7 @@ public sealed class ApiObject : IDisposable
         Debug.Assert(!node.IsAttached, "a node hangs in one place only");
         node.IsAttached = true;
         node.Next = 0;
+        _elementIndexes = null;
         if (container.Last == 0)
             container.First = child;
         else
@@ -233,6 +238,7 @@ public sealed class ApiObject : IDisposable
         if (_indexes is not null && _indexes.TryGetValue(parent, out var index))
             index.Remove(this, parent, previous, child);
         _lastArray = 0;
+        _elementIndexes = null;
         ref var container = ref _nodes[parent];
         ref var node = ref _nodes[child];
         if (previous == 0)
@@ -293,10 +299,35 @@ public sealed class ApiObject : IDisposable
         return element;
     }
 
+    /// <summary>The first element of an array whose field has that text, with its place; (-1, 0) when there is none.</summary>
+    internal (int Place, int Element) FindElement(int array, ReadOnlySpan<byte> field, ReadOnlySpan<byte> text)
+    {
+        if (_nodes[array].Count >= IndexedFrom)
+            return FindElementIndexed(array, field, text);
+        int place = 0;
+        for (var element = _nodes[array].First; element != 0; element = _nodes[element].Next, place++)
+        {
+            if (new ApiNode(this, element)[field].Utf8.SequenceEqual(text))
+                return (place, element);
+        }
+        return (-1, 0);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private (int Place, int Element) FindElementIndexed(int array, ReadOnlySpan<byte> field, ReadOnlySpan<byte> text)
+    {
+        _elementIndexes ??= [];
+        var key = (array, System.Text.Encoding.UTF8.GetString(field));
+        if (!_elementIndexes.TryGetValue(key, out var index))
+            _elementIndexes[key] = index = new ElementIndex(new ApiNode(this, array), field);
+        return index.Find(text);
+    }
+
     /// <summary>Forgets what was noted of a container's children; called by whoever changes them in another way than by Link and Unlink.</summary>
     internal void Forget(int container)
     {
         _lastArray = 0;
+        _elementIndexes = null;
         _indexes?.Remove(container);
     }
 
@@ -416,6 +447,7 @@ public sealed class ApiObject : IDisposable
         _nodeCount = 1;
         _textLength = 0;
         _indexes = null;
+        _elementIndexes = null;
         _lastArray = 0;
         if (_nodes.Length == 0)
             _nodes = ArrayPool<Node>.Shared.Rent(InitialNodes);

@@ -174,13 +174,8 @@ internal static class ResourceValidation
     /// <summary>Resources that a node may promise more of than it has: upstream's own but huge pages.</summary>
     internal static bool MayOvercommit(ReadOnlySpan<byte> name) => IsNative(name) && !name.StartsWith("hugepages-"u8);
 
-    internal static bool HasNamed(ApiNode list, ReadOnlySpan<byte> name)
-    {
-        foreach (var element in list.Elements)
-            if (element["name"u8].Equals(name))
-                return true;
-        return false;
-    }
+    internal static bool HasNamed(ApiNode list, ReadOnlySpan<byte> name) =>
+        list.PlaceOf("name"u8, name, out var element) >= 0 && element["name"u8].Kind == NodeKind.String;
 
     private static void Amount(At at, in ApiMember member, bool isOfPod)
     {

@@ -60,18 +60,11 @@ internal static class CoreValidation
         if (!oldSpec["externalID"u8].Utf8.SequenceEqual(spec["externalID"u8].Utf8))
             at["spec"]["externalID"].Forbidden("may not be updated");
         int i = 0;
+        var seen = new HashSet<(string Type, string Address)>();
         foreach (var address in node["status"u8]["addresses"u8].Elements)
         {
-            int j = 0;
-            foreach (var other in node["status"u8]["addresses"u8].Elements)
-            {
-                if (j++ == i)
-                    break;
-                if (!other.DeepEquals(address))
-                    continue;
+            if (!seen.Add((address["type"u8].AsString(), address["address"u8].AsString())))
                 at["status"]["addresses"][i].DuplicateValue(address, s_addressType);
-                break;
-            }
             i++;
         }
     }

@@ -79,6 +79,8 @@ internal static class ServiceValidation
 
     private static void Ports(At at, ApiNode ports, bool isClusterIP)
     {
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        HashSet<(string Protocol, long Port)> numbers = [], nodePorts = [];
         int i = 0;
         foreach (var port in ports.Elements)
         {
@@ -100,20 +102,15 @@ internal static class ServiceValidation
                 place["appProtocol"].Format(Format.LabelKey, port["appProtocol"u8]);
             if (isClusterIP && port["nodePort"u8].AsInt64() != 0)
                 place["nodePort"].Forbidden("may not be used when `type` is 'ClusterIP'");
-            int j = 0;
-            foreach (var other in ports.Elements)
-            {
-                if (j++ == i)
-                    break;
-                bool sameProtocol = other["protocol"u8].Utf8.SequenceEqual(port["protocol"u8].Utf8);
-                if (!name.Utf8.IsEmpty && other["name"u8].Utf8.SequenceEqual(name.Utf8))
-                    place["name"].Duplicate(name);
-                if (sameProtocol && port["nodePort"u8].AsInt64() != 0 && other["nodePort"u8].AsInt64() == port["nodePort"u8].AsInt64())
-                    place["nodePort"].Duplicate(port["nodePort"u8]);
-                if (sameProtocol && other["port"u8].AsInt64() == port["port"u8].AsInt64())
-                    at.Check.Errors.AddRaw(FieldErrorType.Duplicate, place.ToString(),
-                        $$"""{"Name":"","Protocol":{{GoText.Quote(port["protocol"u8].Utf8)}},"AppProtocol":null,"Port":{{port["port"u8].AsInt64()}},"TargetPort":0,"NodePort":0}""", "");
-            }
+            string protocol = port["protocol"u8].AsString();
+            long number = port["port"u8].AsInt64(), nodePort = port["nodePort"u8].AsInt64();
+            if (!name.Utf8.IsEmpty && !names.Add(name.AsString()))
+                place["name"].Duplicate(name);
+            if (nodePort != 0 && !nodePorts.Add((protocol, nodePort)))
+                place["nodePort"].Duplicate(port["nodePort"u8]);
+            if (!numbers.Add((protocol, number)))
+                at.Check.Errors.AddRaw(FieldErrorType.Duplicate, place.ToString(),
+                    $$"""{"Name":"","Protocol":{{GoText.Quote(port["protocol"u8].Utf8)}},"AppProtocol":null,"Port":{{number}},"TargetPort":0,"NodePort":0}""", "");
             i++;
         }
     }

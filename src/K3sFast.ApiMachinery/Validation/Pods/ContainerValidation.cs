@@ -270,15 +270,5 @@ internal static class ContainerValidation
             at[field].Forbidden(detail);
     }
 
-    private static int IndexOfName(ApiNode list, ReadOnlySpan<byte> name)
-    {
-        int i = 0;
-        foreach (var element in list.Elements)
-        {
-            if (element["name"u8].Utf8.SequenceEqual(name))
-                return i;
-            i++;
-        }
-        return int.MaxValue;
-    }
+    private static int IndexOfName(ApiNode list, ReadOnlySpan<byte> name) => list.PlaceOf("name"u8, name, out _) is var place and >= 0 ? place : int.MaxValue;
 }

@@ -243,10 +243,7 @@ internal static partial class PodValidation
 
     private static ApiNode Named(ApiNode list, ReadOnlySpan<byte> name)
     {
-        foreach (var element in list.Elements)
-            if (element["name"u8].Equals(name))
-                return element;
-        return default;
+        return list.PlaceOf("name"u8, name, out var element) >= 0 && element["name"u8].Kind == NodeKind.String ? element : default;
     }
 
     private static void EphemeralContainersUpdate(At at, ApiNode pod, ApiNode old)

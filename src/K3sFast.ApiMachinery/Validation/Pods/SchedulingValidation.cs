@@ -86,7 +86,14 @@ internal static class SchedulingValidation
 
     internal static void TopologySpread(At at, ApiNode constraints)
     {
+        if (constraints.Count == 0)
+            return;
         int i = 0;
+        // Each is told of that comes again.
+        var lasts = new Dictionary<(string Key, string Action), int>();
+        foreach (var constraint in constraints.Elements)
+            lasts[(constraint["topologyKey"u8].AsString(), constraint["whenUnsatisfiable"u8].AsString())] = i++;
+        i = 0;
         foreach (var constraint in constraints.Elements)
         {
             var place = at[i];
@@ -96,14 +103,8 @@ internal static class SchedulingValidation
                 place["maxSkew"].Invalid(constraint["maxSkew"u8].AsInt64(), "must be greater than zero");
             place["topologyKey"].RequiredText(key, "can not be empty");
             place["whenUnsatisfiable"].OneOf(action, ["DoNotSchedule", "ScheduleAnyway"]);
-            int j = 0;
-            foreach (var other in constraints.Elements)
-            {
-                if (j++ <= i || !other["topologyKey"u8].Utf8.SequenceEqual(key.Utf8) || !other["whenUnsatisfiable"u8].Utf8.SequenceEqual(action.Utf8))
-                    continue;
+            if (lasts[(key.AsString(), action.AsString())] > i)
                 place.Check.Errors.Duplicate(place["{topologyKey, whenUnsatisfiable}"].ToString(), $"{{{key.AsString()}, {action.AsString()}}}");
-                break;
-            }
             if (constraint["minDomains"u8].TryGetInt64(out long minDomains))
             {
                 if (minDomains <= 0)

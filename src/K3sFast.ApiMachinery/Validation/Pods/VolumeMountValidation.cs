@@ -96,24 +96,9 @@ internal static class VolumeMountValidation
             at.Forbidden("may only be specified when mountPropagation is None or not specified");
     }
 
-    private static ApiNode VolumeNamed(ApiNode volumes, ReadOnlySpan<byte> name)
-    {
-        foreach (var volume in volumes.Elements)
-            if (volume["name"u8].Equals(name))
-                return volume;
-        return default;
-    }
+    private static ApiNode VolumeNamed(ApiNode volumes, ReadOnlySpan<byte> name) =>
+        volumes.PlaceOf("name"u8, name, out var volume) >= 0 && volume["name"u8].Kind == NodeKind.String ? volume : default;
 
-    private static bool HasEarlier(ApiNode list, int before, ReadOnlySpan<byte> member, ReadOnlySpan<byte> value)
-    {
-        int i = 0;
-        foreach (var element in list.Elements)
-        {
-            if (i++ >= before)
-                return false;
-            if (element[member].Utf8.SequenceEqual(value))
-                return true;
-        }
-        return false;
-    }
+    private static bool HasEarlier(ApiNode list, int before, ReadOnlySpan<byte> member, ReadOnlySpan<byte> value) =>
+        list.PlaceOf(member, value, out _) is var place and >= 0 && place < before;
 }
