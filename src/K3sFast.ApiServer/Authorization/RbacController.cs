@@ -121,8 +121,16 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
             if (stored is not null)
                 return await RepairAsync(storage, stored, wanted.Root, context).ConfigureAwait(false);
         }
-        using var answer = await writes.CreateAsync(storage, wanted, context).ConfigureAwait(false);
-        return true;
+        try
+        {
+            using var answer = await writes.CreateAsync(storage, wanted, context).ConfigureAwait(false);
+            return true;
+        }
+        catch (ApiStatusException taken) when (taken.Status.Reason == "AlreadyExists")
+        {
+            // Another server of the cluster has just made it, from the same policy.
+            return false;
+        }
     }
 
     // What an administrator added stays; what is missing comes back, unless autoupdate was switched off.
@@ -133,13 +141,21 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
             return false;
         if (!Repair(current.Root, wanted))
             return false;
-        using var answer = await writes.UpdateAsync(storage, "", context, old =>
+        try
         {
-            var repaired = old.Clone();
-            Repair(repaired.Root, wanted);
-            return repaired;
-        }).ConfigureAwait(false);
-        return true;
+            using var answer = await writes.UpdateAsync(storage, "", context, old =>
+            {
+                var repaired = old.Clone();
+                Repair(repaired.Root, wanted);
+                return repaired;
+            }).ConfigureAwait(false);
+            return true;
+        }
+        catch (ApiStatusException refused) when (refused.Status.Code is 404 or 409)
+        {
+            // Another server of the cluster repairs it right now.
+            return false;
+        }
     }
 
     private static bool Repair(ApiNode obj, ApiNode wanted)

@@ -53,7 +53,7 @@ internal sealed class FlowControlBootstrap(ResourceCatalog catalog, WriteFlow wr
         {
             if (stored is null)
             {
-                using var created = await writes.CreateAsync(storage, bootstrap, context).ConfigureAwait(false);
+                await CreateAsync(storage, bootstrap, context).ConfigureAwait(false);
                 return;
             }
             using var current = storage.Decode(stored);
@@ -75,6 +75,18 @@ internal sealed class FlowControlBootstrap(ResourceCatalog catalog, WriteFlow wr
         catch (ApiStatusException refused) when (refused.Status.Code is 404 or 409)
         {
             // Somebody else writes it right now: looked at again in a minute.
+        }
+    }
+
+    private async Task CreateAsync(ResourceStorage storage, ApiObject bootstrap, WriteContext context)
+    {
+        try
+        {
+            using var created = await writes.CreateAsync(storage, bootstrap, context).ConfigureAwait(false);
+        }
+        catch (ApiStatusException taken) when (taken.Status.Reason == "AlreadyExists")
+        {
+            // Another server of the cluster has just made it.
         }
     }
 

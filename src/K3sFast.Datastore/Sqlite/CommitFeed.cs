@@ -15,6 +15,7 @@ internal sealed class CommitFeed(long currentRevision, long compactRevision)
     // Written by the writer thread, read by anyone
     private long _currentRevision = currentRevision;
     private long _compactRevision = compactRevision;
+    private long _compactedRevision = compactRevision;
 
     public long CurrentRevision
     {
@@ -27,6 +28,16 @@ internal sealed class CommitFeed(long currentRevision, long compactRevision)
     {
         get => Volatile.Read(ref _compactRevision);
         set => Volatile.Write(ref _compactRevision, value);
+    }
+
+    /// <summary>
+    /// Raised after the rows went. Where a step failed this stays behind <see cref="CompactRevision"/>, and the next compaction begins here: one
+    /// that began later would take a deletion and leave what it deleted.
+    /// </summary>
+    public long CompactedRevision
+    {
+        get => Volatile.Read(ref _compactedRevision);
+        set => Volatile.Write(ref _compactedRevision, value);
     }
 
     /// <summary>Shows one committed group to all live watches. Writer thread only.</summary>

@@ -81,13 +81,13 @@ internal sealed class Maintenance : IDisposable
     /// <summary>Compacts a little of what was superseded up to <paramref name="target"/>; true = nothing is left.</summary>
     public bool CompactStep(long target)
     {
-        long from = _feed.CompactRevision;
+        long from = _feed.CompactedRevision;
         target = Math.Min(target, _feed.CurrentRevision);
         if (from >= target) return true;
         long startedAt = Stopwatch.GetTimestamp();
         long to = Choose(from, target);
         // Raised first: a reader that finds it unchanged after reading has missed nothing.
-        _feed.CompactRevision = to;
+        if (to > _feed.CompactRevision) _feed.CompactRevision = to;
         _connection.Reach(FailPointNames.CompactBeforeBegin);
         BeginStep();
         try
@@ -97,6 +97,7 @@ internal sealed class Maintenance : IDisposable
             _setCompactRevision.Bind(1, to).Run();
             _connection.Reach(FailPointNames.CompactBeforeCommit);
             _commit.Run();
+            _feed.CompactedRevision = to;
             NoteCommit();
         }
         finally

@@ -147,7 +147,7 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IRangeSplit
     public ValueTask CompactAsync(long revision, CancellationToken cancellationToken = default)
     {
         if (revision > CurrentRevision) throw new DatastoreFutureRevisionException(revision, CurrentRevision);
-        if (revision <= CompactRevision) return ValueTask.CompletedTask;
+        if (revision <= _feed.CompactedRevision) return ValueTask.CompletedTask;
         return new ValueTask(_writer.Compact(revision).WaitAsync(cancellationToken));
     }
 
@@ -284,7 +284,7 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IRangeSplit
         long current = CurrentRevision;
         long target = Math.Min(_revisionAtLastTick, current - _options.KeepRevisions);
         _revisionAtLastTick = current;
-        if (target <= CompactRevision) return;
+        if (target <= _feed.CompactedRevision) return;
         try
         {
             // The writer logs a failure; the next tick tries again.

@@ -38,6 +38,33 @@ public sealed class MaintenanceTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(FailPointNames.CompactBeforeBegin)]
+    [InlineData(FailPointNames.CompactBeforeCommit)]
+    public async Task Compaction_ThatFailed_IsDoneByTheNext_AndNoDeletedKeyComesBack(string point)
+    {
+        await using (var store = Open())
+        {
+            long created = (await store.AppendAsync(AppendRequest.Create("/k/a", "old"u8.ToArray()))).Revision;
+            long deleted = (await store.AppendAsync(AppendRequest.Delete("/k/a", created))).Revision;
+            using (FailPoint.Set(point, "error(ENOSPC)*1", DatabasePath))
+                await Assert.ThrowsAsync<DatastoreException>(async () => await store.CompactAsync(deleted));
+            long again = (await store.AppendAsync(AppendRequest.Create("/k/a", "new"u8.ToArray()))).Revision;
+            await store.AppendAsync(AppendRequest.Delete("/k/a", again));
+            await store.CompactAsync((await store.AppendAsync(AppendRequest.Create("/k/b", "x"u8.ToArray()))).Revision);
+            Assert.Equal(["/k/b"], await KeysAsync(store));
+        }
+        await using var reopened = Open();
+        Assert.Equal(["/k/b"], await KeysAsync(reopened));
+    }
+
+    private static async Task<string[]> KeysAsync(SqliteDatastore store)
+    {
+        var seen = new RecordingObserver();
+        await store.RangeAsync(new RangeRequest("/k/"), seen);
+        return [.. seen.Changes.Select(change => change.Key)];
+    }
+
     [Fact]
     public async Task Compaction_Steps_AreNotFlushed_AndLetWritesPass()
     {
