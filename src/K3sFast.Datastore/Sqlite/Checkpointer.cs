@@ -36,8 +36,11 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
     /// <summary>Pages in the log that are not in the database yet.</summary>
     public int PendingPages => Volatile.Read(ref _pages);
 
-    /// <summary>True = so much waits to be copied that nothing should be added without need.</summary>
-    public bool IsBehind => Volatile.Read(ref _pages) >= BehindPages;
+    /// <summary>
+    /// True = so much is being copied that nothing should be added without need. What waits while nobody copies is no reason: only the next
+    /// transaction makes the copying begin, and it may be the one that asks.
+    /// </summary>
+    public bool IsBehind => Volatile.Read(ref _pages) >= BehindPages && Volatile.Read(ref _isRunning) == 1;
 
     /// <summary>A transaction is about to begin. Writer thread.</summary>
     public void OnBegin() => Interlocked.Increment(ref _transactions);

@@ -134,7 +134,8 @@ public sealed class MaintenanceTests : IDisposable
         long bound = (2 * live) + (64L << 20);
         Assert.True(live * 4 > bound, "too little is written for the bound to mean anything");
         await WaitAsync(() => store.ReadStatus() is { } status && status.FileBytes <= bound && status.UnusedBytes <= status.FileBytes / 4);
-        Assert.InRange(store.ReadStatus().LogBytes, 0, 64L << 20);
+        // From 64 MiB on the writer waits for the copying; that it has come so far is seen when a checkpoint ends, and meanwhile writes go on.
+        Assert.InRange(store.ReadStatus().LogBytes, 0, 128L << 20);
         Assert.True(store.ReadStatus().VacuumedPages > 0);
     }
 
