@@ -174,7 +174,8 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
 
     /// <summary>
     /// Changes the stored object: <paramref name="change"/> gets it and answers the wanted one (a document of its own). Called again when
-    /// somebody else was faster, unless the wanted object carries the resourceVersion that it was made from.
+    /// somebody else was faster; a wanted object that names the version it was made from is then refused by what is stored now: a conflict, or
+    /// not found.
     /// </summary>
     /// <exception cref="ApiStatusException">NotFound, Conflict, Invalid, Forbidden, in upstream's words.</exception>
     internal async ValueTask<WriteAnswer> UpdateAsync(
@@ -191,15 +192,15 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                 ?? throw ApiStatus.NotFound(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
             using var oldDocument = storage.Decode(current);
             using var document = await change(oldDocument).ConfigureAwait(false);
-            var (result, isConditional) = await TryUpdateAsync(storage, subresource, context, current, oldDocument, document, isPatch).ConfigureAwait(false);
+            var result = await TryUpdateAsync(storage, subresource, context, current, oldDocument, document, isPatch).ConfigureAwait(false);
             if (result is { } done)
                 return done;
-            if (isConditional || tries >= MaxConflictRetries)
+            if (tries >= MaxConflictRetries)
                 throw ApiStatus.Conflict(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
         }
     }
 
-    private async ValueTask<(WriteAnswer? Result, bool IsConditional)> TryUpdateAsync(
+    private async ValueTask<WriteAnswer?> TryUpdateAsync(
         ResourceStorage storage, string subresource, WriteContext context, StoredObject current, ApiObject oldDocument, ApiObject document, bool isPatch)
     {
         ApiNode obj = document.Root, old = oldDocument.Root;
@@ -219,7 +220,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         if (!context.IsAdmitted && context.Form is null)
             await admission.MutateAsync(admitted, context.Cancel).ConfigureAwait(false);
         metadata = obj.GetOrAddObject("metadata"u8);
-        var isConditional = CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
+        CheckVersion(storage.Info, metadata, old, context.Name, current.Revision, isPatch);
         metadata.Set("resourceVersion"u8, old["metadata"u8]["resourceVersion"u8].Utf8);
         var hook = subresource.Length == 0 ? _hooks.GetValueOrDefault(storage) : null;
         var reservation = hook is null ? null : await hook.BeginAsync(obj, old, context.IsDryRun, context.Cancel).ConfigureAwait(false);
@@ -242,19 +243,19 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                 gone?.Dispose();
                 isKept = gone is not null;
                 // The answer is the object as it was wanted, not as it last was stored.
-                return (isKept ? new WriteAnswer(storage.WithVersion(obj, current.Revision), isDeleted: true) : null, isConditional);
+                return isKept ? new WriteAnswer(storage.WithVersion(obj, current.Revision), isDeleted: true) : null;
             }
             using var body = storage.Encode(obj);
             if (storage.IsUnchanged(current, body.Span))
             {
                 current.Retain();
-                return (new WriteAnswer(current), isConditional);
+                return new WriteAnswer(current);
             }
             if (context.IsDryRun)
-                return (new WriteAnswer(storage.WithVersion(obj, current.Revision)), isConditional);
+                return new WriteAnswer(storage.WithVersion(obj, current.Revision));
             var stored = await storage.TryUpdateAsync(current, body.Written, context.Cancel).ConfigureAwait(false);
             isKept = stored is not null;
-            return (stored is null ? null : new WriteAnswer(stored), isConditional);
+            return stored is null ? null : new WriteAnswer(stored);
         }
         finally
         {
@@ -392,26 +393,24 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         metadata.Set("namespace"u8, ns);
     }
 
-    // True when the client named the version that it changed.
-    private static bool CheckVersion(ResourceInfo resource, ApiNode metadata, ApiNode old, string name, long revision, bool isPatch)
+    private static void CheckVersion(ResourceInfo resource, ApiNode metadata, ApiNode old, string name, long revision, bool isPatch)
     {
         var version = metadata["resourceVersion"u8];
         if (version.Utf8.IsEmpty || version.Equals("0"u8))
         {
             if (isPatch || RestStrategy.AllowUnconditionalUpdate(resource))
-                return false;
+                return;
             var errors = new FieldErrorList();
             errors.AddRaw(FieldErrorType.Invalid, "metadata.resourceVersion", "0x0", "must be specified for an update");
             throw ApiStatus.Invalid(resource.Group, resource.Kind, name, errors).ToException();
         }
         // A patch that does not touch the version carries the stored one along.
         if (isPatch && version.DeepEquals(old["metadata"u8]["resourceVersion"u8]))
-            return false;
+            return;
         if (!long.TryParse(version.AsString(), out var given))
             throw ApiStatus.Unknown($"strconv.ParseUint: parsing {GoText.Quote(version.Utf8)}: invalid syntax").ToException();
         if (given != revision)
             throw ApiStatus.Conflict(resource.Group, resource.Resource, name).ToException();
-        return true;
     }
 
     /// <summary>Refuses a uid that is not the stored object's, in the words of upstream's storage.</summary>
