@@ -193,7 +193,7 @@ internal sealed class FailPointTerm
                 return FailPointError.None;
             case "stop":
                 // Goes on at this very place when somebody sends SIGCONT.
-                using (var sender = Process.Start("kill", ["-STOP", $"{Environment.ProcessId}"])) sender.WaitForExit();
+                OwnSignal.Stop();
                 return FailPointError.None;
             case "delay":
                 Thread.Sleep(_delayMs);
