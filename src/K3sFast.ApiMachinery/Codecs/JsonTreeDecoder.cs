@@ -260,11 +260,11 @@ internal ref struct JsonTreeDecoder
 
     private int DecodeDuration((int Start, int Length) slice)
     {
-        var failure = ScalarText.TryParseDuration(_document.Text(slice.Start, slice.Length), out var nanoseconds);
+        var failure = GoDuration.TryParse(_document.Text(slice.Start, slice.Length), out var nanoseconds);
         if (failure is not null)
             return Fail(failure);
-        Span<byte> canonical = stackalloc byte[ScalarText.MaxDurationLength];
-        return NewCanonical(NodeKind.String, slice, canonical[..ScalarText.WriteDuration(nanoseconds, canonical)]);
+        Span<byte> canonical = stackalloc byte[GoDuration.MaxLength];
+        return NewCanonical(NodeKind.String, slice, canonical[..GoDuration.Write(nanoseconds, canonical)]);
     }
 
     private int DecodeBytes((int Start, int Length) slice)

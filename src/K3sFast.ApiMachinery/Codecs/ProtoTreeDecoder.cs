@@ -134,8 +134,8 @@ internal readonly ref struct ProtoTreeDecoder(ApiObject document, Schema schema)
             case FieldKind.Time or FieldKind.MicroTime:
                 return ReadTime(message, field.Kind == FieldKind.MicroTime);
             case FieldKind.Duration:
-                Span<byte> duration = stackalloc byte[ScalarText.MaxDurationLength];
-                return NewText(NodeKind.String, duration[..ScalarText.WriteDuration(FirstNumber(message), duration)]);
+                Span<byte> duration = stackalloc byte[GoDuration.MaxLength];
+                return NewText(NodeKind.String, duration[..GoDuration.Write(FirstNumber(message), duration)]);
             case FieldKind.StringList:
                 return ReadStrings(message);
             case FieldKind.SchemaOrArray or FieldKind.SchemaOrStringArray:

@@ -102,7 +102,7 @@ internal static class ProtoTreeEncoder
                 WriteTime(ref writer, value, field.Kind == FieldKind.MicroTime);
                 break;
             case FieldKind.Duration:
-                ScalarText.TryParseDuration(value.Utf8, out var nanoseconds);
+                GoDuration.TryParse(value.Utf8, out var nanoseconds);
                 writer.NumberField(1, nanoseconds);
                 break;
             case FieldKind.StringList:

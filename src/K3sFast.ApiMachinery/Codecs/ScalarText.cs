@@ -23,9 +23,6 @@ internal static class ScalarText
     // 2006-01-02T15:04:05.000000Z
     public const int MaxTimeLength = 32;
 
-    // -2562047h47m16.854775808s
-    public const int MaxDurationLength = 40;
-
     public const int MaxDoubleLength = 40;
 
     /// <summary>True for 2006-01-02T15:04:05Z with numbers in range, the form in which nearly all times come.</summary>
@@ -104,85 +101,6 @@ internal static class ScalarText
         var utc = new DateTime(ticks, DateTimeKind.Utc).AddTicks(time.Nanoseconds / 100);
         utc.TryFormat(destination, out var length, isMicro ? "yyyy-MM-ddTHH:mm:ss.ffffffZ" : "yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture);
         return length;
-    }
-
-    /// <summary>Go's time.ParseDuration: 1h15m30.5s.</summary>
-    public static string? TryParseDuration(ReadOnlySpan<byte> text, out long nanoseconds)
-    {
-        nanoseconds = 0;
-        var rest = text;
-        var isNegative = false;
-        if (rest.Length > 0 && rest[0] is (byte)'-' or (byte)'+')
-        {
-            isNegative = rest[0] == '-';
-            rest = rest[1..];
-        }
-        if (rest.SequenceEqual("0"u8))
-            return null;
-        if (rest.Length == 0)
-            return $"time: invalid duration {GoText.Quote(text)}";
-        decimal sum = 0;
-        while (rest.Length > 0)
-        {
-            var length = 0;
-            while (length < rest.Length && (char.IsAsciiDigit((char)rest[length]) || rest[length] == '.'))
-                length++;
-            var number = rest[..length];
-            if (length is 0 or > 24 || number.SequenceEqual("."u8) || number.Count((byte)'.') > 1
-                || !decimal.TryParse(Encoding.ASCII.GetString(number), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var value))
-                return $"time: invalid duration {GoText.Quote(text)}";
-            rest = rest[length..];
-            length = 0;
-            while (length < rest.Length && rest[length] != '.' && !char.IsAsciiDigit((char)rest[length]))
-                length++;
-            if (length == 0)
-                return $"time: missing unit in duration {GoText.Quote(text)}";
-            var unit = rest[..length];
-            decimal scale = unit.SequenceEqual("ns"u8) ? 1 : unit.SequenceEqual("us"u8) || unit.SequenceEqual("µs"u8) || unit.SequenceEqual("μs"u8) ? 1_000
-                : unit.SequenceEqual("ms"u8) ? 1_000_000 : unit.SequenceEqual("s"u8) ? 1_000_000_000 : unit.SequenceEqual("m"u8) ? 60_000_000_000
-                : unit.SequenceEqual("h"u8) ? 3_600_000_000_000 : 0;
-            if (scale == 0)
-                return $"time: unknown unit {GoText.Quote(unit)} in duration {GoText.Quote(text)}";
-            if (value > long.MaxValue / scale || (sum += decimal.Truncate(value * scale)) > long.MaxValue)
-                return $"time: invalid duration {GoText.Quote(text)}";
-            rest = rest[length..];
-        }
-        nanoseconds = isNegative ? -(long)sum : (long)sum;
-        return null;
-    }
-
-    /// <summary>Go's Duration.String: 1h0m0s, 1.5s, 10ms, 0s.</summary>
-    public static int WriteDuration(long nanoseconds, Span<byte> destination)
-    {
-        var text = new StringBuilder(nanoseconds < 0 ? "-" : "");
-        var magnitude = nanoseconds < 0 ? unchecked((ulong)-nanoseconds) : (ulong)nanoseconds;
-        const ulong Second = 1_000_000_000;
-        if (magnitude == 0)
-            text.Append("0s");
-        else if (magnitude < 1_000)
-            text.Append(magnitude).Append("ns");
-        else if (magnitude < 1_000_000)
-            text.Append(Fraction(magnitude, 1_000, 3)).Append("µs");
-        else if (magnitude < Second)
-            text.Append(Fraction(magnitude, 1_000_000, 6)).Append("ms");
-        else
-        {
-            var hours = magnitude / (3600 * Second);
-            var minutes = magnitude / (60 * Second) % 60;
-            if (hours > 0)
-                text.Append(hours).Append('h');
-            if (hours > 0 || minutes > 0)
-                text.Append(minutes).Append('m');
-            text.Append(Fraction(magnitude % (60 * Second), Second, 9)).Append('s');
-        }
-        return Encoding.UTF8.GetBytes(text.ToString(), destination);
-
-        static string Fraction(ulong value, ulong unit, int digits)
-        {
-            var whole = (value / unit).ToString(CultureInfo.InvariantCulture);
-            var fraction = (value % unit).ToString(CultureInfo.InvariantCulture).PadLeft(digits, '0').TrimEnd('0');
-            return fraction.Length == 0 ? whole : $"{whole}.{fraction}";
-        }
     }
 
     /// <summary>A float64 as Go's encoding/json writes it: shortest digits, exponent form below 1e-6 and from 1e21 on.</summary>

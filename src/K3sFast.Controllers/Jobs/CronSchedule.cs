@@ -1,4 +1,5 @@
 using System.Globalization;
+using K3sFast.ApiMachinery;
 
 namespace K3sFast.Controllers;
 
@@ -49,7 +50,7 @@ internal sealed class CronSchedule
         var zone = TimeZoneInfo.Utc;
         if (!string.IsNullOrEmpty(zoneName) && !TimeZoneInfo.TryFindSystemTimeZoneById(zoneName, out zone)) throw new FormatException($"unknown time zone {zoneName}");
         text = text.Trim();
-        if (text.StartsWith("@every ", StringComparison.Ordinal)) return new CronSchedule(Duration(text["@every ".Length..].Trim()));
+        if (text.StartsWith("@every ", StringComparison.Ordinal)) return new CronSchedule(Interval(text["@every ".Length..]));
         text = text switch
         {
             "@yearly" or "@annually" => "0 0 1 1 *",
@@ -129,24 +130,10 @@ internal sealed class CronSchedule
         return value;
     }
 
-    // Go's durations: "1h30m", "90s".
-    private static TimeSpan Duration(string text)
+    // Whole seconds, one at least.
+    private static TimeSpan Interval(string text)
     {
-        var total = TimeSpan.Zero;
-        var start = 0;
-        for (var i = 0; i < text.Length; i++)
-        {
-            if (char.IsAsciiDigit(text[i]) || text[i] == '.') continue;
-            if (!double.TryParse(text.AsSpan(start, i - start), CultureInfo.InvariantCulture, out var number)) throw new FormatException($"failed to parse duration {text}");
-            total += text[i] switch
-            {
-                'h' => TimeSpan.FromHours(number),
-                'm' => TimeSpan.FromMinutes(number),
-                's' => TimeSpan.FromSeconds(number),
-                _ => throw new FormatException($"failed to parse duration {text}"),
-            };
-            start = i + 1;
-        }
-        return total >= TimeSpan.FromSeconds(1) ? total : TimeSpan.FromSeconds(1);
+        if (!GoDuration.TryParse(text, out var interval, out var why)) throw new FormatException($"failed to parse duration @every {text}: {why}");
+        return TimeSpan.FromSeconds(Math.Max(1, (long)interval.TotalSeconds));
     }
 }

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Text.Json;
 using Grpc.Core;
+using K3sFast.ApiMachinery;
 using K3sFast.Client;
 using K3sFast.Kubelet.Cri;
 using K3sFast.Kubelet.Pods;

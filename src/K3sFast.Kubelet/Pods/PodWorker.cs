@@ -1,4 +1,5 @@
 using Grpc.Core;
+using K3sFast.ApiMachinery;
 using K3sFast.Client;
 using K3sFast.Kubelet.Containers;
 using K3sFast.Kubelet.Cri;

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using K3sFast.ApiMachinery;
 using K3sFast.Kubelet.Containers;
 using K3sFast.Kubelet.Node;
 

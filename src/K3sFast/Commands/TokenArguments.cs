@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using K3sFast.ApiMachinery;
 using K3sFast.ApiServer;
 using K3sFast.Configuration;
 

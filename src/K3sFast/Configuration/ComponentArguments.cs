@@ -1,3 +1,5 @@
+using K3sFast.ApiMachinery;
+
 namespace K3sFast.Configuration;
 
 /// <summary>The <c>flag=value</c> words of <c>--kubelet-arg</c> and its siblings. The last value of a flag wins, as for the real programs.</summary>
@@ -73,7 +75,7 @@ internal sealed class ComponentArguments
         var text = Text(name);
         if (text.Length == 0)
             return fallback;
-        return ApiServer.GoDuration.TryParse(text, out var duration, out _) && duration >= TimeSpan.Zero
+        return GoDuration.TryParse(text, out var duration, out _) && duration >= TimeSpan.Zero
             ? duration
             : throw new ConfigurationException($"invalid value \"{text}\" for {name} in --{_flag}: must be a duration such as 1h30m");
     }

@@ -1,3 +1,4 @@
+using K3sFast.ApiMachinery;
 using K3sFast.Kubelet.Containers;
 using Microsoft.Extensions.Time.Testing;
 

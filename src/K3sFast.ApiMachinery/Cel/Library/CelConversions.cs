@@ -69,7 +69,7 @@ internal static class CelConversions
     private static CelValue BytesToText(CelValue bytes) => System.Text.Unicode.Utf8.IsValid(bytes.AsBytes)
         ? CelValue.Of(Encoding.UTF8.GetString(bytes.AsBytes)) : CelValue.Error("invalid UTF-8 in bytes, cannot convert to string");
 
-    private static CelValue ToDuration(CelValue text) => CelTime.TryParseDuration(text.AsString, out long value) ? CelValue.Duration(value) : Failed(CelType.Duration);
+    private static CelValue ToDuration(CelValue text) => GoDuration.TryParse(Encoding.UTF8.GetBytes(text.AsString), out long value) is null ? CelValue.Duration(value) : Failed(CelType.Duration);
 
     private static CelValue ToTimestamp(CelValue text) => CelTime.TryParse(text.AsString, out var value) ? value : Failed(CelType.Timestamp);
 }

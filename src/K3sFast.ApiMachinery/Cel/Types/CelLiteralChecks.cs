@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace K3sFast.ApiMachinery;
 
 /// <summary>
@@ -51,7 +53,7 @@ internal static class CelLiteralChecks
             return;
         bool isWrong = call.Function switch
         {
-            "duration" when literal.Value.Kind == CelKind.String => !CelTime.TryParseDuration(literal.Value.AsString, out _),
+            "duration" when literal.Value.Kind == CelKind.String => GoDuration.TryParse(Encoding.UTF8.GetBytes(literal.Value.AsString), out _) is not null,
             "timestamp" when literal.Value.Kind == CelKind.String => !CelTime.TryParse(literal.Value.AsString, out var time) || time.IsError,
             "matches" when literal.Value.Kind == CelKind.String && call.IsMember => !CelRegex.TryGet(literal.Value.AsString, out _, out _),
             _ => false,
