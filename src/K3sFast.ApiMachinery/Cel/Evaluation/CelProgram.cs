@@ -48,6 +48,9 @@ public sealed class CelProgram
         }
     }
 
+    /// <summary>What an evaluation costs at worst, when variables are as large as the function tells.</summary>
+    internal ulong WorstCase(CelSizeOf sizeOf) => CelEstimator.WorstCase(Tree, sizeOf);
+
     /// <summary>True if the expression looks at that field of a variable anywhere, were it only whether it is there.</summary>
     public bool Selects(string variable, string field) => Selects(Tree, variable, field);
 

@@ -41,8 +41,8 @@ internal sealed class CelInference
             return type;
         return type.Kind switch
         {
-            CelKind.List => CelType.List(parameters[0], type.MaxElements),
-            CelKind.Map => CelType.Map(parameters[0], parameters[1], type.MaxElements),
+            CelKind.List => CelType.List(parameters[0]),
+            CelKind.Map => CelType.Map(parameters[0], parameters[1]),
             CelKind.Type => CelType.TypeOf(parameters[0]),
             _ => CelType.Opaque(type.Name, parameters),
         };

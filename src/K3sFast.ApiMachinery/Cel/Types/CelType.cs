@@ -61,23 +61,15 @@ public sealed class CelType
 
     internal CelType[] Parameters { get; }
 
-    /// <summary>The most elements or characters that a value may have, for cost estimates; -1 = not bounded.</summary>
-    internal long MaxElements { get; private init; } = -1;
-
     internal bool IsDyn => Kind == CelKind.Dyn;
 
     internal bool IsOptional => Kind == CelKind.Opaque && Name == "optional_type";
 
     /// <summary>A list of elements of that type.</summary>
-    public static CelType List(CelType element, long maxElements = -1) => new(CelKind.List, "list", [element]) { MaxElements = maxElements };
+    public static CelType List(CelType element) => new(CelKind.List, "list", [element]);
 
     /// <summary>A map between those types.</summary>
-    public static CelType Map(CelType key, CelType value, long maxElements = -1) => new(CelKind.Map, "map", [key, value]) { MaxElements = maxElements };
-
-    /// <summary>A string of at most so many characters, for cost estimates.</summary>
-    internal static CelType StringOf(long maxLength) => new(CelKind.String, "string") { MaxElements = maxLength };
-
-    internal static CelType BytesOf(long maxLength) => new(CelKind.Bytes, "bytes") { MaxElements = maxLength };
+    public static CelType Map(CelType key, CelType value) => new(CelKind.Map, "map", [key, value]);
 
     /// <summary>An object whose fields are found by the function; null = no such field.</summary>
     public static CelType Object(string name, Func<string, CelType?> field) => new(CelKind.Struct, name, null, field);

@@ -24,6 +24,17 @@ internal sealed record CrdOptions
     /// <summary>The stored definition; undefined for a new one.</summary>
     internal ApiNode Old { get; init; }
 
+    /// <summary>True when the version's schema is stored as it is now.</summary>
+    internal bool IsStored(ApiNode version)
+    {
+        foreach (var stored in Old["spec"u8]["versions"u8].Elements)
+        {
+            if (stored["name"u8].Equals(version["name"u8].Utf8))
+                return stored["schema"u8].DeepEquals(version["schema"u8]);
+        }
+        return false;
+    }
+
     /// <summary>The options for an update of a stored definition.</summary>
     internal static CrdOptions ForUpdate(ApiNode old)
     {

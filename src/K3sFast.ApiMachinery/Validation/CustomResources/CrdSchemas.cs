@@ -16,10 +16,10 @@ internal static class CrdSchemas
 
     private static readonly TypeSchema s_type = Schema.BuiltIn.FindType("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")!;
 
-    /// <summary>Validates one version's schema (or that of all versions).</summary>
-    internal static void Check(At at, ApiNode validation, bool hasStatus, CrdOptions options)
+    /// <summary>Validates one version's schema (or that of all versions, then the first is given).</summary>
+    internal static void Check(At at, ApiNode version, bool hasStatus, CrdOptions options)
     {
-        var schema = validation["openAPIV3Schema"u8];
+        var schema = version["schema"u8]["openAPIV3Schema"u8];
         if (schema.Kind != NodeKind.Object)
             return;
         var errors = at.Check.Errors;
@@ -45,7 +45,7 @@ internal static class CrdSchemas
         if (errors.Count == before && problem is not null)
             root.Invalid("", problem);
         if (isSound && errors.Count == beforeOpenApi)
-            CrdExpressions.Judge(root, schema);
+            CrdExpressions.Judge(root, schema, options.IsStored(version));
     }
 
     /// <summary>Whether the schema or one below it is so.</summary>

@@ -138,7 +138,7 @@ internal static class CrdValidation
             var first = versions[0];
             var subresources = shared.Subresources ? first["subresources"u8] : version["subresources"u8];
             if (!shared.Schema)
-                CrdSchemas.Check(place["schema"], version["schema"u8], HasStatus(subresources), options);
+                CrdSchemas.Check(place["schema"], version, HasStatus(subresources), options);
             if (!shared.Subresources)
                 Subresources(place["subresources"], version["subresources"u8]);
             if (!shared.Columns)
@@ -192,7 +192,7 @@ internal static class CrdValidation
             bool hasStatus = false;
             foreach (var version in versions.Elements)
                 hasStatus |= HasStatus(version["subresources"u8]);
-            CrdSchemas.Check(at["validation"], first["schema"u8], hasStatus, options);
+            CrdSchemas.Check(at["validation"], first, hasStatus, options);
         }
         if (shared.Subresources)
             Subresources(at["subresources"], first["subresources"u8]);
