@@ -79,4 +79,13 @@ internal static partial class Log
 
     [LoggerMessage(9036, LogLevel.Error, "Rules of services {Services} could not be made, they are tried again")]
     internal static partial void ServicesFailed(ILogger logger, string services, Exception failure);
+
+    [LoggerMessage(9037, LogLevel.Warning, "Health check port {Port} of service {Service} cannot be opened: {Reason}")]
+    internal static partial void HealthPortFailed(ILogger logger, string service, int port, string reason);
+
+    [LoggerMessage(9038, LogLevel.Error, "The proxy's {What} cannot be answered on {Address}: {Reason}")]
+    internal static partial void ProxyPortFailed(ILogger logger, string what, string address, string reason);
+
+    [LoggerMessage(9039, LogLevel.Warning, "Service {Service} names external IPs {Addresses}, which are not carried: allow them with --kube-proxy-arg=feature-gates=AllowServiceExternalIPs=true")]
+    internal static partial void ExternalIPsRefused(ILogger logger, string service, string addresses);
 }

@@ -7,6 +7,7 @@ using K3sFast.Network.HostPorts;
 using K3sFast.Network.Overlay;
 using K3sFast.Network.Policy;
 using K3sFast.Network.Proxy;
+using K3sFast.Network.Proxy.Health;
 using K3sFast.Network.Routes;
 using Microsoft.Extensions.Logging;
 
@@ -16,7 +17,7 @@ namespace K3sFast.Network;
 public sealed class NetworkAgent
 {
     private readonly NetworkOptions _options;
-    private readonly ApiClient _controller;
+    private readonly ApiClient _client, _controller;
     private readonly InformerFactory _informers, _policyInformers;
     private readonly ILogger _logger;
 
@@ -27,7 +28,7 @@ public sealed class NetworkAgent
     /// <param name="loggers">Where it tells.</param>
     public NetworkAgent(NetworkOptions options, ApiClient client, ApiClient controller, ILoggerFactory loggers)
     {
-        (_options, _controller) = (options, controller);
+        (_options, _client, _controller) = (options, client, controller);
         _logger = loggers.CreateLogger("K3sFast.Network");
         _informers = new InformerFactory(client, loggers);
         _policyInformers = new InformerFactory(controller, loggers);
@@ -39,12 +40,15 @@ public sealed class NetworkAgent
     {
         using var host = RouteSocket.Open(_options.HostNamespace);
         var setup = new NodeSetup(host, _options.HostNamespace, _options.NodeIPs, _logger);
-        setup.ApplySettings(_options.ClusterCidrs.Any(network => network.BaseAddress.AddressFamily == AddressFamily.InterNetworkV6));
+        setup.ApplySettings(
+            _options.ClusterCidrs.Any(network => network.BaseAddress.AddressFamily == AddressFamily.InterNetworkV6), _options.Proxy.HasLocalhostNodePorts && _options.IsServiceProxyEnabled);
+        setup.ApplySettings(_options.Proxy.ConntrackSettings);
         if (_options.IsServiceProxyEnabled) setup.AddServiceRoutes(_options.ServiceCidrs);
         WarnOfForeignDrops();
 
         using var hostPorts = new HostPortTable(_options, _logger);
-        using var tables = new ProxyTables(_options, _logger);
+        var metrics = new ProxyMetrics(new MetricRegistry());
+        using var backend = new ProxyTables(_options, _logger) { Metrics = metrics };
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         using var policies = _options.IsNetworkPolicyEnabled ? new PolicyAgent(_options, _policyInformers, _informers, _logger) : null;
         if (policies is null) PolicyAgent.RemoveTables(_options);
@@ -61,7 +65,14 @@ public sealed class NetworkAgent
             parts.Add(policies.RunAsync(stop.Token));
             parts.Add(_policyInformers.RunAsync(stop.Token));
         }
-        parts.Add(new ServiceProxy(_options, tables, _informers, _logger).RunAsync(stop.Token));
+        var recorder = new EventRecorder(_client, "kube-proxy", _options.NodeName, _logger);
+        using var ports = _options.IsServiceProxyEnabled ? new ServiceProxyPorts(_options, backend, metrics, recorder, _logger) : null;
+        if (ports is not null)
+        {
+            parts.Add(ports.RunAsync(stop.Token));
+            parts.Add(recorder.RunAsync(stop.Token));
+        }
+        parts.Add(new ServiceProxy(_options, backend, ports, _informers, _logger).RunAsync(stop.Token));
         parts.Add(_informers.RunAsync(stop.Token));
 
         // None of them ends before it is told to; one that does takes the others with it, and the owner hears why.

@@ -1,5 +1,6 @@
 using System.Net;
 using K3sFast.Interop.Namespaces;
+using K3sFast.Network.Proxy;
 
 namespace K3sFast.Network;
 
@@ -44,6 +45,9 @@ public sealed record NetworkOptions
 
     /// <summary>False leaves Services to somebody else (<c>--disable-kube-proxy</c>).</summary>
     public bool IsServiceProxyEnabled { get; init; } = true;
+
+    /// <summary>How Services are carried.</summary>
+    public ProxyOptions Proxy { get; init; } = new();
 
     /// <summary>False leaves NetworkPolicies alone, and takes out what an earlier run wrote for them (<c>--disable-network-policy</c>).</summary>
     public bool IsNetworkPolicyEnabled { get; init; } = true;

@@ -1,6 +1,7 @@
 using System.Net;
 using BenchmarkDotNet.Attributes;
 using K3sFast.Interop.NfTables;
+using K3sFast.Network;
 using K3sFast.Network.Proxy;
 
 namespace K3sFast.Benchmarks.Network;
@@ -48,6 +49,11 @@ public class EndpointUpdateBenchmarks
         _table.Dispose();
     }
 
+    private readonly LocalTraffic _pods = new(new PacketSteps(NftFamily.IPv4), new NetworkOptions
+    {
+        NodeName = "node", NodeIPs = [], ClusterCidrs = [System.Net.IPNetwork.Parse("10.42.0.0/16")], ServiceCidrs = [], CniConfDir = "", CniBinDir = "",
+    }, []);
+
     private NftFragment Fragment(int number, int lastEndpoint)
     {
         var fragment = new NftFragment();
@@ -57,7 +63,7 @@ public class EndpointUpdateBenchmarks
             Namespace = "default", Name = $"service-{number:D5}", Protocol = 6, Port = 80,
             ClusterIP = new IPAddress([10, 43, (byte)(number >> 8), (byte)number]),
             Endpoints = [Pod(1), Pod(2), Pod(lastEndpoint)],
-        }, null, []);
+        }, _pods, []);
         return fragment;
     }
 }

@@ -28,7 +28,7 @@ internal sealed class HostPortTable : IDisposable
 
     internal HostPortTable(NetworkOptions options, ILogger logger)
     {
-        foreach (var family in ProxyTables.FamiliesOf(options))
+        foreach (var family in ServiceBackend.FamiliesOf(options))
         {
             _tables.Add((new PacketSteps(family), new NftTable(family, TableName, options.HostNamespace)));
         }

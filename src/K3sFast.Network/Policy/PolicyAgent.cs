@@ -43,7 +43,7 @@ internal sealed class PolicyAgent : IDisposable
     internal PolicyAgent(NetworkOptions options, InformerFactory informers, InformerFactory proxyInformers, ILogger logger)
     {
         (_nodeName, _informers, _logger, _state) = (options.NodeName, informers, logger, new PolicyState(options.HasPodNetwork));
-        foreach (var family in ProxyTables.FamiliesOf(options)) _tables.Add((new PacketSteps(family), new NftTable(family, PolicyRules.TableName, options.HostNamespace)));
+        foreach (var family in ServiceBackend.FamiliesOf(options)) _tables.Add((new PacketSteps(family), new NftTable(family, PolicyRules.TableName, options.HostNamespace)));
         _policies = informers.Get(Resources.NetworkPolicies);
         _policies.AddHandler(policy => Touch('n', KeyOf(policy.Metadata)));
         _slices = proxyInformers.Get(Resources.EndpointSlices);
@@ -123,7 +123,7 @@ internal sealed class PolicyAgent : IDisposable
     /// <summary>Takes the rules of an earlier run out: policies are switched off, or there are none.</summary>
     internal static void RemoveTables(NetworkOptions options)
     {
-        foreach (var family in ProxyTables.FamiliesOf(options))
+        foreach (var family in ServiceBackend.FamiliesOf(options))
         {
             using var table = new NftTable(family, PolicyRules.TableName, options.HostNamespace);
             if (table.Exists()) table.Remove();

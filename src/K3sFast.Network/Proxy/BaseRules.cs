@@ -22,7 +22,7 @@ internal static class BaseRules
     internal const string TableName = "k3sfast";
     internal const string ServicesMap = "service-ips", NodePortsMap = "service-nodeports";
     internal const string RefusedServicesMap = "refused-ips", RefusedNodePortsMap = "refused-nodeports";
-    internal const string HairpinSet = "hairpin";
+    internal const string HairpinSet = "hairpin", ClusterIPsSet = "cluster-ips";
     internal const string MarkChain = "mark-for-masquerade", RejectChain = "reject";
 
     private const int DestinationNatPriority = -105, FilterPriority = -5, SourceNatPriority = 95;
@@ -36,7 +36,13 @@ internal static class BaseRules
         new($"endpoints-{shard % EndpointShards:x2}", NftType.Concat(NftType.Mark, NftType.Mark, NftType.Mark), NftType.Concat(steps.AddressType, NftType.Port));
 
     /// <summary>The rules of one family.</summary>
-    internal static NftFragment Build(NftFamily family, NetworkOptions options)
+    internal static NftFragment Build(NftFamily family, NetworkOptions options) => Build(family, options, []);
+
+    /// <summary>The rules of one family.</summary>
+    /// <param name="family">The family.</param>
+    /// <param name="options">What the agent is told.</param>
+    /// <param name="nodePodCidrs">Pod networks of this node, as far as they are known.</param>
+    internal static NftFragment Build(NftFamily family, NetworkOptions options, IReadOnlyList<IPNetwork> nodePodCidrs)
     {
         var steps = new PacketSteps(family);
         var wanted = steps.IsIPv6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
@@ -44,12 +50,12 @@ internal static class BaseRules
         var services = options.ServiceCidrs.FirstOrNull(wanted);
         var fragment = new NftFragment();
         fragment.Sets.Add(new NftSet(HairpinSet, NftType.Concat(steps.AddressType, steps.AddressType)));
-        fragment.Chains.Add(new NftChain(MarkChain, [SetMark()]));
+        fragment.Chains.Add(new NftChain(MarkChain, [SetMark(BitOf(options))]));
         fragment.Chains.Add(Postrouting(steps, options, cluster));
         if (options.IsServiceProxyEnabled)
         {
-            AddServices(fragment, steps, cluster, services);
-            AddFilters(fragment, steps, services);
+            AddServices(fragment, steps, options, new LocalTraffic(steps, options, nodePodCidrs));
+            AddFilters(fragment, steps, options, services);
         }
         else
         {
@@ -58,10 +64,11 @@ internal static class BaseRules
         return fragment;
     }
 
-    private static void AddServices(NftFragment fragment, PacketSteps steps, IPNetwork? cluster, IPNetwork? services)
+    private static void AddServices(NftFragment fragment, PacketSteps steps, NetworkOptions options, LocalTraffic pods)
     {
         var addressKey = NftType.Concat(steps.AddressType, NftType.Protocol, NftType.Port);
         var portKey = NftType.Concat(NftType.Protocol, NftType.Port);
+        fragment.Sets.Add(new NftSet(ClusterIPsSet, steps.AddressType));
         fragment.Sets.Add(new NftSet(ServicesMap, addressKey, NftType.Verdict));
         for (var shard = 0u; shard < EndpointShards; shard++) fragment.Sets.Add(EndpointsMap(steps, shard));
         fragment.Sets.Add(new NftSet(NodePortsMap, portKey, NftType.Verdict));
@@ -70,12 +77,16 @@ internal static class BaseRules
 
         var rules = new List<NftRule>();
         // Who is no pod may not have the way back that the translation needs: the node speaks for him.
-        if (services is { } network && cluster is { } pods)
+        if (options.Proxy.IsMasqueradeAll || pods.IsKnown)
         {
-            rules.Add(new NftRule([.. steps.DestinationIs(network), .. steps.SourceIs(pods, isInverted: true), new NftDecide(NftVerdict.Jump(MarkChain))]));
+            NftExpression[] others = options.Proxy.IsMasqueradeAll ? [] : pods.Match(isInverted: true);
+            rules.Add(new NftRule([.. others, steps.LoadDestination(0), new NftLookup(ClusterIPsSet, 0), new NftDecide(NftVerdict.Jump(MarkChain))]));
         }
         rules.Add(new NftRule([.. steps.LoadDestinationKey(), new NftLookup(ServicesMap, 0, IsVerdictMap: true)]));
-        rules.Add(new NftRule([.. LocalDestination(steps), .. PacketSteps.LoadPortKey(0), new NftLookup(NodePortsMap, 0, IsVerdictMap: true)]));
+        foreach (var destination in NodePortDestinations(steps, options))
+        {
+            rules.Add(new NftRule([.. destination, .. PacketSteps.LoadPortKey(0), new NftLookup(NodePortsMap, 0, IsVerdictMap: true)]));
+        }
         fragment.Chains.Add(new NftChain("services", rules));
 
         NftRule[] jump = [new NftRule(new NftDecide(NftVerdict.Jump("services")))];
@@ -83,24 +94,27 @@ internal static class BaseRules
         fragment.Chains.Add(new NftChain("nat-output", jump, new NftBaseChain("nat", NftHook.Output, DestinationNatPriority)));
     }
 
-    private static void AddFilters(NftFragment fragment, PacketSteps steps, IPNetwork? services)
+    private static void AddFilters(NftFragment fragment, PacketSteps steps, NetworkOptions options, IPNetwork? services)
     {
         var isNew = PacketSteps.ConnectionIs(NftConntrack.New);
         var refuseService = new NftRule([.. isNew, .. steps.LoadDestinationKey(), new NftLookup(RefusedServicesMap, 0, IsVerdictMap: true)]);
-        var refuseNodePort = new NftRule([.. isNew, .. steps.DestinationIsLocal(), .. PacketSteps.LoadPortKey(0), new NftLookup(RefusedNodePortsMap, 0, IsVerdictMap: true)]);
-        // What still goes to a cluster IP here is for no port of any Service.
-        NftRule[] refuseRest = services is { } network
-            ? [new NftRule([.. isNew, .. steps.DestinationIs(network), new NftDecide(NftVerdict.Goto(RejectChain))])]
-            : [];
+        NftRule[] refuseNodePort =
+        [
+            .. NodePortDestinations(steps, options)
+                .Select(destination => new NftRule([.. isNew, .. destination, .. PacketSteps.LoadPortKey(0), new NftLookup(RefusedNodePortsMap, 0, IsVerdictMap: true)])),
+        ];
+        // What still goes to a cluster IP here is for no port of that Service, which is told; what goes to none at all vanishes, as upstream has it.
+        List<NftRule> refuseRest = [new NftRule([.. isNew, steps.LoadDestination(0), new NftLookup(ClusterIPsSet, 0), new NftDecide(NftVerdict.Goto(RejectChain))])];
+        if (services is { } network) refuseRest.Add(new NftRule([.. isNew, .. steps.DestinationIs(network), new NftDecide(NftVerdict.Drop)]));
         fragment.Chains.Add(new NftChain(RejectChain, [new NftRule(new NftReject(steps.Family))]));
         fragment.Chains.Add(new NftChain("filter-forward", [DropInvalid(), refuseService, .. refuseRest], new NftBaseChain("filter", NftHook.Forward, FilterPriority)));
-        fragment.Chains.Add(new NftChain("filter-input", [.. ProtectLoopback(steps), refuseService, refuseNodePort], new NftBaseChain("filter", NftHook.Input, FilterPriority)));
-        fragment.Chains.Add(new NftChain("filter-output", [refuseService, refuseNodePort, .. refuseRest], new NftBaseChain("filter", NftHook.Output, FilterPriority)));
+        fragment.Chains.Add(new NftChain("filter-input", [.. ProtectLoopback(steps), refuseService, .. refuseNodePort], new NftBaseChain("filter", NftHook.Input, FilterPriority)));
+        fragment.Chains.Add(new NftChain("filter-output", [refuseService, .. refuseNodePort, .. refuseRest], new NftBaseChain("filter", NftHook.Output, FilterPriority)));
     }
 
     private static NftChain Postrouting(PacketSteps steps, NetworkOptions options, IPNetwork? cluster)
     {
-        var bit = NftData.OfHost(PacketSteps.MasqueradeBit);
+        var bit = NftData.OfHost(BitOf(options));
         var rules = new List<NftRule>
         {
             new([
@@ -109,7 +123,7 @@ internal static class BaseRules
                 new NftCompare(0, bit),
                 // The bit has done its work: a packet that is wrapped into another on its way out must not carry it.
                 new NftMeta(NftMetaKey.Mark, 0),
-                new NftBitwise(0, NftData.OfHost(~PacketSteps.MasqueradeBit), NftData.OfHost(0)),
+                new NftBitwise(0, NftData.OfHost(~BitOf(options)), NftData.OfHost(0)),
                 new NftMetaSet(NftMetaKey.Mark, 0),
                 new NftMasquerade(),
             ]),
@@ -126,20 +140,42 @@ internal static class BaseRules
         return new NftChain("nat-postrouting", rules, new NftBaseChain("nat", NftHook.Postrouting, SourceNatPriority));
     }
 
-    private static NftRule SetMark()
-    {
-        var keep = NftData.OfHost(~PacketSteps.MasqueradeBit);
-        return new NftRule(new NftMeta(NftMetaKey.Mark, 0), new NftBitwise(0, keep, NftData.OfHost(PacketSteps.MasqueradeBit)), new NftMetaSet(NftMetaKey.Mark, 0));
-    }
+    private static NftRule SetMark(uint bit) =>
+        new(new NftMeta(NftMetaKey.Mark, 0), new NftBitwise(0, NftData.OfHost(~bit), NftData.OfHost(bit)), new NftMetaSet(NftMetaKey.Mark, 0));
+
+    private static uint BitOf(NetworkOptions options) => 1u << options.Proxy.MasqueradeBit;
 
     // A pod's packet that connection tracking does not understand would get to its peer untranslated, and the peer would reset the connection.
     private static NftRule DropInvalid() =>
         new([.. PacketSteps.InputStartsWith(PodAttachment.LinkPrefix), .. PacketSteps.ConnectionIs(NftConntrack.Invalid), new NftDecide(NftVerdict.Drop)]);
 
-    // Node ports answer on 127.0.0.1 as well. The kernel routes no IPv6 packet off the loopback's address.
-    private static NftExpression[] LocalDestination(PacketSteps steps) => steps.IsIPv6
-        ? [.. steps.DestinationIs(IPNetwork.Parse("::1/128"), isInverted: true), .. steps.DestinationIsLocal()]
-        : steps.DestinationIsLocal();
+    // Where node ports answer: one alternative after the other. An address that the node gets later counts from then on.
+    private static IEnumerable<NftExpression[]> NodePortDestinations(PacketSteps steps, NetworkOptions options)
+    {
+        var family = steps.IsIPv6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
+        // The kernel routes no IPv6 packet off the loopback's address.
+        var loopback = IPNetwork.Parse(steps.IsIPv6 ? "::1/128" : "127.0.0.0/8");
+        var hasLoopback = !steps.IsIPv6 && options.Proxy.HasLocalhostNodePorts;
+        if (options.Proxy.IsNodePortPrimaryOnly)
+        {
+            foreach (var address in options.NodeIPs.Where(address => address.AddressFamily == family).Take(1))
+            {
+                yield return steps.DestinationIs(new IPNetwork(address, steps.IsIPv6 ? 128 : 32));
+            }
+            yield break;
+        }
+        var networks = options.Proxy.NodePortNetworks.Where(network => network.BaseAddress.AddressFamily == family).ToList();
+        if (networks.Count == 0 || networks.Exists(static network => network.PrefixLength == 0))
+        {
+            yield return hasLoopback ? steps.DestinationIsLocal() : [.. steps.DestinationIs(loopback, isInverted: true), .. steps.DestinationIsLocal()];
+            yield break;
+        }
+        foreach (var network in networks)
+        {
+            if (loopback.Contains(network.BaseAddress) && !hasLoopback) continue;
+            yield return [.. steps.DestinationIs(network), .. steps.DestinationIsLocal()];
+        }
+    }
 
     // route_localnet, which node ports on 127.0.0.1 need, would let neighbours reach what listens on the loopback only.
     private static NftRule[] ProtectLoopback(PacketSteps steps) => steps.IsIPv6

@@ -9,9 +9,6 @@ namespace K3sFast.Network.Proxy;
 /// </summary>
 internal readonly record struct PacketSteps(NftFamily Family)
 {
-    // A bit of the packet's mark that says "masquerade when leaving"; upstream uses the same bit, foreign programs know it.
-    internal const uint MasqueradeBit = 0x4000;
-
     /// <summary>Where what a lookup found is put: behind the longest key.</summary>
     internal const int FoundRegister = 8;
 
@@ -58,8 +55,8 @@ internal readonly record struct PacketSteps(NftFamily Family)
     ];
 
     /// <summary>The packet came in by a link whose name starts with <paramref name="prefix"/>.</summary>
-    internal static NftExpression[] InputStartsWith(string prefix) =>
-        [new NftMeta(NftMetaKey.InputName, 0), new NftCompare(0, new NftData(System.Text.Encoding.ASCII.GetBytes(prefix)))];
+    internal static NftExpression[] InputStartsWith(string prefix, bool isInverted = false) =>
+        [new NftMeta(NftMetaKey.InputName, 0), new NftCompare(0, new NftData(System.Text.Encoding.ASCII.GetBytes(prefix)), isInverted)];
 
     /// <summary>The packet came in by exactly this link (or, inverted, by another).</summary>
     internal static NftExpression[] InputIs(string name, bool isInverted = false)

@@ -9,7 +9,9 @@ namespace K3sFast.Network.Proxy;
 /// <param name="IsReady">It takes connections.</param>
 /// <param name="IsServing">It would take connections, were it not terminating.</param>
 /// <param name="IsTerminating">Its pod is being deleted.</param>
-internal sealed record Endpoint(IPAddress Address, ushort Port, bool IsLocal, bool IsReady = true, bool IsServing = true, bool IsTerminating = false);
+/// <param name="Hints">Whom it is meant for.</param>
+internal sealed record Endpoint(
+    IPAddress Address, ushort Port, bool IsLocal, bool IsReady = true, bool IsServing = true, bool IsTerminating = false, TopologyHints.Hints Hints = TopologyHints.Hints.None);
 
 /// <summary>One port of one Service as one address family sees it, with everything that its rules depend on. Immutable.</summary>
 internal sealed record ServicePort
@@ -55,6 +57,9 @@ internal sealed record ServicePort
 
     /// <summary>Endpoints for connections that must stay on this node.</summary>
     internal IReadOnlyList<Endpoint> LocalEndpoints { get; init; } = [];
+
+    /// <summary>Endpoints that still answer, here or elsewhere, ready or not: flows to them go on.</summary>
+    internal IReadOnlyList<Endpoint> ServingEndpoints { get; init; } = [];
 
     /// <summary>The end of its chains' names.</summary>
     internal string Id => $"{Namespace}/{Name}/{ProtocolName}/{Port}";

@@ -15,7 +15,14 @@ internal static class ServicePorts
     private const int DefaultAffinitySeconds = 10800;
 
     /// <summary>The ports of a Service in one family; none for a headless one, an external name, or one that another proxy carries.</summary>
-    internal static List<ServicePort> Build(V1Service service, IReadOnlyList<V1EndpointSlice> slices, NftFamily family, string nodeName)
+    /// <param name="service">The Service.</param>
+    /// <param name="slices">Its slices.</param>
+    /// <param name="family">The family.</param>
+    /// <param name="nodeName">This node.</param>
+    /// <param name="zone">The zone that this node is in; "" = none.</param>
+    /// <param name="allowsExternalIPs">False passes over the Service's external IPs.</param>
+    internal static List<ServicePort> Build(
+        V1Service service, IReadOnlyList<V1EndpointSlice> slices, NftFamily family, string nodeName, string zone = "", bool allowsExternalIPs = true)
     {
         var ports = new List<ServicePort>();
         var spec = service.Spec;
@@ -33,7 +40,7 @@ internal static class ServicePorts
             Protocol = 0,
             Port = 0,
             ClusterIP = clusterIP,
-            ExternalIPs = Addresses(spec.ExternalIPs ?? [], wanted),
+            ExternalIPs = allowsExternalIPs ? Addresses(spec.ExternalIPs ?? [], wanted) : [],
             LoadBalancerIPs = spec.Type == "LoadBalancer" ? LoadBalancerIPs(service, wanted) : [],
             LoadBalancerSources = Networks(spec.LoadBalancerSourceRanges ?? [], wanted),
             Affinity = spec.SessionAffinity == "ClientIP"
@@ -45,18 +52,29 @@ internal static class ServicePorts
         foreach (var port in spec.Ports)
         {
             if (ProtocolOf(port.Protocol) is not { } protocol) continue;
-            var endpoints = Endpoints(slices, port, wanted, nodeName);
+            var endpoints = Endpoints(slices, port, wanted, nodeName, zone);
             ports.Add(template with
             {
                 Protocol = protocol,
                 Port = (ushort)port.Port,
                 NodePort = isNodePortType ? (ushort)(port.NodePort ?? 0) : (ushort)0,
-                Endpoints = Usable(endpoints),
-                LocalEndpoints = Usable(endpoints.FindAll(endpoint => endpoint.IsLocal)),
+                Endpoints = Usable(endpoints, TopologyHints.Filter),
+                LocalEndpoints = Usable(endpoints.FindAll(static endpoint => endpoint.IsLocal)),
+                ServingEndpoints = endpoints.FindAll(static endpoint => endpoint.IsServing),
             });
         }
         return ports;
     }
+
+    /// <summary>How many of a Service's endpoints on this node take connections, by address: what a load balancer is told.</summary>
+    internal static int CountLocalReady(IReadOnlyList<V1EndpointSlice> slices, string nodeName) => slices
+        .SelectMany(static slice => slice.Endpoints ?? [])
+        .Where(endpoint => endpoint.NodeName == nodeName && (endpoint.Conditions?.Ready ?? true) && endpoint.Addresses is [_, ..])
+        .Select(static endpoint => endpoint.Addresses[0]).Distinct().Count();
+
+    /// <summary>The port that load balancers ask for this node's health at; 0 = none.</summary>
+    internal static ushort HealthCheckPortOf(V1Service service) =>
+        service.Spec is { Type: "LoadBalancer", ExternalTrafficPolicy: "Local", HealthCheckNodePort: > 0 and <= 65535 and var port } && !IsForeign(service.Metadata.Labels) ? (ushort)port : (ushort)0;
 
     /// <summary>The Service that a slice belongs to; null = none that we carry.</summary>
     internal static string? ServiceNameOf(V1EndpointSlice slice) =>
@@ -65,13 +83,13 @@ internal static class ServicePorts
     private static bool IsForeign(IDictionary<string, string>? labels) => labels is not null && (labels.ContainsKey(ProxyNameLabel) || labels.ContainsKey(HeadlessLabel));
 
     // Ready ones; when there are none, those that terminate and still serve: better than refusing (upstream: categorizeEndpoints).
-    private static List<Endpoint> Usable(List<Endpoint> endpoints)
+    private static List<Endpoint> Usable(List<Endpoint> endpoints, Func<List<Endpoint>, List<Endpoint>>? choose = null)
     {
-        var ready = endpoints.FindAll(endpoint => endpoint.IsReady);
-        return ready.Count > 0 ? ready : endpoints.FindAll(endpoint => endpoint is { IsServing: true, IsTerminating: true });
+        var ready = endpoints.FindAll(static endpoint => endpoint.IsReady);
+        return ready.Count > 0 ? choose?.Invoke(ready) ?? ready : endpoints.FindAll(endpoint => endpoint is { IsServing: true, IsTerminating: true });
     }
 
-    private static List<Endpoint> Endpoints(IReadOnlyList<V1EndpointSlice> slices, V1ServicePort port, AddressFamily family, string nodeName)
+    private static List<Endpoint> Endpoints(IReadOnlyList<V1EndpointSlice> slices, V1ServicePort port, AddressFamily family, string nodeName, string zone)
     {
         var endpoints = new Dictionary<(IPAddress, ushort), Endpoint>();
         foreach (var slice in slices)
@@ -86,7 +104,8 @@ internal static class ServicePorts
                     if (entry.Addresses is not [var text, ..] || !IPAddress.TryParse(text, out var address) || address.AddressFamily != family) continue;
                     var conditions = entry.Conditions;
                     var endpoint = new Endpoint(
-                        address, (ushort)slicePort.Port, entry.NodeName == nodeName, conditions?.Ready ?? true, conditions?.Serving ?? true, conditions?.Terminating ?? false);
+                        address, (ushort)slicePort.Port, entry.NodeName == nodeName, conditions?.Ready ?? true, conditions?.Serving ?? true, conditions?.Terminating ?? false,
+                        TopologyHints.Read(entry.Hints, nodeName, zone));
                     // While an endpoint moves between slices it is in two: the better one counts.
                     if (!endpoints.TryGetValue((address, endpoint.Port), out var known) || (!known.IsReady && endpoint.IsReady)) endpoints[(address, endpoint.Port)] = endpoint;
                 }
@@ -109,7 +128,7 @@ internal static class ServicePorts
     {
         var ingress = service.Status?.LoadBalancer?.Ingress ?? [];
         // ipMode Proxy: packets arrive with another destination; translating the address here would bypass the balancer.
-        return Addresses([.. ingress.Where(entry => entry.IpMode is null or "VIP" && entry.Ip is not null).Select(entry => entry.Ip)], family);
+        return Addresses([.. ingress.Where(entry => entry is { IpMode: null or "VIP", Ip: not null }).Select(entry => entry.Ip)], family);
     }
 
     private static List<IPAddress> Addresses(IList<string> texts, AddressFamily family)
@@ -129,6 +148,8 @@ internal static class ServicePorts
         {
             if (IPNetwork.TryParse(text.Trim(), out var network) && network.BaseAddress.AddressFamily == family) networks.Add(network);
         }
+        // A range that holds everybody asks nothing.
+        if (networks.Exists(static network => network.PrefixLength == 0)) networks.Clear();
         return networks;
     }
 

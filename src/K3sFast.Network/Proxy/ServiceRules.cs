@@ -20,9 +20,9 @@ internal static class ServiceRules
     /// <param name="fragment">Where to.</param>
     /// <param name="steps">The family.</param>
     /// <param name="port">The service port.</param>
-    /// <param name="podNetwork">Where pods are; null = unknown.</param>
+    /// <param name="pods">How pods' connections are told from others.</param>
     /// <param name="nodeIPs">Addresses of this node: endpoints on them need no way around.</param>
-    internal static void Add(NftFragment fragment, PacketSteps steps, ServicePort port, IPNetwork? podNetwork, IReadOnlyList<IPAddress> nodeIPs)
+    internal static void Add(NftFragment fragment, PacketSteps steps, ServicePort port, LocalTraffic pods, IReadOnlyList<IPAddress> nodeIPs)
     {
         var (any, local) = (port.Endpoints.Count > 0, port.LocalEndpoints.Count > 0);
         if (any) AddBalancer(fragment, steps, port, "service-" + port.Id, port.Endpoints);
@@ -30,17 +30,24 @@ internal static class ServiceRules
         if (port.Affinity > TimeSpan.Zero) AddEndpointChains(fragment, steps, port);
 
         AddInternal(fragment, port, any, local);
-        if (port.HasExternal) AddExternal(fragment, steps, port, podNetwork, any, local);
-        foreach (var endpoint in port.Endpoints)
+        if (port.HasExternal) AddExternal(fragment, steps, port, pods, nodeIPs, any, local);
+        foreach (var endpoint in port.Endpoints.Union(port.LocalEndpoints))
         {
             if (!endpoint.IsLocal || nodeIPs.Contains(endpoint.Address)) continue;
-            var element = new NftElement(NftData.Concat(NftData.Of(endpoint.Address), NftData.Of(endpoint.Address)));
-            if (!fragment.Elements.Contains((BaseRules.HairpinSet, element))) fragment.Elements.Add((BaseRules.HairpinSet, element));
+            AddOnce(fragment, BaseRules.HairpinSet, NftData.Concat(NftData.Of(endpoint.Address), NftData.Of(endpoint.Address)));
         }
+    }
+
+    // Several ports of a Service have the same cluster IP and the same pods.
+    private static void AddOnce(NftFragment fragment, string set, NftData key)
+    {
+        var element = new NftElement(key);
+        if (!fragment.Elements.Contains((set, element))) fragment.Elements.Add((set, element));
     }
 
     private static void AddInternal(NftFragment fragment, ServicePort port, bool any, bool local)
     {
+        AddOnce(fragment, BaseRules.ClusterIPsSet, NftData.Of(port.ClusterIP));
         var key = AddressKey(port.ClusterIP, port);
         if (port.IsInternalLocal ? local : any)
         {
@@ -53,17 +60,23 @@ internal static class ServiceRules
         }
     }
 
-    private static void AddExternal(NftFragment fragment, PacketSteps steps, ServicePort port, IPNetwork? podNetwork, bool any, bool local)
+    private static void AddExternal(NftFragment fragment, PacketSteps steps, ServicePort port, LocalTraffic pods, IReadOnlyList<IPAddress> nodeIPs, bool any, bool local)
     {
         var chain = "external-" + port.Id;
-        if (any) fragment.Chains.Add(new NftChain(chain, ExternalRules(steps, port, podNetwork, local)));
+        if (any) fragment.Chains.Add(new NftChain(chain, ExternalRules(steps, port, pods, local)));
         // Upstream's refusals: nobody there at all is told, "not on this node" is silence, so that a load balancer tries another node.
         NftVerdict? refusal = !any ? Refusal(any) : port.IsExternalLocal && !local ? NftVerdict.Drop : null;
         foreach (var address in port.ExternalIPs) AddAddress(fragment, AddressKey(address, port), chain, any, refusal);
         if (port.LoadBalancerIPs.Count > 0)
         {
-            var entry = port.LoadBalancerSources.Count > 0 && any ? AddFirewall(fragment, steps, port, chain) : chain;
-            foreach (var address in port.LoadBalancerIPs) AddAddress(fragment, AddressKey(address, port), entry, any, refusal);
+            var (entry, refused) = (chain, refusal);
+            if (port.LoadBalancerSources.Count > 0)
+            {
+                entry = AddFirewall(fragment, steps, port, nodeIPs, any ? chain : BaseRules.RejectChain);
+                // Who may not come in is not told either that nobody is there.
+                if (!any) refused = NftVerdict.Goto(entry);
+            }
+            foreach (var address in port.LoadBalancerIPs) AddAddress(fragment, AddressKey(address, port), entry, any, refused);
         }
         if (port.NodePort == 0) return;
         var key = NftData.Concat(new NftData(port.Protocol), NftData.OfPort(port.NodePort));
@@ -71,24 +84,27 @@ internal static class ServiceRules
         if (refusal is { } verdict) fragment.Elements.Add((BaseRules.RefusedNodePortsMap, new NftElement(key, Verdict: verdict)));
     }
 
-    private static List<NftRule> ExternalRules(PacketSteps steps, ServicePort port, IPNetwork? podNetwork, bool local)
+    private static List<NftRule> ExternalRules(PacketSteps steps, ServicePort port, LocalTraffic pods, bool local)
     {
         var anywhere = new NftDecide(NftVerdict.Goto("service-" + port.Id));
         var mark = new NftDecide(NftVerdict.Jump(BaseRules.MarkChain));
         if (!port.IsExternalLocal) return [new NftRule(mark), new NftRule(anywhere)];
         var rules = new List<NftRule>();
         // Pods and the node itself are inside: the policy is for who comes from outside, and his address must reach the pod as it is.
-        if (podNetwork is { } pods) rules.Add(new NftRule([.. steps.SourceIs(pods), anywhere]));
+        if (pods.IsKnown) rules.Add(new NftRule([.. pods.Match(), anywhere]));
         rules.Add(new NftRule([.. steps.SourceIsLocal(), mark]));
         rules.Add(new NftRule([.. steps.SourceIsLocal(), anywhere]));
         if (local) rules.Add(new NftRule(new NftDecide(NftVerdict.Goto("local-" + port.Id))));
         return rules;
     }
 
-    private static string AddFirewall(NftFragment fragment, PacketSteps steps, ServicePort port, string next)
+    private static string AddFirewall(NftFragment fragment, PacketSteps steps, ServicePort port, IReadOnlyList<IPAddress> nodeIPs, string next)
     {
         var name = "firewall-" + port.Id;
-        var rules = port.LoadBalancerSources.Select(source => new NftRule([.. steps.SourceIs(source), new NftDecide(NftVerdict.Goto(next))])).ToList();
+        var sources = port.LoadBalancerSources.ToList();
+        // A node that may come in does so with the balancer's address as source, when the balancer gave it one.
+        if (sources.Exists(source => nodeIPs.Any(source.Contains))) sources.AddRange(port.LoadBalancerIPs.Select(static address => new IPNetwork(address, address.GetAddressBytes().Length * 8)));
+        var rules = sources.ConvertAll(source => new NftRule([.. steps.SourceIs(source), new NftDecide(NftVerdict.Goto(next))]));
         rules.Add(new NftRule(new NftDecide(NftVerdict.Drop)));
         fragment.Chains.Add(new NftChain(name, rules));
         return name;

@@ -26,7 +26,7 @@ internal sealed class StaleFlows(ConntrackTable conntrack, ILogger logger)
         {
             if (port.Protocol != Udp) continue;
             var known = before.FirstOrDefault(other => other.Protocol == Udp && other.Port == port.Port);
-            if (known is null || HasLost(known.Endpoints, port.Endpoints) || (known.Endpoints.Count == 0 && port.Endpoints.Count > 0)) Add(port, port.Endpoints, destinations);
+            if (known is null || HasLost(known.ServingEndpoints, port.ServingEndpoints) || (known.Endpoints.Count == 0 && port.Endpoints.Count > 0)) Add(port, port.ServingEndpoints, destinations);
         }
         foreach (var port in before)
         {
@@ -34,21 +34,23 @@ internal sealed class StaleFlows(ConntrackTable conntrack, ILogger logger)
         }
     }
 
-    /// <summary>Forgets what is wrong now. Failures are logged: the flows end by themselves once their client pauses.</summary>
-    internal void Forget(bool isIPv6, IReadOnlyList<Destination> destinations)
+    /// <summary>Forgets what is wrong now; answers how many flows. Failures are logged: the flows end by themselves once their client pauses.</summary>
+    internal int Forget(bool isIPv6, IReadOnlyList<Destination> destinations)
     {
-        if (destinations.Count == 0) return;
+        if (destinations.Count == 0) return 0;
         try
         {
             var byPort = destinations.ToLookup(destination => destination.Port);
             var stale = conntrack.List(isIPv6, Udp, entry => IsStale(entry, byPort[entry.Original.DestinationPort]));
-            if (stale.Count == 0) return;
+            if (stale.Count == 0) return 0;
             conntrack.Delete(stale);
             Log.FlowsForgotten(logger, stale.Count);
+            return stale.Count;
         }
         catch (KernelException refused)
         {
             Log.FlowsNotForgotten(logger, refused);
+            return 0;
         }
     }
 

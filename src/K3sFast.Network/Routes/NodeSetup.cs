@@ -16,14 +16,20 @@ internal sealed class NodeSetup(RouteSocket host, NetworkNamespace? hostNamespac
     private const int LoopbackIndex = 1;
 
     /// <summary>Switches forwarding on for the families in use. A refusal is logged: traffic will not flow, but the node can say why.</summary>
-    internal void ApplySettings(bool hasIPv6)
+    internal void ApplySettings(bool hasIPv6, bool hasLocalhostPorts = true)
     {
         Set("net/ipv4/ip_forward", "1");
         // Node ports on 127.0.0.1 leave through a pod's link with a loopback source until they are masqueraded.
-        Set("net/ipv4/conf/all/route_localnet", "1");
+        if (hasLocalhostPorts) Set("net/ipv4/conf/all/route_localnet", "1");
         if (!hasIPv6) return;
         KeepRouterAdvertisements();
         Set("net/ipv6/conf/all/forwarding", "1");
+    }
+
+    /// <summary>Settings that the user asked for, by name.</summary>
+    internal void ApplySettings(IReadOnlyDictionary<string, string> settings)
+    {
+        foreach (var (name, value) in settings) Set(name, value);
     }
 
     // A host that forwards ignores router advertisements, and with them loses its own default route, unless told otherwise (2).

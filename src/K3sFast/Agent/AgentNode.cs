@@ -106,7 +106,7 @@ internal sealed class AgentNode
             runner.Start("servers", stop => FollowServersAsync(balancer, access.Proxy, stop));
             runner.Start("server health", stop => balancer.CheckAsync((address, cancel) => IsHealthyAsync(address, certificates, cancel), TimeProvider.System, stop));
         }
-        NodeParts.WarnUnused(_log, _config.KubeletArgs, _config.ProxyArgs);
+        NodeParts.WarnUnused(_log, _config.KubeletArgs);
     }
 
     private async Task<NodeRuntime?> StartRuntimeAsync(ClusterSettings settings, CancellationToken ct) =>

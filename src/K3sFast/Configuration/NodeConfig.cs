@@ -1,5 +1,6 @@
 using System.Net;
 using System.Security.Cryptography;
+using K3sFast.Network.Proxy;
 
 namespace K3sFast.Configuration;
 
@@ -10,7 +11,7 @@ internal class NodeConfig
     {
         Warnings = [.. flags.Warnings];
         KubeletArgs = new("kubelet-arg", flags.Many("kubelet-arg"));
-        ProxyArgs = new("kube-proxy-arg", flags.Many("kube-proxy-arg"));
+        Proxy = ProxyFlags.Read(new("kube-proxy-arg", flags.Many("kube-proxy-arg")), Warnings);
         Paths = new(flags.Text("data-dir"), NullIfEmpty(flags.Text("run-dir")),
             KubeletArgs.Text("root-dir", "/var/lib/kubelet"), KubeletArgs.Text("pod-logs-dir", "/var/log/pods"));
 
@@ -41,7 +42,8 @@ internal class NodeConfig
     public List<string> Warnings { get; }
     public NodePaths Paths { get; }
     public ComponentArguments KubeletArgs { get; }
-    public ComponentArguments ProxyArgs { get; }
+    /// <summary>What <c>--kube-proxy-arg</c> asks of the service proxy.</summary>
+    public ProxyOptions Proxy { get; }
 
     public string NodeName { get; }
     /// <summary>At least one; the first is the node's primary address.</summary>

@@ -27,6 +27,7 @@ internal static class NodeNetwork
             HasPodNetwork = overlay is not null,
             Overlay = overlay,
             IsServiceProxyEnabled = cluster.HasProxy,
+            Proxy = config.Proxy,
             IsNetworkPolicyEnabled = cluster.HasNetworkPolicy,
             IsIPv6Masqueraded = cluster.FlannelIPv6Masq,
         };

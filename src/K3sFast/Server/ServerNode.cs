@@ -135,7 +135,7 @@ internal sealed class ServerNode
             StartLed(runner, plane, "scheduler", "kube-scheduler", _config.SchedulerArgs, ct => new Scheduler.Scheduler(new SchedulerOptions(), plane.ClientFor("system:kube-scheduler"), _loggers).RunAsync(ct));
             plane.Components.Report("scheduler", () => runner.WhyNotRunning("scheduler"));
         }
-        NodeParts.WarnUnused(_log, _config.ControllerArgs, _config.SchedulerArgs, _config.ProxyArgs);
+        NodeParts.WarnUnused(_log, _config.ControllerArgs, _config.SchedulerArgs);
 
         ApiClient ClientOfController(string name) => name == ControllerManager.SharedIdentity
             ? plane.ClientFor("system:kube-controller-manager")

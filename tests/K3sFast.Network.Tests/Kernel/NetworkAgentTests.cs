@@ -73,6 +73,66 @@ public sealed class NetworkAgentTests
         Assert.Equal(0, failures);
     }
 
+    [Fact]
+    public async Task Agent_AskedHowItIs_AnswersAsKubeProxyDoes()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        var cancellation = TestContext.Current.CancellationToken;
+        var api = new InMemoryApi();
+        var options = node.Options with
+        {
+            StateDir = Path.Combine(node.Directory, "agent"),
+            Proxy = new() { HealthAddress = new IPEndPoint(IPAddress.Any, 10256), MetricsAddress = new IPEndPoint(IPAddress.Any, 10249) },
+        };
+        await using var agent = new RunningAgent(options, api);
+
+        // Without its node it is alive, and is to get no traffic.
+        await WaitUntilAsync(async () => (await GetAsync(node, 10256, "/livez")).StartsWith("HTTP/1.1 200", StringComparison.Ordinal));
+        Assert.StartsWith("HTTP/1.1 503", await GetAsync(node, 10256, "/healthz"), StringComparison.Ordinal);
+        await api.Client.CreateAsync(Resources.Nodes, new V1Node { Metadata = new V1ObjectMeta { Name = "node" }, Spec = new V1NodeSpec() }, cancellation);
+        await WaitUntilAsync(async () => (await GetAsync(node, 10256, "/healthz")).StartsWith("HTTP/1.1 200", StringComparison.Ordinal));
+
+        var service = TestServices.Service("web", "10.43.0.80", 80, change: spec =>
+            (spec.Type, spec.ExternalTrafficPolicy, spec.HealthCheckNodePort, spec.Ports[0].NodePort) = ("LoadBalancer", "Local", 31000, 30080));
+        await api.Client.CreateAsync(Resources.Services, service, cancellation);
+        await WaitUntilAsync(async () => (await GetAsync(node, 31000, "/")).Contains("X-Load-Balancing-Endpoint-Weight: 0\r\n", StringComparison.Ordinal));
+        var slice = TestServices.Slice("web", 8080, (IPAddress.Parse("10.42.0.9"), "node"), (IPAddress.Parse("10.42.1.9"), "other"));
+        slice.Metadata.Annotations = new Dictionary<string, string> { ["endpoints.kubernetes.io/last-change-trigger-time"] = DateTime.UtcNow.ToString("O") };
+        await api.Client.CreateAsync(Resources.EndpointSlices, slice, cancellation);
+        await WaitUntilAsync(async () => (await GetAsync(node, 31000, "/")).Contains("X-Load-Balancing-Endpoint-Weight: 1\r\n", StringComparison.Ordinal));
+
+        Assert.EndsWith("nftables", await GetAsync(node, 10249, "/proxyMode"), StringComparison.Ordinal);
+        var metrics = await GetAsync(node, 10249, "/metrics");
+        Assert.Contains("kubeproxy_network_programming_duration_seconds_count{ip_family=\"IPv4\"} 1\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("kubeproxy_sync_proxy_rules_service_changes_total 1\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("kubeproxy_sync_proxy_rules_endpoint_changes_total 1\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("kubeproxy_proxy_healthz_total{code=\"503\"} 1\n", metrics, StringComparison.Ordinal);
+        foreach (var name in (string[])["sync_proxy_rules_duration_seconds_bucket", "sync_proxy_rules_last_timestamp_seconds", "sync_proxy_rules_no_local_endpoints_total"])
+        {
+            Assert.Contains($"kubeproxy_{name}{{ip_family=\"IPv6\"", metrics, StringComparison.Ordinal);
+        }
+
+        await api.Client.DeleteAsync(Resources.Services, "default", "web", cancellation);
+        await WaitUntilAsync(async () => await GetAsync(node, 31000, "/") == "");
+    }
+
+    // A whole HTTP answer; "" = nobody is there.
+    private static async Task<string> GetAsync(TestNode node, int port, string path)
+    {
+        try
+        {
+            using var socket = await Traffic.ConnectAsync(node.Outside, TestNode.NodeIP, port);
+            await socket.SendAsync(System.Text.Encoding.ASCII.GetBytes($"GET {path} HTTP/1.1\r\nHost: node\r\n\r\n"));
+            using var stream = new System.Net.Sockets.NetworkStream(socket);
+            return await new StreamReader(stream).ReadToEndAsync();
+        }
+        catch (System.Net.Sockets.SocketException)
+        {
+            return "";
+        }
+    }
+
     private static async Task<bool> AnswersAsync(TestNode node, string address)
     {
         try

@@ -44,5 +44,6 @@ public sealed class StaleFlowsTests
     private static ServicePort Port(params IPAddress[] endpoints) => new()
     {
         Namespace = "kube-system", Name = "dns", Protocol = 17, Port = 53, ClusterIP = s_service, Endpoints = [.. endpoints.Select(address => new Endpoint(address, 5353, true))],
+        ServingEndpoints = [.. endpoints.Select(address => new Endpoint(address, 5353, true))],
     };
 }
