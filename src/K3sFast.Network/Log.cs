@@ -77,6 +77,9 @@ internal static partial class Log
     [LoggerMessage(9035, LogLevel.Warning, "Chain {Chain} of table {Table} drops forwarded packets by default: pods are unreachable unless its rules accept {Links} links")]
     internal static partial void ForeignForwardDrop(ILogger logger, string chain, string table, string links);
 
+    [LoggerMessage(9037, LogLevel.Warning, "What policies drop is counted and not logged, because the kernel has no netfilter log (module nfnetlink_log): {Reason}")]
+    internal static partial void DropsNotLogged(ILogger logger, string reason);
+
     [LoggerMessage(9036, LogLevel.Error, "Rules of services {Services} could not be made, they are tried again")]
     internal static partial void ServicesFailed(ILogger logger, string services, Exception failure);
 
