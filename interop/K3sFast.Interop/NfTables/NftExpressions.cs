@@ -271,6 +271,20 @@ public sealed record NftAddressKind(bool IsSource, int Register) : NftExpression
     }
 }
 
+/// <summary>Loads the number of the link that the way back to the packet's source leads through, if that is the one it came in by; otherwise 0.</summary>
+public sealed record NftWayBack(int Register) : NftExpression
+{
+    internal override string Name => "fib";
+
+    internal override void Write(NetlinkBatch batch)
+    {
+        // NFTA_FIB_F_SADDR 1, NFTA_FIB_F_IIF 8; NFT_FIB_RESULT_OIF 1
+        batch.U32BigEndian(NFTA_FIB_FLAGS, 9);
+        batch.U32BigEndian(NFTA_FIB_RESULT, 1);
+        batch.U32BigEndian(NFTA_FIB_DREG, NftRegister.Wire(Register));
+    }
+}
+
 /// <summary>Translates the destination (or the source) to what the registers hold; decides.</summary>
 public sealed record NftTranslate(NftFamily Family, bool IsSource, int AddressRegister, int? PortRegister) : NftExpression
 {
