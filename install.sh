@@ -61,7 +61,7 @@ need() {
   esac
 }
 step "Looking for what the build and the node need"
-has clang || has gcc || MISSING+=(clang)
+need clang clang
 need make make
 need strip binutils
 need /usr/include/zlib.h zlib1g-dev

@@ -12,7 +12,8 @@ internal static unsafe partial class Libc
     // bits/socket.h
     internal const int AF_INET = 2, AF_INET6 = 10, AF_NETLINK = 16;
     internal const int SOCK_RAW = 3, SOCK_CLOEXEC = 0x80000;
-    internal const int SOL_SOCKET = 1, SO_SNDBUF = 7, SO_RCVBUF = 8, SO_RCVTIMEO = 20, SO_SNDBUFFORCE = 32, SO_RCVBUFFORCE = 33;
+    internal const int SOL_SOCKET = 1, SO_SNDBUF = 7, SO_RCVBUF = 8, SO_RCVTIMEO = 20, SO_SNDBUFFORCE = 32, SO_RCVBUFFORCE = 33, SO_NETNS_COOKIE = 71;
+    internal const int SOCK_DGRAM = 2;
     internal const int MSG_PEEK = 2, MSG_TRUNC = 0x20, MSG_DONTWAIT = 0x40;
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
@@ -26,6 +27,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "setsockopt", SetLastError = true)]
     internal static partial int SetSockOpt(FileDescriptor socket, int level, int name, void* value, uint valueLength);
+
+    [LibraryImport("libc", EntryPoint = "getsockopt", SetLastError = true)]
+    internal static partial int GetSockOpt(FileDescriptor socket, int level, int name, void* value, uint* valueLength);
 
     [LibraryImport("libc", EntryPoint = "send", SetLastError = true)]
     internal static partial nint Send(FileDescriptor socket, byte* buffer, nuint length, int flags);

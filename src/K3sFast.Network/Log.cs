@@ -59,12 +59,6 @@ internal static partial class Log
     [LoggerMessage(9017, LogLevel.Warning, "Address allocation {Path} could not be read and was removed")]
     internal static partial void AttachmentBroken(ILogger logger, string path);
 
-    [LoggerMessage(9018, LogLevel.Warning, "Link {Link} leads to a pod that no file tells of: its addresses {Addresses} are given to nobody while it is there")]
-    internal static partial void UnknownLink(ILogger logger, string link, string addresses);
-
-    [LoggerMessage(9019, LogLevel.Error, "CNI plugin {Plugin}, which {Configuration} names, is in none of {Folders}: pods will not start")]
-    internal static partial void PluginMissing(ILogger logger, string plugin, string configuration, string folders);
-
     [LoggerMessage(9030, LogLevel.Debug, "Rules of {Services} services written: {Bytes} bytes in {Milliseconds:F1} ms")]
     internal static partial void ServicesSynced(ILogger logger, int services, int bytes, double milliseconds);
 
@@ -83,9 +77,6 @@ internal static partial class Log
     [LoggerMessage(9035, LogLevel.Warning, "Chain {Chain} of table {Table} drops forwarded packets by default: pods are unreachable unless its rules accept {Links} links")]
     internal static partial void ForeignForwardDrop(ILogger logger, string chain, string table, string links);
 
-    [LoggerMessage(9037, LogLevel.Warning, "What policies drop is counted and not logged, because the kernel has no netfilter log (module nfnetlink_log): {Reason}")]
-    internal static partial void DropsNotLogged(ILogger logger, string reason);
-
     [LoggerMessage(9036, LogLevel.Error, "Rules of services {Services} could not be made, they are tried again")]
     internal static partial void ServicesFailed(ILogger logger, string services, Exception failure);
 
@@ -97,4 +88,25 @@ internal static partial class Log
 
     [LoggerMessage(9039, LogLevel.Warning, "Service {Service} names external IPs {Addresses}, which are not carried: allow them with --kube-proxy-arg=feature-gates=AllowServiceExternalIPs=true")]
     internal static partial void ExternalIPsRefused(ILogger logger, string service, string addresses);
+
+    [LoggerMessage(9060, LogLevel.Error, "proxy-mode=ebpf is not possible on this machine, Services are carried by nf_tables instead. Missing: {Missing}")]
+    internal static partial void EbpfUnavailable(ILogger logger, string missing);
+
+    [LoggerMessage(9061, LogLevel.Warning, "proxy-mode=ebpf: connections of pods and of the node are translated at the socket; those from outside to node ports, external and load-balancer addresses, and SCTP, are carried by nf_tables")]
+    internal static partial void EbpfStarted(ILogger logger);
+
+    [LoggerMessage(9062, LogLevel.Warning, "This kernel is older than 5.18: a process that connects to a Service without endpoints is told \"not permitted\" instead of \"refused\"")]
+    internal static partial void NoErrorCodes(ILogger logger);
+
+    [LoggerMessage(9063, LogLevel.Debug, "Ended {Count} UDP sockets that were connected to endpoints that are gone")]
+    internal static partial void SocketsEnded(ILogger logger, int count);
+
+    [LoggerMessage(9064, LogLevel.Warning, "This kernel cannot end sockets (CONFIG_INET_UDP_DIAG, CONFIG_INET_DIAG_DESTROY): connected UDP sockets stay with endpoints that are gone")]
+    internal static partial void SocketsNotEnded(ILogger logger, Exception failure);
+
+    [LoggerMessage(9065, LogLevel.Information, "Removed the socket programs of an earlier run in proxy mode ebpf")]
+    internal static partial void EbpfRemoved(ILogger logger);
+
+    [LoggerMessage(9066, LogLevel.Warning, "What another proxy mode left in the kernel could not be removed")]
+    internal static partial void OthersNotRemoved(ILogger logger, Exception failure);
 }

@@ -7,6 +7,7 @@ using K3sFast.Network.HostPorts;
 using K3sFast.Network.Overlay;
 using K3sFast.Network.Policy;
 using K3sFast.Network.Proxy;
+using K3sFast.Network.Proxy.Ebpf;
 using K3sFast.Network.Proxy.Health;
 using K3sFast.Network.Routes;
 using Microsoft.Extensions.Logging;
@@ -48,11 +49,11 @@ public sealed class NetworkAgent
 
         using var hostPorts = new HostPortTable(_options, _logger);
         var metrics = new ProxyMetrics(new MetricRegistry());
-        using var backend = new ProxyTables(_options, _logger) { Metrics = metrics };
+        using var backend = CreateBackend(metrics);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         using var policies = _options.IsNetworkPolicyEnabled ? new PolicyAgent(_options, _policyInformers, _informers, _logger) : null;
         if (policies is null) PolicyAgent.RemoveTables(_options);
-        using var listener = _options.HasPodNetwork ? Listen(host, hostPorts, policies, out var server, out var handler) : None(out server, out handler);
+        using var listener = _options.HasPodNetwork ? Listen(host, hostPorts, policies, backend, out var server, out var handler) : None(out server, out handler);
         var parts = new List<Task>();
         if (server is not null && handler is not null)
         {
@@ -81,9 +82,28 @@ public sealed class NetworkAgent
         await Task.WhenAll(parts).ConfigureAwait(false);
     }
 
-    private Socket Listen(RouteSocket host, HostPortTable hostPorts, PolicyAgent? policies, out CniServer? server, out CniHandler? handler)
+    // A mode that this machine does not have is told loudly; Services work all the same.
+    private ProxyTables CreateBackend(ProxyMetrics metrics)
     {
-        handler = CreateHandler(host, hostPorts, policies);
+        if (_options is { IsServiceProxyEnabled: true, Proxy.Mode: ProxyMode.Ebpf })
+        {
+            try
+            {
+                var tables = new EbpfTables(_options, _logger) { Metrics = metrics };
+                Log.EbpfStarted(_logger);
+                return tables;
+            }
+            catch (EbpfUnavailableException e)
+            {
+                Log.EbpfUnavailable(_logger, e.Message);
+            }
+        }
+        return new ProxyTables(_options, _logger) { Metrics = metrics };
+    }
+
+    private Socket Listen(RouteSocket host, HostPortTable hostPorts, PolicyAgent? policies, ProxyTables backend, out CniServer? server, out CniHandler? handler)
+    {
+        handler = CreateHandler(host, hostPorts, policies, backend as EbpfTables);
         CniInstaller.InstallPlugin(_options.CniBinDir);
         server = new CniServer(_options.CniSocketPath, handler, _logger);
         return server.Listen();
@@ -95,13 +115,14 @@ public sealed class NetworkAgent
         return null;
     }
 
-    private CniHandler CreateHandler(RouteSocket host, HostPortTable hostPorts, PolicyAgent? policies)
+    private CniHandler CreateHandler(RouteSocket host, HostPortTable hostPorts, PolicyAgent? policies, EbpfTables? sockets)
     {
         var broken = new List<string>();
         var store = new AttachmentStore(Path.Combine(_options.StateDir, "pods"), broken);
         foreach (var path in broken) Log.AttachmentBroken(_logger, path);
-        var handler = new CniHandler(store, new PodLinks(host, _options.HostNamespace), hostPorts, _logger) { Policies = policies };
+        var handler = new CniHandler(store, new PodLinks(host, _options.HostNamespace), hostPorts, _logger) { Policies = policies, Sockets = sockets };
         hostPorts.Restore(store.List());
+        sockets?.AdoptPods(store.List().SelectMany(static attachment => attachment.Addresses).ToHashSet());
         handler.Reconcile(host.ListLinks().Select(link => link.Name).ToHashSet());
         return handler;
     }

@@ -5,6 +5,7 @@ using K3sFast.Network.Cni;
 using K3sFast.Network.HostPorts;
 using K3sFast.Network.Policy;
 using K3sFast.Network.Proxy;
+using K3sFast.Network.Proxy.Ebpf;
 
 namespace K3sFast.Network;
 
@@ -32,6 +33,7 @@ public static class NetworkCleanup
                 removed.Add($"table {(family == NftFamily.IPv6 ? "ip6" : "ip")} {name}");
             }
         }
+        if (SocketServices.Remove(inside)) removed.Add("socket programs");
         using var host = RouteSocket.Open(inside);
         using var batch = new NetlinkBatch();
         var gone = new HashSet<int>();
@@ -57,7 +59,6 @@ public static class NetworkCleanup
     private static bool IsOurs(LinkInfo link) => link.Kind switch
     {
         "veth" => link.Name.StartsWith(PodAttachment.LinkPrefix, StringComparison.Ordinal),
-        "ifb" => link.Name.StartsWith(PodAttachment.ShaperPrefix, StringComparison.Ordinal),
         "vxlan" => link.Name.StartsWith("flannel.", StringComparison.Ordinal) || link.Name.StartsWith("flannel-v6.", StringComparison.Ordinal),
         "wireguard" => link.Name is "flannel-wg" or "flannel-wg-v6",
         _ => false,

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
+using K3sFast.Interop.Bpf;
 using K3sFast.Interop.Netlink;
 
 namespace K3sFast.Interop.Tests;
@@ -21,13 +22,23 @@ public sealed class LayoutTests
         Struct<rtmsg>(source, "struct rtmsg");
         Struct<ndmsg>(source, "struct ndmsg");
         Struct<fib_rule_hdr>(source, "struct fib_rule_hdr");
-        Struct<tcmsg>(source, "struct tcmsg");
-        Struct<tc_ratespec>(source, "struct tc_ratespec");
-        Struct<tc_tbf_qopt>(source, "struct tc_tbf_qopt");
-        Struct<tc_u32_key>(source, "struct tc_u32_key");
-        Struct<tc_mirred>(source, "struct tc_mirred");
         Struct<genlmsghdr>(source, "struct genlmsghdr");
         Struct<nfgenmsg>(source, "struct nfgenmsg");
+        Struct<inet_diag_sockid>(source, "struct inet_diag_sockid");
+        Struct<inet_diag_req_v2>(source, "struct inet_diag_req_v2");
+        Struct<inet_diag_msg>(source, "struct inet_diag_msg");
+        Fields<bpf_attr_map_create>(source, "union bpf_attr");
+        Fields<bpf_attr_map_elem>(source, "union bpf_attr");
+        Fields<bpf_attr_batch>(source, "union bpf_attr", "batch.");
+        Fields<bpf_attr_prog_load>(source, "union bpf_attr");
+        Fields<bpf_attr_obj>(source, "union bpf_attr");
+        Fields<bpf_attr_info>(source, "union bpf_attr", "info.");
+        Fields<bpf_attr_btf_load>(source, "union bpf_attr");
+        Fields<bpf_attr_link_create>(source, "union bpf_attr", "link_create.");
+        Fields<bpf_attr_link_update>(source, "union bpf_attr", "link_update.");
+        Fields<bpf_map_info>(source, "struct bpf_map_info");
+        source.AppendLine($"_Static_assert(offsetof(struct bpf_link_info, cgroup.cgroup_id) == {Marshal.OffsetOf<bpf_link_info>("cgroup_id")}, \"cgroup_id\");");
+        source.AppendLine($"_Static_assert(offsetof(struct bpf_link_info, cgroup.attach_type) == {Marshal.OffsetOf<bpf_link_info>("attach_type")}, \"attach_type\");");
         Compile(source.ToString());
     }
 
@@ -35,7 +46,7 @@ public sealed class LayoutTests
     public void Constants_AgainstKernelHeaders_HaveTheSameValues()
     {
         var source = new StringBuilder(Headers);
-        foreach (var type in (Type[])[typeof(NetlinkConstants), typeof(RouteConstants), typeof(GenericConstants), typeof(TrafficConstants), typeof(Interop.NfTables.NftConstants), typeof(Errno)])
+        foreach (var type in (Type[])[typeof(NetlinkConstants), typeof(RouteConstants), typeof(GenericConstants), typeof(Interop.NfTables.NftConstants), typeof(BpfConstants), typeof(SocketDiagnosticsConstants), typeof(Errno)])
         {
             foreach (var field in type.GetFields(System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.Public | System.Reflection.BindingFlags.NonPublic))
             {
@@ -59,12 +70,12 @@ public sealed class LayoutTests
         #include <linux/neighbour.h>
         #include <linux/fib_rules.h>
         #include <linux/veth.h>
-        #include <linux/pkt_sched.h>
-        #include <linux/pkt_cls.h>
-        #include <linux/tc_act/tc_mirred.h>
         #include <linux/genetlink.h>
         #include <linux/ethtool_netlink.h>
         #include <linux/wireguard.h>
+        #include <linux/bpf.h>
+        #include <linux/inet_diag.h>
+        #include <linux/sock_diag.h>
         #include <linux/netfilter.h>
         #include <linux/netfilter/nfnetlink.h>
         #include <linux/netfilter/nf_tables.h>
@@ -75,9 +86,15 @@ public sealed class LayoutTests
     private static void Struct<T>(StringBuilder source, string name) where T : unmanaged
     {
         source.AppendLine($"_Static_assert(sizeof({name}) == {Unsafe.SizeOf<T>()}, \"{name}\");");
+        Fields<T>(source, name);
+    }
+
+    // Of a struct that we know the start of, or of one that is a member of a union.
+    private static void Fields<T>(StringBuilder source, string name, string member = "") where T : unmanaged
+    {
         foreach (var field in typeof(T).GetFields(System.Reflection.BindingFlags.Instance | System.Reflection.BindingFlags.NonPublic))
         {
-            source.AppendLine($"_Static_assert(offsetof({name}, {field.Name}) == {Marshal.OffsetOf<T>(field.Name)}, \"{name}.{field.Name}\");");
+            source.AppendLine($"_Static_assert(offsetof({name}, {member}{field.Name}) == {Marshal.OffsetOf<T>(field.Name)}, \"{name}.{field.Name}\");");
         }
     }
 

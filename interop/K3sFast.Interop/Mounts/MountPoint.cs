@@ -23,6 +23,9 @@ public static unsafe partial class MountPoint
         Check(Mount("tmpfs", path, "tmpfs", 0, options.Length == 0 ? null : options), "mount tmpfs on", path);
     }
 
+    /// <summary>Mounts the file system that eBPF objects are pinned on.</summary>
+    public static void MountBpf(string path) => Check(Mount("bpf", path, "bpf", MsNosuid | MsNodev | MsNoexec, "mode=700"), "mount bpf on", path);
+
     /// <summary>Makes <paramref name="source"/> appear at <paramref name="target"/> as well; both exist.</summary>
     public static void Bind(string source, string target, bool isReadOnly = false, bool isRecursive = true)
     {
@@ -55,6 +58,20 @@ public static unsafe partial class MountPoint
             // proc(5): id parent major:minor root mountpoint options ...
             var fields = line.Split(' ', 6);
             if (fields.Length >= 5) paths.Add(Unescape(fields[4]));
+        }
+        return paths;
+    }
+
+    /// <summary>Paths of the mounts of one file system type, in mount order; unescaped.</summary>
+    public static IReadOnlyList<string> ReadAll(string type)
+    {
+        var paths = new List<string>();
+        foreach (var line in File.ReadLines("/proc/self/mountinfo"))
+        {
+            // Optional fields end with a lone dash; the type follows.
+            var fields = line.Split(' ');
+            var dash = Array.IndexOf(fields, "-", Math.Min(6, fields.Length));
+            if (dash > 0 && dash + 1 < fields.Length && fields[dash + 1] == type) paths.Add(Unescape(fields[4]));
         }
         return paths;
     }

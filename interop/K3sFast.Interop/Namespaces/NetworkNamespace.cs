@@ -53,6 +53,22 @@ public sealed class NetworkNamespace : IDisposable
         return 0;
     });
 
+    /// <summary>The number that the kernel knows the namespace by as long as the machine runs (SO_NETNS_COOKIE); never used twice.</summary>
+    /// <exception cref="KernelException">A kernel before 5.14.</exception>
+    public ulong ReadCookie() => Run(ReadCurrentCookie);
+
+    /// <summary>The same of the calling thread's namespace.</summary>
+    /// <exception cref="KernelException">A kernel before 5.14.</exception>
+    public static unsafe ulong ReadCurrentCookie()
+    {
+        using var socket = new FileDescriptor(Libc.Socket(Libc.AF_INET, Libc.SOCK_DGRAM | Libc.SOCK_CLOEXEC, 0));
+        if (socket.IsInvalid) throw KernelException.OfLastCall("open socket");
+        ulong cookie = 0;
+        uint length = sizeof(ulong);
+        if (Libc.GetSockOpt(socket, Libc.SOL_SOCKET, Libc.SO_NETNS_COOKIE, &cookie, &length) != 0) throw KernelException.OfLastCall("read cookie of network namespace");
+        return cookie;
+    }
+
     /// <summary>Lets the namespace go.</summary>
     public void Dispose() => _handle.Dispose();
 

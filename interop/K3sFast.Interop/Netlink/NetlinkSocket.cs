@@ -12,6 +12,9 @@ public enum NetlinkProtocol
     /// <summary>NETLINK_ROUTE: links, addresses, routes, neighbours, rules.</summary>
     Route = 0,
 
+    /// <summary>NETLINK_SOCK_DIAG: the sockets of a namespace.</summary>
+    SocketDiagnostics = 4,
+
     /// <summary>NETLINK_NETFILTER: nf_tables and connection tracking.</summary>
     Netfilter = 12,
 

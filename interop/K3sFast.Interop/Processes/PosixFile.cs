@@ -108,6 +108,13 @@ public static unsafe partial class PosixFile
         }
     }
 
+    /// <summary>Opens a directory as a mere reference (O_PATH), for calls that take one by descriptor.</summary>
+    public static FileDescriptor OpenDirectory(string path)
+    {
+        var descriptor = Openat2(AtFdcwd, path, 0);
+        return descriptor >= 0 ? new FileDescriptor(descriptor) : throw Failure("open", path, Marshal.GetLastPInvokeError());
+    }
+
     /// <summary>Closes what <see cref="OpenBeneath"/> opened.</summary>
     public static void CloseReference(int descriptor) => _ = Close(descriptor);
 

@@ -5,6 +5,7 @@ using K3sFast.Interop;
 using K3sFast.Interop.Namespaces;
 using K3sFast.Network.HostPorts;
 using K3sFast.Network.Policy;
+using K3sFast.Network.Proxy.Ebpf;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Network.Cni;
@@ -24,7 +25,6 @@ internal sealed class CniHandler
     // Guarded by _gate
     private readonly Lock _gate = new();
     private readonly List<AddressPool> _pools = [];
-    private ILookup<string, IPAddress> _unknown = Array.Empty<(string Link, IPAddress Address)>().ToLookup(static entry => entry.Link, static entry => entry.Address);
     private PodNetworkSettings? _settings;
 
     internal CniHandler(AttachmentStore store, PodLinks links, HostPortTable hostPorts, ILogger logger)
@@ -34,6 +34,9 @@ internal sealed class CniHandler
 
     /// <summary>Who must know of a pod before it can send; null = nobody.</summary>
     internal PolicyAgent? Policies { get; init; }
+
+    /// <summary>Who translates pods' connections at their sockets; null = nobody.</summary>
+    internal EbpfTables? Sockets { get; init; }
 
     /// <summary>Sets or changes where addresses come from. Pods that are there keep theirs.</summary>
     internal void Configure(PodNetworkSettings settings)
@@ -47,18 +50,6 @@ internal sealed class CniHandler
             foreach (var attachment in _store.List())
             {
                 foreach (var address in attachment.Addresses)
-                {
-                    foreach (var pool in _pools) pool.Reserve(address);
-                }
-            }
-            // A link whose file was lost still has a pod behind it: nobody else gets its address while it is there.
-            var known = _store.List().Select(static attachment => attachment.HostLinkName).ToHashSet();
-            _unknown = _links.AddressesInUse().Where(link => !known.Contains(link.Key)).SelectMany(static link => link.Select(address => (link.Key, Address: address)))
-                .ToLookup(static entry => entry.Key, static entry => entry.Address);
-            foreach (var link in _unknown)
-            {
-                Log.UnknownLink(_logger, link.Key, string.Join(',', link));
-                foreach (var address in link)
                 {
                     foreach (var pool in _pools) pool.Reserve(address);
                 }
@@ -78,22 +69,12 @@ internal sealed class CniHandler
             Log.AttachmentForgotten(_logger, attachment.ContainerId, string.Join(',', attachment.Addresses));
             Release(attachment);
         }
-        _links.RemoveOrphans(linkNames);
     }
 
     /// <summary>Answers one call; the JSON goes to <paramref name="answer"/>.</summary>
     /// <exception cref="CniException">The call is refused.</exception>
     internal void Handle(CniRequest request, IBufferWriter<byte> answer)
     {
-        switch (request.Command)
-        {
-            case "STATUS":
-                CheckReady();
-                return;
-            case "GC":
-                CollectGarbage(request);
-                return;
-        }
         request.CheckNames();
         switch (request.Command)
         {
@@ -111,28 +92,6 @@ internal sealed class CniHandler
         }
     }
 
-    private void CheckReady()
-    {
-        lock (_gate)
-        {
-            if (_settings is null) throw new CniException(CniException.NotAvailable, "the node has no pod CIDR yet");
-            if (_pools.FirstOrDefault(static pool => pool.FreeCount <= 0) is { } full) throw new CniException(CniException.NotAvailable, $"no address is left in {full.Network}");
-        }
-    }
-
-    // What the runtime does not name is not there for it: links and addresses that nobody will ever ask us to take down.
-    private void CollectGarbage(CniRequest request)
-    {
-        if (request.ValidAttachments is not { } valid) throw new CniException(CniException.BadConfiguration, "cni.dev/valid-attachments is missing from the network configuration");
-        foreach (var attachment in _store.List())
-        {
-            if (attachment.NetworkName != request.NetworkName || valid.Contains((attachment.ContainerId, attachment.InterfaceName))) continue;
-            _links.Remove(attachment.HostLinkName);
-            Log.AttachmentForgotten(_logger, attachment.ContainerId, string.Join(',', attachment.Addresses));
-            Release(attachment);
-        }
-    }
-
     private void Add(CniRequest request, IBufferWriter<byte> answer)
     {
         using var pod = OpenNamespace(request);
@@ -141,6 +100,7 @@ internal sealed class CniHandler
         try
         {
             if (name.Length > 0) Policies?.Attach(ns, name, attachment.Addresses);
+            Sockets?.AddPod(pod);
             _links.Add(attachment, pod, settings.Mtu, settings.PreferredSources);
             if (attachment.PortMappings.Count > 0) _hostPorts.Add(attachment);
         }
@@ -165,24 +125,30 @@ internal sealed class CniHandler
     private void Delete(CniRequest request)
     {
         // The link goes even when we know nothing of the container: its name says whose it is.
-        var link = PodAttachment.LinkNameOf(request.ContainerId, request.InterfaceName);
-        _links.Remove(link);
-        if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment)
-        {
-            lock (_gate)
-            {
-                foreach (var address in _unknown[link]) ReleaseLocked(address);
-            }
-            return;
-        }
+        _links.Remove(PodAttachment.LinkNameOf(request.ContainerId, request.InterfaceName));
+        if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment) return;
         if (PodOf(request) is { Name.Length: > 0 } pod) Policies?.Detach(pod.Namespace, pod.Name);
+        if (Sockets is not null) ForgetSockets(request.NetworkNamespacePath);
         Release(attachment);
         Log.PodDeleted(_logger, request.ContainerId, attachment.HostLinkName);
     }
 
+    // A namespace that is gone has no sockets, and its number is never used again.
+    private void ForgetSockets(string path)
+    {
+        try
+        {
+            using var pod = NetworkNamespace.Open(path);
+            Sockets?.RemovePod(pod);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+        }
+    }
+
     private void Check(CniRequest request)
     {
-        if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment) throw new CniException(CniException.UnknownContainer, "unknown container", request.ContainerId);
+        if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment) throw new CniException(3, "unknown container", request.ContainerId);
         using var pod = OpenNamespace(request);
         if (_links.Check(attachment, pod) is { } wrong) throw new CniException(CniException.Internal, wrong);
     }
@@ -205,10 +171,7 @@ internal sealed class CniHandler
                 foreach (var taken in addresses) ReleaseLocked(taken);
                 throw new CniException(CniException.Internal, $"no address is left in {pool.Network}");
             }
-            var attachment = new PodAttachment(request.ContainerId, request.InterfaceName, addresses, request.PortMappings)
-            {
-                NetworkName = request.NetworkName, Bandwidth = request.Bandwidth,
-            };
+            var attachment = new PodAttachment(request.ContainerId, request.InterfaceName, addresses, request.PortMappings);
             try
             {
                 _store.Put(attachment);

@@ -8,7 +8,7 @@ namespace K3sFast.Network.Proxy;
 /// Our rules in the kernel: one table per family, each made of a part that no Service has a say in and one part per Service. Sends the difference.
 /// </summary>
 /// <remarks>One thread at a time (the proxy's loop). Every call is synchronous: some 100 microseconds for one Service's change.</remarks>
-internal sealed class ProxyTables : ServiceBackend
+internal class ProxyTables : ServiceBackend
 {
     private readonly List<Family> _families = [];
 

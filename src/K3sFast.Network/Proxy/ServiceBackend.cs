@@ -5,6 +5,7 @@ using k8s.Models;
 using K3sFast.Interop;
 using K3sFast.Interop.Conntrack;
 using K3sFast.Interop.NfTables;
+using K3sFast.Network.Proxy.Ebpf;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Network.Proxy;
@@ -111,6 +112,12 @@ internal abstract class ServiceBackend : IDisposable
 
     /// <summary>True if an earlier run left what carries Services: it does so until the first <see cref="Apply"/>.</summary>
     internal abstract bool ExistsInKernel();
+
+    /// <summary>All that is known has been written: what another proxy mode left in the kernel may go.</summary>
+    internal virtual void RemoveOthers()
+    {
+        if (SocketServices.Remove(Options.HostNamespace)) Log.EbpfRemoved(Logger);
+    }
 
     /// <summary>Puts back what somebody else removed, or what a failed change left behind; true = something had to be.</summary>
     /// <exception cref="KernelException">Refused.</exception>

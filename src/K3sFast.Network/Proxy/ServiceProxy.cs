@@ -82,6 +82,7 @@ internal sealed class ServiceProxy
                 _started = DateTime.UtcNow;
                 await ApplyAsync(TakeDirty(), cancellationToken).ConfigureAwait(false);
             }
+            RemoveOthers();
             while (true)
             {
                 if (await WaitAsync(cancellationToken).ConfigureAwait(false))
@@ -97,6 +98,18 @@ internal sealed class ServiceProxy
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
+        }
+    }
+
+    private void RemoveOthers()
+    {
+        try
+        {
+            _backend.RemoveOthers();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Log.OthersNotRemoved(_logger, e);
         }
     }
 

@@ -58,10 +58,13 @@ internal static class ProxyFlags
             "userspace" => ProxyMode.Userspace,
             _ => throw new ConfigurationException($"invalid value \"{modeText}\" for proxy-mode in --kube-proxy-arg: must be iptables, nftables, ipvs, ebpf or userspace"),
         };
-        if (mode != ProxyMode.Nftables)
+        if (mode is not (ProxyMode.Nftables or ProxyMode.Ebpf))
             throw new ConfigurationException($"--kube-proxy-arg=proxy-mode={modeText} is not served yet: take nftables");
         if (isExplicit && modeText == "iptables")
             warnings.Add("proxy-mode=iptables is served by nf_tables: the same Services, no iptables rules");
+
+        if (mode == ProxyMode.Ebpf && arguments.Switch("masquerade-all", false))
+            warnings.Add("masquerade-all has no effect on connections of pods and of the node themselves in proxy-mode=ebpf: they go to the endpoint from the start");
 
         // kube-proxy's nftables mode knows no node ports on the loopback, and answers on the node's own addresses unless told otherwise.
         var isUpstreamNftables = modeText == "nftables";

@@ -2,6 +2,9 @@ using System.Net;
 using k8s.Models;
 using K3sFast.Client;
 using K3sFast.Client.Testing;
+using K3sFast.Interop.Namespaces;
+using K3sFast.Network.Proxy;
+using K3sFast.Network.Proxy.Ebpf;
 using K3sFast.Network.Tests.Proxy;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -9,14 +12,16 @@ namespace K3sFast.Network.Tests.Kernel;
 
 public sealed class NetworkAgentTests
 {
-    [Fact]
-    public async Task Agent_WholeLife_ServesPodsAndServicesFromTheApi()
+    [Theory]
+    [InlineData(ProxyMode.Nftables)]
+    [InlineData(ProxyMode.Ebpf)]
+    public async Task Agent_WholeLife_ServesPodsAndServicesFromTheApi(ProxyMode mode)
     {
         TestNode.RequirePrivilege();
         using var node = new TestNode("10.42.7.0/24");
         var cancellation = TestContext.Current.CancellationToken;
         var api = new InMemoryApi();
-        var options = node.Options with { StateDir = Path.Combine(node.Directory, "agent") };
+        var options = node.Options with { StateDir = Path.Combine(node.Directory, "agent"), Proxy = node.Options.Proxy with { Mode = mode } };
         var configuration = Path.Combine(options.CniConfDir, "10-k3sfast.conflist");
         await using var agent = new RunningAgent(options, api);
 
@@ -42,8 +47,10 @@ public sealed class NetworkAgentTests
         Assert.Equal((0, ""), Call(node, options, "DEL", pod.Path));
     }
 
-    [Fact]
-    public async Task Agent_StoppedAndStarted_ServiceAnswersThroughout()
+    [Theory]
+    [InlineData(ProxyMode.Nftables)]
+    [InlineData(ProxyMode.Ebpf)]
+    public async Task Agent_StoppedAndStarted_ServiceAnswersThroughout(ProxyMode mode)
     {
         TestNode.RequirePrivilege();
         using var node = new TestNode();
@@ -53,7 +60,7 @@ public sealed class NetworkAgentTests
         using var server = Traffic.ServeTcp(pod.Namespace, 8080, "web");
         await api.Client.CreateAsync(Resources.Services, TestServices.Service("web", "10.43.0.80", 80), cancellation);
         await api.Client.CreateAsync(Resources.EndpointSlices, TestServices.Slice("web", 8080, (pod.Address, "node")), cancellation);
-        var options = node.Options with { StateDir = Path.Combine(node.Directory, "agent") };
+        var options = node.Options with { StateDir = Path.Combine(node.Directory, "agent"), Proxy = node.Options.Proxy with { Mode = mode } };
         await using (new RunningAgent(options, api)) await WaitUntilAsync(async () => await AnswersAsync(node, "10.43.0.80"));
 
         var failures = 0;
@@ -131,6 +138,38 @@ public sealed class NetworkAgentTests
         {
             return "";
         }
+    }
+
+    [Fact]
+    public async Task Agent_ProxyModeChanged_OnlyTheNewOneIsLeftInTheKernel()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        var cancellation = TestContext.Current.CancellationToken;
+        var api = new InMemoryApi();
+        var pod = node.AddPod();
+        using var server = Traffic.ServeTcp(pod.Namespace, 8080, "web");
+        await api.Client.CreateAsync(Resources.Services, TestServices.Service("web", "10.43.0.80", 80), cancellation);
+        await api.Client.CreateAsync(Resources.EndpointSlices, TestServices.Slice("web", 8080, (pod.Address, "node")), cancellation);
+        var options = node.Options with { StateDir = Path.Combine(node.Directory, "agent") };
+        var pins = SocketPrograms.DirectoryOf(NamespacePaths.NameOf(node.Namespace.Path));
+
+        await using (new RunningAgent(options with { Proxy = options.Proxy with { Mode = ProxyMode.Ebpf } }, api)) await WaitUntilAsync(async () => await AnswersAsync(node, "10.43.0.80"));
+        // A Service with nothing but a cluster IP needs no rule, and its programs carry it while nobody runs.
+        var (_, rules) = TestNode.Execute(node.Namespace, "nft", "", null, "list", "ruleset");
+        Assert.DoesNotContain("10.43.0.80", rules);
+        Assert.NotEmpty(Directory.EnumerateFiles(pins));
+        Assert.True(await AnswersAsync(node, "10.43.0.80"));
+
+        await using (new RunningAgent(options, api)) await WaitUntilAsync(() => !Directory.Exists(pins));
+        (_, rules) = TestNode.Execute(node.Namespace, "nft", "", null, "list", "ruleset");
+        Assert.Contains("10.43.0.80", rules);
+        Assert.True(await AnswersAsync(node, "10.43.0.80"));
+
+        await using (new RunningAgent(options with { Proxy = options.Proxy with { Mode = ProxyMode.Ebpf } }, api)) await WaitUntilAsync(() => Directory.Exists(pins));
+        NetworkCleanup.RemoveAll(node.Namespace);
+        Assert.False(Directory.Exists(pins));
+        Assert.False(await AnswersAsync(node, "10.43.0.80"));
     }
 
     private static async Task<bool> AnswersAsync(TestNode node, string address)

@@ -8,6 +8,7 @@ using K3sFast.Interop.Namespaces;
 using K3sFast.Interop.Netlink;
 using K3sFast.Network.Cni;
 using K3sFast.Network.HostPorts;
+using K3sFast.Network.Proxy.Ebpf;
 using K3sFast.Network.Routes;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -145,8 +146,30 @@ internal sealed class TestNode : IDisposable
         return (process.ExitCode, output + error.Result);
     }
 
+    /// <summary>A process that lives in a namespace until it is disposed.</summary>
+    internal static IDisposable Occupy(NetworkNamespace inside)
+    {
+        var start = new ProcessStartInfo("nsenter") { RedirectStandardInput = true };
+        foreach (var argument in (string[])[$"--net={inside.Path}", "cat"]) start.ArgumentList.Add(argument);
+        var process = Process.Start(start)!;
+        // nsenter enters first and becomes the other then.
+        SpinWait.SpinUntil(() => File.ReadAllText($"/proc/{process.Id}/comm").TrimEnd() == "cat", TimeSpan.FromSeconds(60));
+        return new Resident(process);
+    }
+
+    private sealed class Resident(Process process) : IDisposable
+    {
+        public void Dispose()
+        {
+            process.StandardInput.Close();
+            process.WaitForExit();
+            process.Dispose();
+        }
+    }
+
     public void Dispose()
     {
+        SocketServices.Remove(Namespace);
         HostPorts.Dispose();
         Host.Dispose();
         foreach (var pod in _pods) pod.Dispose();

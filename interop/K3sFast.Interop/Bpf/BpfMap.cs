@@ -1,0 +1,202 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace K3sFast.Interop.Bpf;
+
+/// <summary>A map in the kernel. Keys and values are blittable structs of exactly its sizes.</summary>
+/// <remarks>Any thread; every call is one syscall (batches: a few).</remarks>
+internal sealed unsafe class BpfMap : IDisposable
+{
+    // Bounds the scratch memory of a batch, and how long the kernel works without coming back.
+    private const int BatchEntries = 4096;
+
+    private readonly FileDescriptor _descriptor;
+
+    private BpfMap(BpfMapSpec spec, FileDescriptor descriptor) => (Spec, _descriptor) = (spec, descriptor);
+
+    /// <summary>What it is.</summary>
+    internal BpfMapSpec Spec { get; }
+
+    /// <summary>Its number, for programs. Valid until disposed.</summary>
+    internal int Descriptor => _descriptor.DangerousNumber;
+
+    /// <summary>Makes a map.</summary>
+    /// <exception cref="KernelException">Not permitted, or this kernel does not have the type.</exception>
+    internal static BpfMap Create(BpfMapSpec spec)
+    {
+        using var types = spec.Type == BpfConstants.BPF_MAP_TYPE_SK_STORAGE ? LoadTypes(spec.ValueSize) : null;
+        var attributes = new bpf_attr_map_create
+        {
+            map_type = spec.Type,
+            key_size = spec.KeySize,
+            value_size = spec.ValueSize,
+            max_entries = spec.MaxEntries,
+            map_flags = spec.Flags,
+            btf_fd = types is null ? 0 : (uint)types.DangerousNumber,
+            btf_key_type_id = types is null ? 0u : 1,
+            btf_value_type_id = types is null ? 0u : 2,
+        };
+        Encoding.ASCII.GetBytes(KernelName(spec.Name), new Span<byte>(attributes.map_name, (int)BpfConstants.BPF_OBJ_NAME_LEN - 1));
+        return new BpfMap(spec, new FileDescriptor(BpfCall.Do(BpfConstants.BPF_MAP_CREATE, ref attributes, "bpf map create " + spec.Name)));
+    }
+
+    /// <summary>Opens a pinned map; null = nothing is there, or it is not like <paramref name="spec"/>.</summary>
+    internal static BpfMap? OpenPinned(string path, BpfMapSpec spec)
+    {
+        if (BpfCall.OpenPinned(path) is not { } descriptor) return null;
+        var info = new bpf_map_info();
+        var attributes = new bpf_attr_info { bpf_fd = (uint)descriptor.DangerousNumber, info_len = (uint)sizeof(bpf_map_info), info = (ulong)&info };
+        var isSame = BpfCall.Try(BpfConstants.BPF_OBJ_GET_INFO_BY_FD, ref attributes) >= 0
+            && (info.type, info.key_size, info.value_size, info.max_entries, info.map_flags) == (spec.Type, spec.KeySize, spec.ValueSize, spec.MaxEntries, spec.Flags);
+        if (isSame) return new BpfMap(spec, descriptor);
+        descriptor.Dispose();
+        return null;
+    }
+
+    /// <summary>A map of constants, which neither programs nor anybody else can change.</summary>
+    internal static BpfMap CreateConstants(ReadOnlySpan<byte> content)
+    {
+        var map = Create(new BpfMapSpec("constants", BpfConstants.BPF_MAP_TYPE_ARRAY, sizeof(uint), (uint)content.Length, 1, BpfConstants.BPF_F_RDONLY_PROG));
+        try
+        {
+            var key = 0u;
+            fixed (byte* value = content)
+            {
+                var element = map.Element(&key, value);
+                BpfCall.Do(BpfConstants.BPF_MAP_UPDATE_ELEM, ref element, "bpf map update constants");
+            }
+            var attributes = new bpf_attr_map_elem { map_fd = (uint)map.Descriptor };
+            BpfCall.Do(BpfConstants.BPF_MAP_FREEZE, ref attributes, "bpf map freeze constants");
+            return map;
+        }
+        catch
+        {
+            map.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Makes the map outlive this process.</summary>
+    internal void Pin(string path) => BpfCall.Pin(_descriptor, path);
+
+    /// <summary>The value of a key; false = it has none.</summary>
+    internal bool TryGet<TKey, TValue>(TKey key, out TValue value) where TKey : unmanaged where TValue : unmanaged
+    {
+        CheckSizes<TKey, TValue>();
+        value = default;
+        var found = default(TValue);
+        var element = Element(&key, &found);
+        var result = BpfCall.Try(BpfConstants.BPF_MAP_LOOKUP_ELEM, ref element);
+        if (result is < 0 and not -Errno.ENOENT) throw new KernelException("bpf map lookup " + Spec.Name, -result);
+        value = found;
+        return result >= 0;
+    }
+
+    /// <summary>Sets keys to values: one by one or as a batch, whatever is less work.</summary>
+    /// <exception cref="KernelException">Refused (E2BIG: the map is full); those before the refused one are set.</exception>
+    internal void Set<TKey, TValue>(ReadOnlySpan<TKey> keys, ReadOnlySpan<TValue> values) where TKey : unmanaged where TValue : unmanaged
+    {
+        CheckSizes<TKey, TValue>();
+        for (var done = 0; done < keys.Length; done += BatchEntries)
+        {
+            var count = Math.Min(BatchEntries, keys.Length - done);
+            fixed (TKey* key = keys[done..])
+            fixed (TValue* value = values[done..])
+            {
+                if (count == 1)
+                {
+                    var element = Element(key, value);
+                    BpfCall.Do(BpfConstants.BPF_MAP_UPDATE_ELEM, ref element, "bpf map update " + Spec.Name);
+                    continue;
+                }
+                var batch = new bpf_attr_batch { keys = (ulong)key, values = (ulong)value, count = (uint)count, map_fd = (uint)Descriptor };
+                BpfCall.Do(BpfConstants.BPF_MAP_UPDATE_BATCH, ref batch, "bpf map update " + Spec.Name);
+            }
+        }
+    }
+
+    /// <summary>Deletes keys; those that are not there are fine.</summary>
+    internal void Delete<TKey>(ReadOnlySpan<TKey> keys) where TKey : unmanaged
+    {
+        if (sizeof(TKey) != Spec.KeySize) ThrowSizes();
+        fixed (TKey* first = keys)
+        {
+            for (var i = 0; i < keys.Length; i++)
+            {
+                var element = Element(first + i, null);
+                var result = BpfCall.Try(BpfConstants.BPF_MAP_DELETE_ELEM, ref element);
+                if (result is < 0 and not -Errno.ENOENT) throw new KernelException("bpf map delete " + Spec.Name, -result);
+            }
+        }
+    }
+
+    /// <summary>Everything in the map. What others change meanwhile may or may not be seen.</summary>
+    internal List<KeyValuePair<TKey, TValue>> ReadAll<TKey, TValue>() where TKey : unmanaged where TValue : unmanaged
+    {
+        CheckSizes<TKey, TValue>();
+        var entries = new List<KeyValuePair<TKey, TValue>>();
+        var (keys, values) = (new TKey[BatchEntries], new TValue[BatchEntries]);
+        // The kernel's place in the map: the number of a bucket.
+        var position = 0ul;
+        var isStart = true;
+        while (true)
+        {
+            uint count;
+            int result;
+            fixed (TKey* key = keys)
+            fixed (TValue* value = values)
+            {
+                var batch = new bpf_attr_batch
+                {
+                    in_batch = isStart ? 0 : (ulong)&position, out_batch = (ulong)&position, keys = (ulong)key, values = (ulong)value,
+                    count = (uint)keys.Length, map_fd = (uint)Descriptor,
+                };
+                result = BpfCall.Try(BpfConstants.BPF_MAP_LOOKUP_BATCH, ref batch);
+                count = batch.count;
+            }
+            // A bucket that has more than there was room for.
+            if (result == -Errno.ENOSPC)
+            {
+                (keys, values) = (new TKey[keys.Length * 2], new TValue[keys.Length * 2]);
+                continue;
+            }
+            if (result is < 0 and not -Errno.ENOENT) throw new KernelException("bpf map read " + Spec.Name, -result);
+            for (var i = 0; i < count; i++) entries.Add(new(keys[i], values[i]));
+            if (result < 0) return entries;
+            isStart = false;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _descriptor.Dispose();
+
+    private bpf_attr_map_elem Element(void* key, void* value) => new() { map_fd = (uint)Descriptor, key = (ulong)key, value = (ulong)value };
+
+    private void CheckSizes<TKey, TValue>() where TKey : unmanaged where TValue : unmanaged
+    {
+        if (sizeof(TKey) != Spec.KeySize || sizeof(TValue) != Spec.ValueSize) ThrowSizes();
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void ThrowSizes() => throw new InvalidOperationException($"map {Spec.Name} has keys of {Spec.KeySize} and values of {Spec.ValueSize} bytes");
+
+    internal static string KernelName(string name) => name.Length < BpfConstants.BPF_OBJ_NAME_LEN ? name : name[..(int)(BpfConstants.BPF_OBJ_NAME_LEN - 1)];
+
+    // The kernel keeps values of sockets only in maps whose types are told: 1 = int, 2 = an array of so many of them. Layout: linux/btf.h, a header of
+    // 24 bytes, the types (name, info = kind << 24, size or type; then what the kind asks for), the strings.
+    private static FileDescriptor LoadTypes(uint valueSize)
+    {
+        const uint kindInteger = 1u << 24, kindArray = 3u << 24, signed = 1u << 24, bits = 32;
+        var strings = "\0int\0"u8;
+        uint[] types = [1, kindInteger, sizeof(int), signed | bits, 0, kindArray, 0, 1, 1, valueSize / sizeof(int)];
+        var typeBytes = (uint)types.Length * sizeof(uint);
+        uint[] header = [0xeb9f | (1 << 16), 24, 0, typeBytes, typeBytes, (uint)strings.Length];
+        byte[] blob = [.. MemoryMarshal.AsBytes(header.AsSpan()), .. MemoryMarshal.AsBytes(types.AsSpan()), .. strings];
+        fixed (byte* pointer = blob)
+        {
+            var attributes = new bpf_attr_btf_load { btf = (ulong)pointer, btf_size = (uint)blob.Length };
+            return new FileDescriptor(BpfCall.Do(BpfConstants.BPF_BTF_LOAD, ref attributes, "bpf btf load"));
+        }
+    }
+}

@@ -1,0 +1,301 @@
+/*
+ * Services at the socket: what a process asks to connect or send to is exchanged for an endpoint before any packet exists, and exchanged back
+ * where the process looks at its peer. No packet is ever rewritten, so a connection costs its first moment and nothing later.
+ *
+ * Addresses of both families are 16 bytes, IPv4 as ::ffff:a.b.c.d: sockets of IPv6 that speak IPv4 then need nothing of their own. Ports are in
+ * network order. The maps' layouts are those of SocketEntries.cs; who fills them keeps to this order: members and slots of a pool before the
+ * frontends that lead there, and the other way round when they go.
+ */
+#include "kernel.h"
+
+#define ECONNREFUSED 111
+#define PROTOCOL_UDP 17
+
+enum { ASKED, ANSWERED };
+
+/* An address, a port, and where it is a key: the protocol. */
+struct endpoint {
+	__u32 address[4];
+	__u16 port;
+	__u16 protocol;
+};
+
+/* Where a service port is reached; count 0 refuses. */
+struct frontend {
+	__u64 service, pool;
+	__u32 count, affinity_seconds;
+};
+
+struct slot_key {
+	__u64 pool;
+	__u32 slot, zero;
+};
+
+struct member_key {
+	__u64 pool;
+	struct endpoint backend;
+	__u32 zero;
+};
+
+struct affinity_key {
+	__u64 service, client;
+};
+
+struct affinity {
+	struct endpoint backend;
+	__u32 zero;
+	__u64 used_ns;
+};
+
+struct flow_key {
+	__u64 socket;
+	struct endpoint at;
+	__u32 direction;
+};
+
+/* Of a socket that connected: whom it asked for and whom it got. */
+struct peer {
+	struct endpoint service, backend;
+};
+
+/* {address . port . protocol}; with an address of zero: a port of the node's own addresses. */
+struct map frontends SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(struct endpoint), sizeof(struct frontend), 131072, BPF_F_NO_PREALLOC };
+struct map slots SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(struct slot_key), sizeof(struct endpoint), 262144, BPF_F_NO_PREALLOC };
+/* Endpoints of the pools that somebody may have to stay in, those of UDP and those with affinity: usable, or lingering. */
+enum { USABLE = 1, LINGERING };
+struct map members SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(struct member_key), sizeof(__u8), 131072, BPF_F_NO_PREALLOC };
+struct map node_addresses SECTION("maps") = { BPF_MAP_TYPE_HASH, 16, sizeof(__u8), 1024, BPF_F_NO_PREALLOC };
+/* Network namespaces of this node, when the machine has several nodes. */
+struct map namespaces SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(__u64), sizeof(__u8), 65536, BPF_F_NO_PREALLOC };
+struct map affinities SECTION("maps") = { BPF_MAP_TYPE_LRU_HASH, sizeof(struct affinity_key), sizeof(struct affinity), 16384, 0 };
+struct map flows SECTION("maps") = { BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow_key), sizeof(struct endpoint), 16384, 0 };
+struct map peers SECTION("maps") = { BPF_MAP_TYPE_SK_STORAGE, sizeof(__u32), sizeof(struct peer), 0, BPF_F_NO_PREALLOC };
+
+/* Written by the loader before the kernel looks at the programs: what a setting leaves out is not even there. */
+struct settings {
+	__u64 host_namespace;
+	__u32 is_scoped, has_error_codes, has_localhost_ports, zero;
+};
+static const volatile struct settings settings SECTION(".rodata") = {};
+
+enum outcome { PASS, REFUSE, TRANSLATE };
+
+INLINE int is_same(const struct endpoint *a, const struct endpoint *b)
+{
+	return a->address[3] == b->address[3] && a->address[2] == b->address[2] && a->address[1] == b->address[1] && a->address[0] == b->address[0]
+		&& a->port == b->port;
+}
+
+INLINE int is_ours(void *ctx)
+{
+	__u64 cookie;
+
+	if (!settings.is_scoped)
+		return 1;
+	cookie = bpf_get_netns_cookie(ctx);
+	return bpf_map_lookup_elem(&namespaces, &cookie) != 0;
+}
+
+/* 127.0.0.0/8 is the node's own only where the node lives: a pod's loopback is the pod's. */
+INLINE int is_of_node(void *ctx, const struct endpoint *destination)
+{
+	if (destination->address[0] == 0 && destination->address[1] == 0 && destination->address[2] == NETWORK32(0xffff)
+		&& (destination->address[3] & NETWORK32(0xff000000)) == NETWORK32(0x7f000000))
+		return settings.has_localhost_ports && bpf_get_netns_cookie(ctx) == settings.host_namespace;
+	return bpf_map_lookup_elem(&node_addresses, destination->address) != 0;
+}
+
+INLINE struct frontend *find(void *ctx, const struct endpoint *destination)
+{
+	struct endpoint any = { .port = destination->port, .protocol = destination->protocol };
+	struct frontend *found = bpf_map_lookup_elem(&frontends, destination);
+
+	if (found)
+		return found;
+	found = bpf_map_lookup_elem(&frontends, &any);
+	return found && is_of_node(ctx, destination) ? found : 0;
+}
+
+/* An endpoint that lingers keeps its flows and gets no new ones. */
+INLINE int is_member(const struct frontend *front, const struct endpoint *backend, int lingers)
+{
+	struct member_key key = { .pool = front->pool, .backend = *backend };
+	__u8 *state = bpf_map_lookup_elem(&members, &key);
+
+	return state && (*state == USABLE || lingers);
+}
+
+/* A pool that has just shrunk may lack the slot that its old count led to; it never lacks the first. */
+INLINE int pick(const struct frontend *front, struct endpoint *backend)
+{
+	__u32 count = front->count;
+	struct slot_key key = { .pool = front->pool };
+	struct endpoint *found;
+
+	if (count == 0)
+		return 0;
+	key.slot = bpf_get_prandom_u32() % count;
+	found = bpf_map_lookup_elem(&slots, &key);
+	if (!found) {
+		key.slot = 0;
+		found = bpf_map_lookup_elem(&slots, &key);
+	}
+	if (!found)
+		return 0;
+	*backend = *found;
+	return 1;
+}
+
+/* A client is a network namespace: a pod, or the node. */
+INLINE int pick_for_client(void *ctx, const struct frontend *front, struct endpoint *backend)
+{
+	struct affinity_key key = { .service = front->service, .client = bpf_get_netns_cookie(ctx) };
+	struct affinity *known = bpf_map_lookup_elem(&affinities, &key), fresh = {};
+	__u64 now = bpf_ktime_get_ns();
+
+	if (known && now - known->used_ns < front->affinity_seconds * 1000000000ull) {
+		*backend = known->backend;
+		if (is_member(front, backend, 0)) {
+			known->used_ns = now;
+			return 1;
+		}
+	}
+	if (!pick(front, backend))
+		return 0;
+	fresh.backend = *backend;
+	fresh.used_ns = now;
+	bpf_map_update_elem(&affinities, &key, &fresh, BPF_ANY);
+	return 1;
+}
+
+INLINE void remember(__u64 socket, const struct endpoint *at, __u32 direction, const struct endpoint *means)
+{
+	struct flow_key key = { .socket = socket, .at = *at, .direction = direction };
+	struct endpoint *known = bpf_map_lookup_elem(&flows, &key);
+
+	if (!known || !is_same(known, means))
+		bpf_map_update_elem(&flows, &key, means, BPF_ANY);
+}
+
+INLINE enum outcome connecting(struct bpf_sock_addr *ctx, const struct endpoint *destination, struct endpoint *backend)
+{
+	struct peer peer = {}, *kept;
+	struct bpf_sock *socket = ctx->sk;
+	struct frontend *front = is_ours(ctx) ? find(ctx, destination) : 0;
+
+	if (!front) {
+		/* A UDP socket may connect again, elsewhere. */
+		if (socket && destination->protocol == PROTOCOL_UDP)
+			bpf_sk_storage_delete(&peers, socket);
+		return PASS;
+	}
+	if (!(front->affinity_seconds ? pick_for_client(ctx, front, backend) : pick(front, backend)))
+		return REFUSE;
+	if (!socket)
+		return TRANSLATE;
+	peer.service = *destination;
+	peer.backend = *backend;
+	kept = bpf_sk_storage_get(&peers, socket, &peer, BPF_SK_STORAGE_GET_F_CREATE);
+	if (kept)
+		*kept = peer;
+	/* The node looks here for those who must be told that their endpoint is gone. */
+	if (destination->protocol == PROTOCOL_UDP)
+		remember(bpf_get_socket_cookie(ctx), backend, ANSWERED, destination);
+	return TRANSLATE;
+}
+
+/* Datagrams of one socket to one service stay with one endpoint while that is there. */
+INLINE enum outcome sending(struct bpf_sock_addr *ctx, const struct endpoint *destination, struct endpoint *backend)
+{
+	struct flow_key key = { .at = *destination, .direction = ASKED };
+	struct endpoint *known;
+	struct frontend *front = is_ours(ctx) ? find(ctx, destination) : 0;
+
+	if (!front)
+		return PASS;
+	if (front->count == 0)
+		return REFUSE;
+	key.socket = bpf_get_socket_cookie(ctx);
+	known = bpf_map_lookup_elem(&flows, &key);
+	if (known)
+		*backend = *known;
+	if (!known || !is_member(front, backend, 1)) {
+		if (!(front->affinity_seconds ? pick_for_client(ctx, front, backend) : pick(front, backend)))
+			return REFUSE;
+		bpf_map_update_elem(&flows, &key, backend, BPF_ANY);
+	}
+	remember(key.socket, backend, ANSWERED, destination);
+	return TRANSLATE;
+}
+
+/* What the process takes its peer for. */
+INLINE enum outcome naming(struct bpf_sock_addr *ctx, const struct endpoint *source, struct endpoint *service)
+{
+	struct flow_key key = { .at = *source, .direction = ANSWERED };
+	struct bpf_sock *socket = ctx->sk;
+	struct endpoint *known;
+	struct peer *peer = socket ? bpf_sk_storage_get(&peers, socket, 0, 0) : 0;
+
+	if (peer && is_same(&peer->backend, source)) {
+		*service = peer->service;
+		return TRANSLATE;
+	}
+	if (source->protocol != PROTOCOL_UDP)
+		return PASS;
+	key.socket = bpf_get_socket_cookie(ctx);
+	known = bpf_map_lookup_elem(&flows, &key);
+	if (!known)
+		return PASS;
+	*service = *known;
+	return TRANSLATE;
+}
+
+INLINE int refuse(void)
+{
+	if (settings.has_error_codes)
+		bpf_set_retval(-ECONNREFUSED);
+	return 0;
+}
+
+#define READ4(ctx) { .address = { 0, 0, NETWORK32(0xffff), (ctx)->user_ip4 }, .port = (ctx)->user_port, .protocol = (ctx)->protocol }
+#define READ6(ctx) { .address = { (ctx)->user_ip6[0], (ctx)->user_ip6[1], (ctx)->user_ip6[2], (ctx)->user_ip6[3] }, .port = (ctx)->user_port, \
+	.protocol = (ctx)->protocol }
+
+INLINE void write4(struct bpf_sock_addr *ctx, const struct endpoint *to)
+{
+	ctx->user_ip4 = to->address[3];
+	ctx->user_port = to->port;
+}
+
+INLINE void write6(struct bpf_sock_addr *ctx, const struct endpoint *to)
+{
+	ctx->user_ip6[0] = to->address[0];
+	ctx->user_ip6[1] = to->address[1];
+	ctx->user_ip6[2] = to->address[2];
+	ctx->user_ip6[3] = to->address[3];
+	ctx->user_port = to->port;
+}
+
+#define PROGRAM(name, section, decide, family, refusal) \
+	SECTION(section) int name(struct bpf_sock_addr *ctx) \
+	{ \
+		struct endpoint from = READ##family(ctx), to = {}; \
+		enum outcome outcome = decide(ctx, &from, &to); \
+		if (outcome == REFUSE) \
+			return refusal; \
+		if (outcome == TRANSLATE) \
+			write##family(ctx, &to); \
+		return 1; \
+	}
+
+PROGRAM(connect4, "cgroup/connect4", connecting, 4, refuse())
+PROGRAM(connect6, "cgroup/connect6", connecting, 6, refuse())
+PROGRAM(sendmsg4, "cgroup/sendmsg4", sending, 4, refuse())
+PROGRAM(sendmsg6, "cgroup/sendmsg6", sending, 6, refuse())
+PROGRAM(recvmsg4, "cgroup/recvmsg4", naming, 4, 1)
+PROGRAM(recvmsg6, "cgroup/recvmsg6", naming, 6, 1)
+PROGRAM(getpeername4, "cgroup/getpeername4", naming, 4, 1)
+PROGRAM(getpeername6, "cgroup/getpeername6", naming, 6, 1)
+
+/* No helper that we call asks for more. */
+char terms[] SECTION("license") = "Apache-2.0";

@@ -1,0 +1,238 @@
+using System.Net;
+using System.Runtime.InteropServices;
+using K3sFast.Interop;
+using K3sFast.Interop.Namespaces;
+using K3sFast.Interop.Netlink;
+using Microsoft.Extensions.Logging;
+
+namespace K3sFast.Network.Proxy.Ebpf;
+
+/// <summary>Services at the socket: keeps the maps of the socket programs as Services want them, and the programs where they belong.</summary>
+/// <remarks>One thread at a time, but for <see cref="AddNamespace"/>.</remarks>
+internal sealed class SocketServices : IDisposable
+{
+    private readonly NetworkNamespace? _namespace;
+    private readonly Func<IPAddress, bool> _hasNodePorts;
+    private readonly SocketPrograms _programs;
+    private readonly SocketState _state = new();
+    private readonly SocketChanges _changes = new();
+    private readonly DatagramSockets _datagrams;
+    private readonly string _directory;
+    private readonly ILogger _logger;
+    private bool _isStarted, _isSuspect;
+
+    /// <summary>Loads the programs.</summary>
+    /// <param name="inside">The node's network namespace; null = that of the process.</param>
+    /// <param name="hasLocalhostPorts">Node ports answer on 127.0.0.1.</param>
+    /// <param name="hasNodePorts">True for addresses of the node that node ports answer on.</param>
+    /// <param name="logger">Where to tell.</param>
+    /// <exception cref="EbpfUnavailableException">Not possible on this machine.</exception>
+    internal SocketServices(NetworkNamespace? inside, bool hasLocalhostPorts, Func<IPAddress, bool> hasNodePorts, ILogger logger)
+    {
+        (_namespace, _hasNodePorts, _logger) = (inside, hasNodePorts, logger);
+        var own = NamespacePaths.NameOf(inside?.Path ?? NamespacePaths.Own);
+        _directory = SocketPrograms.DirectoryOf(own);
+        // Several nodes on one machine share its cgroups: each then minds its own namespaces. A node that has the machine to itself minds all.
+        IsScoped = IsGuest(own);
+        var cookie = ReadCookie(inside);
+        _programs = SocketPrograms.Load(_directory, new SocketSettings(cookie, IsScoped ? 1u : 0, HasErrorCodes: 1, hasLocalhostPorts ? 1u : 0));
+        _datagrams = new DatagramSockets(_programs, IsScoped, logger);
+        if (IsScoped) _programs.Namespaces.Set<ulong, byte>([cookie], [1]);
+        if (!_programs.HasErrorCodes) Log.NoErrorCodes(logger);
+    }
+
+    /// <summary>True when only namespaces that were added are minded.</summary>
+    internal bool IsScoped { get; }
+
+    /// <summary>Entries that the last round wrote or deleted.</summary>
+    internal int LastEntries { get; private set; }
+
+    /// <summary>True if an earlier run left programs that carry Services.</summary>
+    internal bool ExistsInKernel() => SocketPrograms.Exist(_directory);
+
+    /// <summary>Takes the programs of a node out of the kernel; true = there were some.</summary>
+    internal static bool Remove(NetworkNamespace? inside) => SocketPrograms.Remove(SocketPrograms.DirectoryOf(NamespacePaths.NameOf(inside?.Path ?? NamespacePaths.Own)));
+
+    /// <summary>Minds the sockets of a pod from now on. Any thread.</summary>
+    internal void AddNamespace(NetworkNamespace pod)
+    {
+        if (IsScoped) _programs.Namespaces.Set<ulong, byte>([pod.ReadCookie()], [1]);
+    }
+
+    /// <summary>Minds the sockets of all namespaces that have one of these addresses and a process. Any thread.</summary>
+    internal void AdoptNamespaces(IReadOnlySet<IPAddress> addresses)
+    {
+        if (!IsScoped || addresses.Count == 0) return;
+        foreach (var path in NamespacePaths.All())
+        {
+            try
+            {
+                using var inside = NetworkNamespace.Open(path);
+                using var route = RouteSocket.Open(inside);
+                if (route.ListAddresses().Any(entry => addresses.Contains(entry.Address))) AddNamespace(inside);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // Its last process has ended.
+            }
+        }
+    }
+
+    /// <summary>Forgets a pod's namespace. Any thread.</summary>
+    internal void RemoveNamespace(NetworkNamespace pod)
+    {
+        if (IsScoped) _programs.Namespaces.Delete<ulong>([pod.ReadCookie()]);
+    }
+
+    /// <summary>Notes what a Service's ports are now; <see cref="Flush"/> makes it so.</summary>
+    internal void Set(string owner, IReadOnlyList<ServicePort> ports) => _state.Set(owner, ports, _changes);
+
+    /// <summary>Writes what was noted. The first time it compares with what an earlier run left, and lets the programs work.</summary>
+    /// <exception cref="KernelException">Refused; call <see cref="Verify"/> until it succeeds.</exception>
+    internal void Flush()
+    {
+        try
+        {
+            if (!_isStarted)
+            {
+                RefreshNodeAddresses();
+                LastEntries = Reconcile();
+                _programs.Attach();
+                _isStarted = true;
+            }
+            else
+            {
+                if (_state.NodePorts > 0 && _changes.Frontends.Count > 0) RefreshNodeAddresses();
+                Write(_changes);
+                LastEntries = _changes.Count;
+            }
+            _datagrams.End(_changes.GoneDatagram);
+        }
+        catch (KernelException)
+        {
+            _isSuspect = true;
+            throw;
+        }
+        finally
+        {
+            _changes.Clear();
+        }
+    }
+
+    /// <summary>Puts back what somebody detached or a refused change left behind; true = something had to be.</summary>
+    /// <exception cref="KernelException">Refused.</exception>
+    internal bool Verify()
+    {
+        if (!_isStarted && !_isSuspect) return false;
+        RefreshNodeAddresses();
+        var isRepaired = false;
+        if (_isSuspect)
+        {
+            Reconcile();
+            isRepaired = true;
+        }
+        if (!_isStarted || !_programs.AreAttached())
+        {
+            _programs.Attach();
+            isRepaired = true;
+        }
+        (_isStarted, _isSuspect) = (true, false);
+        return isRepaired;
+    }
+
+    /// <summary>Closes what is open; the programs go on.</summary>
+    public void Dispose() => _programs.Dispose();
+
+    private void Write(SocketChanges changes)
+    {
+        Set(_programs.Members, changes.Members, static pair => pair.Key, static pair => pair.Value);
+        Set(_programs.Slots, changes.Slots, static pair => pair.Key, static pair => pair.Value);
+        Set(_programs.Frontends, [.. changes.Frontends.Where(static pair => pair.Value is not null)], static pair => pair.Key, static pair => pair.Value!.Value);
+        _programs.Frontends.Delete<SocketEndpoint>([.. changes.Frontends.Where(static pair => pair.Value is null).Select(static pair => pair.Key)]);
+        _programs.Slots.Delete<SlotKey>(CollectionsMarshal.AsSpan(changes.GoneSlots));
+        _programs.Members.Delete<MemberKey>(CollectionsMarshal.AsSpan(changes.GoneMembers));
+    }
+
+    // Compares all that is in the maps with all that should be; answers how many entries were not right.
+    private int Reconcile()
+    {
+        var (frontends, slots, members) = _state.Snapshot();
+        var changes = new SocketChanges();
+        foreach (var (key, value) in _programs.Frontends.ReadAll<SocketEndpoint, SocketFrontend>())
+        {
+            if (!frontends.TryGetValue(key, out var wanted)) changes.Frontends[key] = null;
+            else if (wanted == value) frontends.Remove(key);
+        }
+        foreach (var (key, value) in frontends) changes.Frontends[key] = value;
+        foreach (var (key, value) in _programs.Slots.ReadAll<SlotKey, SocketEndpoint>())
+        {
+            if (!slots.TryGetValue(key, out var wanted)) changes.GoneSlots.Add(key);
+            else if (wanted == value) slots.Remove(key);
+        }
+        changes.Slots.AddRange(slots);
+        foreach (var (key, value) in _programs.Members.ReadAll<MemberKey, byte>())
+        {
+            if (!members.TryGetValue(key, out var wanted)) changes.GoneMembers.Add(key);
+            else if (wanted == value) members.Remove(key);
+        }
+        changes.Members.AddRange(members);
+        Write(changes);
+        return changes.Count;
+    }
+
+    private void RefreshNodeAddresses()
+    {
+        using var route = RouteSocket.Open(_namespace);
+        var wanted = new HashSet<SocketAddress>();
+        foreach (var address in route.ListAddresses())
+        {
+            if (!IPAddress.IsLoopback(address.Address) && _hasNodePorts(address.Address)) wanted.Add(SocketAddress.Of(address.Address));
+        }
+        var gone = new List<SocketAddress>();
+        foreach (var (key, _) in _programs.NodeAddresses.ReadAll<SocketAddress, byte>())
+        {
+            if (!wanted.Remove(key)) gone.Add(key);
+        }
+        _programs.NodeAddresses.Delete<SocketAddress>(CollectionsMarshal.AsSpan(gone));
+        SocketAddress[] added = [.. wanted];
+        var ones = new byte[added.Length];
+        Array.Fill(ones, (byte)1);
+        _programs.NodeAddresses.Set<SocketAddress, byte>(added, ones);
+    }
+
+    private static void Set<TSource, TKey, TValue>(Interop.Bpf.BpfMap map, List<TSource> source, Func<TSource, TKey> key, Func<TSource, TValue> value)
+        where TKey : unmanaged where TValue : unmanaged
+    {
+        var (keys, values) = (new TKey[source.Count], new TValue[source.Count]);
+        for (var i = 0; i < keys.Length; i++) (keys[i], values[i]) = (key(source[i]), value(source[i]));
+        map.Set<TKey, TValue>(keys, values);
+    }
+
+    // The machine's namespace is that of its first process, or where that hides, of its first kernel thread. Without either it is ours.
+    private static bool IsGuest(string own)
+    {
+        foreach (var path in (ReadOnlySpan<string>)["/proc/1/ns/net", "/proc/2/ns/net"])
+        {
+            try
+            {
+                return NamespacePaths.NameOf(path) != own;
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+            }
+        }
+        return false;
+    }
+
+    private static ulong ReadCookie(NetworkNamespace? inside)
+    {
+        try
+        {
+            return inside?.ReadCookie() ?? NetworkNamespace.ReadCurrentCookie();
+        }
+        catch (KernelException e)
+        {
+            throw new EbpfUnavailableException($"a kernel of 5.14 or later ({e.Message})", e);
+        }
+    }
+}
