@@ -24,6 +24,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   command -v etcd >/dev/null || PACKAGES+=(etcd-server)
   command -v mariadbd >/dev/null || PACKAGES+=(mariadb-server)
   ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || PACKAGES+=(postgresql)
+  [ -e /usr/lib/cni/tuning ] || PACKAGES+=(containernetworking-plugins)
   dpkg -s busybox-static >/dev/null 2>&1 || PACKAGES+=(busybox-static)
   if [ ${#PACKAGES[@]} -gt 0 ]; then
     step "Installing ${PACKAGES[*]}"

@@ -1,7 +1,7 @@
 /*
  * The CNI plugin: hands each call of the container runtime to the network agent over a Unix socket and prints the answer. It decides nothing.
  *
- * Called under the name "loopback" it is the loopback plugin instead, and brings lo up by itself. When the agent cannot be reached, ADD and
+ * GC and STATUS are the agent's to answer as well. Called under the name "loopback" it is the loopback plugin instead, and brings lo up by itself. When the agent cannot be reached, ADD and
  * CHECK answer with code 11 (try again later), and DEL removes the pod's link by itself and succeeds: the agent gives the address back when it
  * starts and finds no link, and no pod's removal ever waits for us.
  *
@@ -58,8 +58,11 @@ enum {
     AGENT_TIMEOUT_SECONDS = 60,
     /* A configuration with the ports of a pod is some kilobytes. */
     MAX_CONFIGURATION = 1 << 20, MAX_ENVIRONMENT = 1 << 14, UNIX_PATH = 108,
-    CODE_BAD_ENVIRONMENT = 4, CODE_BAD_CONFIGURATION = 6, CODE_TRY_AGAIN = 11, CODE_INTERNAL = 999,
+    CODE_BAD_ENVIRONMENT = 4, CODE_BAD_CONFIGURATION = 6, CODE_TRY_AGAIN = 11, CODE_NOT_AVAILABLE = 50,
+    CODE_INTERNAL = 999,
 };
+
+#define DEFAULT_SOCKET "/run/k3s/cni.sock"
 
 static char configuration[MAX_CONFIGURATION + 1];
 static size_t configurationLength;
@@ -221,7 +224,7 @@ static void answer_version(void)
 {
     put("{\"cniVersion\":\"");
     put(version);
-    put("\",\"supportedVersions\":[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\"]}\n");
+    put("\",\"supportedVersions\":[\"0.3.0\",\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]}\n");
     finish(0);
 }
 
@@ -342,13 +345,14 @@ __attribute__((used)) void start(long *stack)
     if (!command[0]) fail(CODE_BAD_ENVIRONMENT, "CNI_COMMAND is not set", "this is a CNI plugin: the container runtime calls it");
     read_configuration();
     if (equal(command, "VERSION")) answer_version();
-    if (!equal(command, "ADD") && !equal(command, "DEL") && !equal(command, "CHECK")) fail(CODE_BAD_ENVIRONMENT, "unknown CNI_COMMAND", command);
+    if (!equal(command, "ADD") && !equal(command, "DEL") && !equal(command, "CHECK") && !equal(command, "GC") && !equal(command, "STATUS")) fail(CODE_BAD_ENVIRONMENT, "unknown CNI_COMMAND", command);
     if (isLoopback) run_loopback(command, values[2]);
 
     char path[UNIX_PATH];
-    if (!find_text("\"socketPath\"", path, sizeof path)) fail(CODE_BAD_CONFIGURATION, "socketPath is missing from the network configuration", "");
+    /* A configuration that was written for flannel knows nothing of a socket. */
+    if (!find_text("\"socketPath\"", path, sizeof path)) memcpy(path, DEFAULT_SOCKET, sizeof DEFAULT_SOCKET);
     uint32_t code = 0;
     if (ask_agent(path, values, 5, &code) == 0) finish((int)code);
     if (equal(command, "DEL")) delete_alone(values[2], values[3]);
-    fail(CODE_TRY_AGAIN, "the network agent does not answer: is k3sfast running?", path);
+    fail(equal(command, "STATUS") ? CODE_NOT_AVAILABLE : CODE_TRY_AGAIN, "the network agent does not answer: is k3sfast running?", path);
 }

@@ -31,6 +31,9 @@ public sealed record DatastoreStatus
     /// <summary>What is damaged, or null.</summary>
     public string? Damage { get; init; }
 
+    /// <summary>Why the newest write failed; null = it did not, or there was no space for it.</summary>
+    public string? WriteFailure { get; init; }
+
     /// <summary>Rows whose checksum was wrong when they were read.</summary>
     public long DamagedReads { get; init; }
 

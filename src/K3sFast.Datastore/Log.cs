@@ -52,6 +52,9 @@ internal static partial class Log
     [LoggerMessage(2016, LogLevel.Error, "The lease of {Key} has ended, but the key is not deleted")]
     public static partial void DamagedLease(ILogger logger, string key, Exception error);
 
+    [LoggerMessage(2017, LogLevel.Warning, "How much of the log was flushed cannot be noted in {Path}: {Reason}. Writes go on; damage in the newest part of the log may be taken for a torn tail")]
+    public static partial void MarkFailed(ILogger logger, string path, string reason);
+
     [LoggerMessage(2009, LogLevel.Warning, "Leases could not be read: keys with a lease expire only after the next start")]
     public static partial void LeasesUnreadable(ILogger logger, Exception error);
 

@@ -59,6 +59,12 @@ internal static partial class Log
     [LoggerMessage(9017, LogLevel.Warning, "Address allocation {Path} could not be read and was removed")]
     internal static partial void AttachmentBroken(ILogger logger, string path);
 
+    [LoggerMessage(9018, LogLevel.Warning, "Link {Link} leads to a pod that no file tells of: its addresses {Addresses} are given to nobody while it is there")]
+    internal static partial void UnknownLink(ILogger logger, string link, string addresses);
+
+    [LoggerMessage(9019, LogLevel.Error, "CNI plugin {Plugin}, which {Configuration} names, is in none of {Folders}: pods will not start")]
+    internal static partial void PluginMissing(ILogger logger, string plugin, string configuration, string folders);
+
     [LoggerMessage(9030, LogLevel.Debug, "Rules of {Services} services written: {Bytes} bytes in {Milliseconds:F1} ms")]
     internal static partial void ServicesSynced(ILogger logger, int services, int bytes, double milliseconds);
 
@@ -76,6 +82,9 @@ internal static partial class Log
 
     [LoggerMessage(9035, LogLevel.Warning, "Chain {Chain} of table {Table} drops forwarded packets by default: pods are unreachable unless its rules accept {Links} links")]
     internal static partial void ForeignForwardDrop(ILogger logger, string chain, string table, string links);
+
+    [LoggerMessage(9037, LogLevel.Warning, "What policies drop is counted and not logged, because the kernel has no netfilter log (module nfnetlink_log): {Reason}")]
+    internal static partial void DropsNotLogged(ILogger logger, string reason);
 
     [LoggerMessage(9036, LogLevel.Error, "Rules of services {Services} could not be made, they are tried again")]
     internal static partial void ServicesFailed(ILogger logger, string services, Exception failure);

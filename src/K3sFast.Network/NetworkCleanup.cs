@@ -59,6 +59,7 @@ public static class NetworkCleanup
     private static bool IsOurs(LinkInfo link) => link.Kind switch
     {
         "veth" => link.Name.StartsWith(PodAttachment.LinkPrefix, StringComparison.Ordinal),
+        "ifb" => link.Name.StartsWith(PodAttachment.ShaperPrefix, StringComparison.Ordinal),
         "vxlan" => link.Name.StartsWith("flannel.", StringComparison.Ordinal) || link.Name.StartsWith("flannel-v6.", StringComparison.Ordinal),
         "wireguard" => link.Name is "flannel-wg" or "flannel-wg-v6",
         _ => false,

@@ -51,6 +51,9 @@ public sealed class StoreFaultTests : IAsyncLifetime
     public async Task FlippedBits_AreSaidOrHarmless() => Accept(await new MediumFaults(Files, Seed).FlipBitsAsync(12));
 
     [Fact]
+    public async Task FlippedBitsOfTheLog_AreSaidOrHarmless() => Accept(await new MediumFaults(Files, Seed).FlipLogBitsAsync(8));
+
+    [Fact]
     public async Task FailingWrite_AtAnyTime_LosesAndRepeatsNothing() =>
         Accept(await new MediumFaults(Files, Seed).FailAsync(FileOperation.Write, FaultFileSystem.InputOutputError, Enumerable.Range(1, 8)));
 

@@ -34,6 +34,7 @@ if (others > 0)
     await RunAsync(medium.FullAsync(others));
     await RunAsync(medium.StallAsync(others));
     await RunAsync(medium.FlipBitsAsync(others * 10));
+    await RunAsync(medium.FlipLogBitsAsync(others * 10));
 }
 if (others > 0)
 {

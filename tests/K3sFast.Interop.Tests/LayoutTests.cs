@@ -22,6 +22,11 @@ public sealed class LayoutTests
         Struct<rtmsg>(source, "struct rtmsg");
         Struct<ndmsg>(source, "struct ndmsg");
         Struct<fib_rule_hdr>(source, "struct fib_rule_hdr");
+        Struct<tcmsg>(source, "struct tcmsg");
+        Struct<tc_ratespec>(source, "struct tc_ratespec");
+        Struct<tc_tbf_qopt>(source, "struct tc_tbf_qopt");
+        Struct<tc_u32_key>(source, "struct tc_u32_key");
+        Struct<tc_mirred>(source, "struct tc_mirred");
         Struct<genlmsghdr>(source, "struct genlmsghdr");
         Struct<nfgenmsg>(source, "struct nfgenmsg");
         Struct<inet_diag_sockid>(source, "struct inet_diag_sockid");
@@ -46,7 +51,7 @@ public sealed class LayoutTests
     public void Constants_AgainstKernelHeaders_HaveTheSameValues()
     {
         var source = new StringBuilder(Headers);
-        foreach (var type in (Type[])[typeof(NetlinkConstants), typeof(RouteConstants), typeof(GenericConstants), typeof(Interop.NfTables.NftConstants), typeof(BpfConstants), typeof(SocketDiagnosticsConstants), typeof(Errno)])
+        foreach (var type in (Type[])[typeof(NetlinkConstants), typeof(RouteConstants), typeof(GenericConstants), typeof(TrafficConstants), typeof(Interop.NfTables.NftConstants), typeof(BpfConstants), typeof(SocketDiagnosticsConstants), typeof(Errno)])
         {
             foreach (var field in type.GetFields(System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.Public | System.Reflection.BindingFlags.NonPublic))
             {
@@ -70,6 +75,9 @@ public sealed class LayoutTests
         #include <linux/neighbour.h>
         #include <linux/fib_rules.h>
         #include <linux/veth.h>
+        #include <linux/pkt_sched.h>
+        #include <linux/pkt_cls.h>
+        #include <linux/tc_act/tc_mirred.h>
         #include <linux/genetlink.h>
         #include <linux/ethtool_netlink.h>
         #include <linux/wireguard.h>

@@ -15,6 +15,9 @@ internal sealed class NftBatch : IDisposable
     // An attribute's length has 16 bits: elements are cut into lists well below that. Names make an element at most 300 bytes long.
     private const int MaxListBytes = 60_000;
 
+    // NFTNL_UDATA_COMMENT_MAXLEN of libnftnl, the final zero included.
+    private const int MaxCommentBytes = 128;
+
     private readonly NftFamily _family;
     private readonly string _table;
     private int _last = -1;
@@ -77,7 +80,17 @@ internal sealed class NftBatch : IDisposable
             Messages.EndNested(hook);
             Messages.U32BigEndian(NFTA_CHAIN_POLICY, 1);
         }
+        if (chain.Comment.Length > 0) WriteComment(chain.Comment);
         Messages.End();
+    }
+
+    // libnftnl's user data (udata.h): NFTNL_UDATA_CHAIN_COMMENT (0), length, text with its final zero.
+    private void WriteComment(string comment)
+    {
+        Span<byte> data = stackalloc byte[2 + MaxCommentBytes];
+        System.Text.Encoding.UTF8.TryGetBytes(comment.AsSpan(0, Math.Min(comment.Length, MaxCommentBytes - 1)), data[2..^1], out var length);
+        (data[0], data[1], data[2 + length]) = (0, (byte)(length + 1), 0);
+        Messages.Bytes(NFTA_CHAIN_USERDATA, data[..(length + 3)]);
     }
 
     internal void FlushChain(string chain)

@@ -271,6 +271,20 @@ public sealed record NftAddressKind(bool IsSource, int Register) : NftExpression
     }
 }
 
+/// <summary>Loads the number of the link that the way back to the packet's source leads through, if that is the one it came in by; otherwise 0.</summary>
+public sealed record NftWayBack(int Register) : NftExpression
+{
+    internal override string Name => "fib";
+
+    internal override void Write(NetlinkBatch batch)
+    {
+        // NFTA_FIB_F_SADDR 1, NFTA_FIB_F_IIF 8; NFT_FIB_RESULT_OIF 1
+        batch.U32BigEndian(NFTA_FIB_FLAGS, 9);
+        batch.U32BigEndian(NFTA_FIB_RESULT, 1);
+        batch.U32BigEndian(NFTA_FIB_DREG, NftRegister.Wire(Register));
+    }
+}
+
 /// <summary>Translates the destination (or the source) to what the registers hold; decides.</summary>
 public sealed record NftTranslate(NftFamily Family, bool IsSource, int AddressRegister, int? PortRegister) : NftExpression
 {
@@ -314,17 +328,32 @@ public sealed record NftReject(NftFamily Family) : NftExpression
     }
 }
 
-/// <summary>Goes on for at most so many packets per second, with a burst.</summary>
-public sealed record NftLimit(int PacketsPerSecond, int Burst) : NftExpression
+/// <summary>Goes on for at most so many packets per second (or other <paramref name="Seconds"/>), with a burst.</summary>
+public sealed record NftLimit(int Packets, int Burst, int Seconds = 1) : NftExpression
 {
     internal override string Name => "limit";
 
     internal override void Write(NetlinkBatch batch)
     {
-        batch.U64BigEndian(NFTA_LIMIT_RATE, (ulong)PacketsPerSecond);
-        batch.U64BigEndian(NFTA_LIMIT_UNIT, 1);
+        batch.U64BigEndian(NFTA_LIMIT_RATE, (ulong)Packets);
+        batch.U64BigEndian(NFTA_LIMIT_UNIT, (ulong)Seconds);
         batch.U32BigEndian(NFTA_LIMIT_BURST, (uint)Burst);
         batch.U32BigEndian(NFTA_LIMIT_TYPE, 0);
+    }
+}
+
+/// <summary>Hands the packet to who listens on a group of netfilter's log (ulogd, tcpdump -i nflog:N) with some words, of at most <see cref="MaxPrefixBytes"/>.</summary>
+public sealed record NftLog(ushort Group, string Prefix) : NftExpression
+{
+    /// <summary>NF_LOG_PREFIXLEN of linux/netfilter/nf_log.h, less the final zero.</summary>
+    public const int MaxPrefixBytes = 127;
+
+    internal override string Name => "log";
+
+    internal override void Write(NetlinkBatch batch)
+    {
+        batch.U16BigEndian(NFTA_LOG_GROUP, Group);
+        batch.Text(NFTA_LOG_PREFIX, Prefix);
     }
 }
 

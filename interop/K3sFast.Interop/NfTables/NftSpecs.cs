@@ -44,6 +44,9 @@ public sealed class NftRule(params NftExpression[] expressions) : IEquatable<Nft
 /// <summary>A chain: rules in order.</summary>
 public sealed record NftChain(string Name, IReadOnlyList<NftRule> Rules, NftBaseChain? Base = null)
 {
+    /// <summary>What <c>nft list</c> says of it; the kernel takes it once, so a name stands for one comment. Cut at nft's 128 bytes.</summary>
+    public string Comment { get; init; } = "";
+
     /// <inheritdoc/>
     public bool Equals(NftChain? other) => other is not null && Name == other.Name && Equals(Base, other.Base) && Rules.SequenceEqual(other.Rules);
 

@@ -226,7 +226,8 @@ Volatile.Write(ref _isShuttingDown, true);
         _health.Add("loopback-serving-certificate", () => _options.ServingCertificate.NotAfter.ToUniversalTime() > _options.Clock.GetUtcNow().UtcDateTime ? null : "the serving certificate has expired",
             HealthPages.Live | HealthPages.Health);
         _health.Add("etcd", _storeProbe.CheckAsync, HealthPages.Live | HealthPages.Health);
-        _health.Add("datastore-space", () => DatastoreMetrics.Complaint(_store), HealthPages.Ready);
+        _health.Add("datastore-space", () => DatastoreMetrics.SpaceComplaint(_store), HealthPages.Ready);
+        _health.Add("datastore-medium", () => DatastoreMetrics.Complaint(_store), HealthPages.Ready);
         _health.Add("informer-sync", () => _cacher.Failure is { } failure ? $"the watch cache has stopped: {failure.Message}" : null, HealthPages.Ready);
     }
 

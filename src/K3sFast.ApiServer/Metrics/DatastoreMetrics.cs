@@ -63,16 +63,15 @@ internal sealed class DatastoreMetrics
     internal static Func<long>? SizeOf(IDatastore store) =>
         store.Monitor is { } monitor ? () => monitor.ReadStatus() is var status ? status.FileBytes + status.LogBytes : 0 : null;
 
-    /// <summary>What is wrong with the store, in words; null = nothing. For /readyz.</summary>
-    internal static string? Complaint(IDatastore store)
-    {
-        if (store.Monitor?.ReadStatus() is not { } status)
-            return null;
-        return status.Damage
-            ?? (status.IsFull
-                ? $"database space exceeded: {status.FreeDiskBytes} bytes are free, {status.ReservedDiskBytes} are reserved; creates and updates are refused"
-                : null);
-    }
+    /// <summary>Why creates and updates are refused for want of space; null = they are not. For /readyz.</summary>
+    internal static string? SpaceComplaint(IDatastore store) =>
+        store.Monitor?.ReadStatus() is { IsFull: true } status
+            ? $"database space exceeded: {status.FreeDiskBytes} bytes are free, {status.ReservedDiskBytes} are reserved; creates and updates are refused"
+            : null;
+
+    /// <summary>Damage of the store, or why its newest write failed; null = neither. For /readyz.</summary>
+    internal static string? Complaint(IDatastore store) =>
+        store.Monitor?.ReadStatus() is not { } status ? null : status.Damage ?? (status.WriteFailure is { } failure ? $"the newest write failed: {failure}" : null);
 
     private void Gauge(MetricRegistry registry, string name, string help, Func<DatastoreStatus, long> read) => Add(registry, name, "gauge", help, read);
 

@@ -51,18 +51,11 @@ public static class FailPointNames
     /// <summary>Such a step has ended.</summary>
     public const string VacuumAfterStep = "vacuum.after-step";
 
-    /// <summary>The cache's snapshot is about to be written.</summary>
-    public const string SnapshotBeforeWrite = "snapshot.before-write";
-
-    /// <summary>The cache's snapshot is written under its temporary name and not yet in its place.</summary>
-    public const string SnapshotBeforeRename = "snapshot.before-rename";
-
     /// <summary>All of them.</summary>
     public static IReadOnlyList<string> All { get; } =
     [
         CommitBeforeBegin, CommitAfterInsert, CommitBeforeCommit, CommitInWrite, CommitInFlush, CommitBeforePublish, CommitBeforeComplete,
         CheckpointBefore, CheckpointInWrite, CheckpointInFlush, CheckpointAfter,
         CompactBeforeBegin, CompactBeforeCommit, CompactAfterCommit, VacuumBeforeStep, VacuumAfterStep,
-        SnapshotBeforeWrite, SnapshotBeforeRename,
     ];
 }

@@ -43,6 +43,7 @@ internal sealed partial class CommitWriter : IDisposable
     private readonly SqliteConnection.Statement _insert;
     private readonly SqliteConnection.Statement _insertDeletion;
     private readonly SqliteConnection.Statement _setSequence;
+    private readonly FlushMark? _mark;
     private readonly List<ExpiredKey> _expired = [];
     private readonly List<(string Key, long Revision, long Seconds)> _leaseNotes = [];
     private List<PendingAppend> _taken = [];
@@ -50,6 +51,9 @@ internal sealed partial class CommitWriter : IDisposable
     private long _sequence;
     private bool _hasRoom;
     private bool _isLogDoubtful;
+
+    // Written by the writer thread, read by anyone
+    private string? _failure;
 
     public CommitWriter(SqliteConnection connection, SqliteDatastoreOptions options, CommitFeed feed, ILogger logger)
     {
@@ -73,11 +77,16 @@ internal sealed partial class CommitWriter : IDisposable
         _leaseTimer = options.TimeProvider.CreateTimer(static state => ((CommitWriter)state!).MarkLeaseDue(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         _thread = new Thread(Run) { Name = "datastore-writer", IsBackground = true };
         connection.TakeWrittenPages();
+        connection.FollowLog();
+        _mark = FlushMark.Open(connection.Path, (int)connection.QueryInt64("PRAGMA page_size"u8), logger);
     }
 
     public WriterStatistics Statistics { get; } = new();
 
     public SpaceGuard Space { get; }
+
+    /// <summary>Why the newest write failed for another reason than space; null = a group was flushed since.</summary>
+    public string? Failure => Volatile.Read(ref _failure);
 
     /// <summary>Appends that wait for a group.</summary>
     public int QueuedAppends
@@ -120,6 +129,7 @@ internal sealed partial class CommitWriter : IDisposable
         _maintenance.Dispose();
         foreach (var statement in (ReadOnlySpan<SqliteConnection.Statement>)[_begin, _commit, _rollback, _probe, _insert, _insertDeletion, _setSequence]) statement.Dispose();
         _connection.Dispose();
+        _mark?.Dispose();
     }
 
     private void Run()
@@ -340,6 +350,10 @@ internal sealed partial class CommitWriter : IDisposable
             Space.MarkFull();
             if (!_maintenance.IsThorough) BeginRelief();
         }
+        else
+        {
+            Volatile.Write(ref _failure, error.Message);
+        }
         if (_maintenance.HasUnflushed) _isLogDoubtful = true;
         _connection.TakeWrittenPages();
     }
@@ -352,6 +366,8 @@ internal sealed partial class CommitWriter : IDisposable
 
     private void NoteFlush(TimeSpan elapsed, long changes)
     {
+        _mark?.Note(_connection.LogFrames);
+        Volatile.Write(ref _failure, null);
         Statistics.CommitSeconds.Add(elapsed.TotalSeconds);
         Statistics.GroupSizes.Add(changes);
         _maintenance.OnFlushed();

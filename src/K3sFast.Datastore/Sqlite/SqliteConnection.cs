@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using K3sFast.Datastore.FailPoints;
 using SQLitePCL;
 
@@ -7,9 +9,10 @@ namespace K3sFast.Datastore.Sqlite;
 /// The one file that speaks to SQLite: a connection and its kept statements, raw, without ADO.NET. Not thread-safe: the owner uses it
 /// from one thread at a time. Errors are <see cref="SqliteException"/> with SQLite's extended code.
 /// </summary>
-internal sealed class SqliteConnection : IDisposable
+internal sealed unsafe partial class SqliteConnection : IDisposable
 {
     private readonly sqlite3 _db;
+    private int* _logFrames;
 
     static SqliteConnection() => raw.SetProvider(new SQLite3Provider_e_sqlite3());
 
@@ -23,6 +26,9 @@ internal sealed class SqliteConnection : IDisposable
 
     /// <summary>True inside BEGIN … COMMIT. Some errors (a full disk) end the transaction by themselves.</summary>
     public bool IsInTransaction => raw.sqlite3_get_autocommit(_db) == 0;
+
+    /// <summary>Frames in the log after the newest commit of this connection; 0 = none yet, or <see cref="FollowLog"/> was not called.</summary>
+    public int LogFrames => _logFrames == null ? 0 : *_logFrames;
 
     /// <summary>Opens or makes the file.</summary>
     public static SqliteConnection Open(string path, int busyTimeoutMs)
@@ -86,6 +92,13 @@ internal sealed class SqliteConnection : IDisposable
         return pages;
     }
 
+    /// <summary>Takes note of the log's length at each commit. PRAGMA wal_autocheckpoint would end that.</summary>
+    public void FollowLog()
+    {
+        _logFrames = (int*)NativeMemory.AllocZeroed(sizeof(int));
+        WalHook(_db.DangerousGetHandle(), &OnCommit, _logFrames);
+    }
+
     /// <summary>Puts fail points into this connection's writes and flushes, where the build has any. After the first read.</summary>
     public void WatchFiles(bool isCheckpointer)
     {
@@ -102,7 +115,23 @@ internal sealed class SqliteConnection : IDisposable
     /// <summary>Ends the statement that runs with an error. Any thread.</summary>
     public void Interrupt() => raw.sqlite3_interrupt(_db);
 
-    public void Dispose() => raw.sqlite3_close_v2(_db);
+    public void Dispose()
+    {
+        raw.sqlite3_close_v2(_db);
+        NativeMemory.Free(_logFrames);
+        _logFrames = null;
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static int OnCommit(void* logFrames, nint db, byte* schema, int frames)
+    {
+        *(int*)logFrames = frames;
+        return raw.SQLITE_OK;
+    }
+
+    /// <summary>sqlite3_wal_hook. The hook runs within COMMIT, after it.</summary>
+    [LibraryImport("e_sqlite3", EntryPoint = "sqlite3_wal_hook")]
+    private static partial void* WalHook(nint db, delegate* unmanaged[Cdecl]<void*, nint, byte*, int, int> hook, void* state);
 
     private void Check(int code, string operation)
     {

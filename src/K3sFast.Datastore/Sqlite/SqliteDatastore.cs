@@ -174,6 +174,7 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IRangeSplit
             ReservedDiskBytes = _writer.Space.ReserveBytes,
             IsFull = _writer.Space.IsFull,
             Damage = Volatile.Read(ref _damage)?.Message,
+            WriteFailure = _writer.Failure,
             DamagedReads = Interlocked.Read(ref statistics.DamagedReads),
             CurrentRevision = CurrentRevision,
             CompactRevision = CompactRevision,

@@ -76,7 +76,7 @@ internal static class SqliteOpener
         SqliteConnection? connection = null;
         try
         {
-            if (wasKilled && LogCheck.FindDamage($"{path}-wal") is { } damage) throw Corrupt(path, damage, null);
+            if (wasKilled && LogCheck.FindDamage(path, taken) is { } damage) throw Corrupt(path, damage, null);
             connection = SqliteConnection.Open(path, busyTimeoutMs: 5_000);
             if (isNew) connection.Execute("PRAGMA auto_vacuum = INCREMENTAL"u8);
             if (connection.QueryText("PRAGMA journal_mode = WAL"u8) is not "wal")

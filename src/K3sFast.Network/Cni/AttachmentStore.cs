@@ -30,7 +30,7 @@ internal sealed class AttachmentStore
                 var attachment = Read(File.ReadAllBytes(path));
                 _attachments[(attachment.ContainerId, attachment.InterfaceName)] = attachment;
             }
-            catch (Exception e) when (e is JsonException or FormatException or KeyNotFoundException or InvalidOperationException)
+            catch (Exception e) when (e is JsonException or FormatException or KeyNotFoundException or InvalidOperationException or IndexOutOfRangeException)
             {
                 broken.Add(path);
                 File.Delete(path);
@@ -97,6 +97,13 @@ internal sealed class AttachmentStore
                 json.WriteEndObject();
             }
             json.WriteEndArray();
+            json.WriteString("network", attachment.NetworkName);
+            if (attachment.Bandwidth is { IsLimited: true } bandwidth)
+            {
+                json.WriteStartArray("bandwidth");
+                foreach (var number in (ReadOnlySpan<ulong>)[bandwidth.IngressRate, bandwidth.IngressBurst, bandwidth.EgressRate, bandwidth.EgressBurst]) json.WriteNumberValue(number);
+                json.WriteEndArray();
+            }
             json.WriteEndObject();
         }
         return stream.ToArray();
@@ -113,6 +120,11 @@ internal sealed class AttachmentStore
             port.TryGetProperty("hostIP", out var ip) ? IPAddress.Parse(ip.GetString()!) : null,
             port.GetProperty("hostPort").GetUInt16(),
             port.GetProperty("containerPort").GetUInt16())).ToArray();
-        return new PodAttachment(root.GetProperty("containerId").GetString()!, root.GetProperty("interface").GetString()!, addresses, ports);
+        return new PodAttachment(root.GetProperty("containerId").GetString()!, root.GetProperty("interface").GetString()!, addresses, ports)
+        {
+            // Files of earlier versions know neither.
+            NetworkName = root.TryGetProperty("network", out var network) ? network.GetString()! : CniRequest.DefaultNetwork,
+            Bandwidth = root.TryGetProperty("bandwidth", out var rates) ? new PodBandwidth(rates[0].GetUInt64(), rates[1].GetUInt64(), rates[2].GetUInt64(), rates[3].GetUInt64()) : default,
+        };
     }
 }

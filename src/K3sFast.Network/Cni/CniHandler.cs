@@ -25,6 +25,7 @@ internal sealed class CniHandler
     // Guarded by _gate
     private readonly Lock _gate = new();
     private readonly List<AddressPool> _pools = [];
+    private ILookup<string, IPAddress> _unknown = Array.Empty<(string Link, IPAddress Address)>().ToLookup(static entry => entry.Link, static entry => entry.Address);
     private PodNetworkSettings? _settings;
 
     internal CniHandler(AttachmentStore store, PodLinks links, HostPortTable hostPorts, ILogger logger)
@@ -54,6 +55,18 @@ internal sealed class CniHandler
                     foreach (var pool in _pools) pool.Reserve(address);
                 }
             }
+            // A link whose file was lost still has a pod behind it: nobody else gets its address while it is there.
+            var known = _store.List().Select(static attachment => attachment.HostLinkName).ToHashSet();
+            _unknown = _links.AddressesInUse().Where(link => !known.Contains(link.Key)).SelectMany(static link => link.Select(address => (link.Key, Address: address)))
+                .ToLookup(static entry => entry.Key, static entry => entry.Address);
+            foreach (var link in _unknown)
+            {
+                Log.UnknownLink(_logger, link.Key, string.Join(',', link));
+                foreach (var address in link)
+                {
+                    foreach (var pool in _pools) pool.Reserve(address);
+                }
+            }
         }
     }
 
@@ -69,12 +82,22 @@ internal sealed class CniHandler
             Log.AttachmentForgotten(_logger, attachment.ContainerId, string.Join(',', attachment.Addresses));
             Release(attachment);
         }
+        _links.RemoveOrphans(linkNames);
     }
 
     /// <summary>Answers one call; the JSON goes to <paramref name="answer"/>.</summary>
     /// <exception cref="CniException">The call is refused.</exception>
     internal void Handle(CniRequest request, IBufferWriter<byte> answer)
     {
+        switch (request.Command)
+        {
+            case "STATUS":
+                CheckReady();
+                return;
+            case "GC":
+                CollectGarbage(request);
+                return;
+        }
         request.CheckNames();
         switch (request.Command)
         {
@@ -89,6 +112,28 @@ internal sealed class CniHandler
                 break;
             default:
                 throw new CniException(CniException.BadEnvironment, $"unknown CNI_COMMAND {request.Command}");
+        }
+    }
+
+    private void CheckReady()
+    {
+        lock (_gate)
+        {
+            if (_settings is null) throw new CniException(CniException.NotAvailable, "the node has no pod CIDR yet");
+            if (_pools.FirstOrDefault(static pool => pool.FreeCount <= 0) is { } full) throw new CniException(CniException.NotAvailable, $"no address is left in {full.Network}");
+        }
+    }
+
+    // What the runtime does not name is not there for it: links and addresses that nobody will ever ask us to take down.
+    private void CollectGarbage(CniRequest request)
+    {
+        if (request.ValidAttachments is not { } valid) throw new CniException(CniException.BadConfiguration, "cni.dev/valid-attachments is missing from the network configuration");
+        foreach (var attachment in _store.List())
+        {
+            if (attachment.NetworkName != request.NetworkName || valid.Contains((attachment.ContainerId, attachment.InterfaceName))) continue;
+            _links.Remove(attachment.HostLinkName);
+            Log.AttachmentForgotten(_logger, attachment.ContainerId, string.Join(',', attachment.Addresses));
+            Release(attachment);
         }
     }
 
@@ -125,8 +170,16 @@ internal sealed class CniHandler
     private void Delete(CniRequest request)
     {
         // The link goes even when we know nothing of the container: its name says whose it is.
-        _links.Remove(PodAttachment.LinkNameOf(request.ContainerId, request.InterfaceName));
-        if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment) return;
+        var link = PodAttachment.LinkNameOf(request.ContainerId, request.InterfaceName);
+        _links.Remove(link);
+        if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment)
+        {
+            lock (_gate)
+            {
+                foreach (var address in _unknown[link]) ReleaseLocked(address);
+            }
+            return;
+        }
         if (PodOf(request) is { Name.Length: > 0 } pod) Policies?.Detach(pod.Namespace, pod.Name);
         if (Sockets is not null) ForgetSockets(request.NetworkNamespacePath);
         Release(attachment);
@@ -148,7 +201,7 @@ internal sealed class CniHandler
 
     private void Check(CniRequest request)
     {
-        if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment) throw new CniException(3, "unknown container", request.ContainerId);
+        if (_store.Find(request.ContainerId, request.InterfaceName) is not { } attachment) throw new CniException(CniException.UnknownContainer, "unknown container", request.ContainerId);
         using var pod = OpenNamespace(request);
         if (_links.Check(attachment, pod) is { } wrong) throw new CniException(CniException.Internal, wrong);
     }
@@ -171,7 +224,10 @@ internal sealed class CniHandler
                 foreach (var taken in addresses) ReleaseLocked(taken);
                 throw new CniException(CniException.Internal, $"no address is left in {pool.Network}");
             }
-            var attachment = new PodAttachment(request.ContainerId, request.InterfaceName, addresses, request.PortMappings);
+            var attachment = new PodAttachment(request.ContainerId, request.InterfaceName, addresses, request.PortMappings)
+            {
+                NetworkName = request.NetworkName, Bandwidth = request.Bandwidth,
+            };
             try
             {
                 _store.Put(attachment);

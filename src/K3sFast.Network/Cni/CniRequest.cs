@@ -19,11 +19,23 @@ internal sealed record CniRequest(string Command, string ContainerId, string Net
     internal const int MaxBodyBytes = (1 << 20) + (1 << 14);
     internal const int HeaderBytes = 12;
 
+    // The name of the network in our own configuration.
+    internal const string DefaultNetwork = "k3sfast";
+
     /// <summary>The version that the answer must have the form of.</summary>
     internal string CniVersion { get; init; } = "1.0.0";
 
+    /// <summary>The network that is spoken of.</summary>
+    internal string NetworkName { get; init; } = DefaultNetwork;
+
     /// <summary>Host ports of the pod.</summary>
     internal IReadOnlyList<PortMapping> PortMappings { get; init; } = [];
+
+    /// <summary>How fast the pod may be.</summary>
+    internal PodBandwidth Bandwidth { get; init; }
+
+    /// <summary>For GC: the attachments that the runtime knows; everything else of the network may go. Null = it did not say.</summary>
+    internal IReadOnlySet<(string ContainerId, string InterfaceName)>? ValidAttachments { get; init; }
 
     /// <summary>Reads the header's length; throws when it is not one of ours.</summary>
     internal static int ReadHeader(ReadOnlySpan<byte> header)
@@ -49,9 +61,18 @@ internal sealed record CniRequest(string Command, string ContainerId, string Net
         try
         {
             using var document = JsonDocument.Parse(body[^rest.Length..]);
-            return request with { CniVersion = Text(document.RootElement, "cniVersion") ?? "1.0.0", PortMappings = Ports(document.RootElement) };
+            var root = document.RootElement;
+            if (root.ValueKind != JsonValueKind.Object) throw new FormatException("it is not an object");
+            return request with
+            {
+                CniVersion = Text(root, "cniVersion") ?? "1.0.0",
+                NetworkName = Text(root, "name") ?? DefaultNetwork,
+                PortMappings = Ports(root),
+                Bandwidth = BandwidthOf(root),
+                ValidAttachments = Attachments(root),
+            };
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or OverflowException)
         {
             throw new CniException(CniException.Decoding, "the network configuration cannot be read", e.Message);
         }
@@ -94,9 +115,34 @@ internal sealed record CniRequest(string Command, string ContainerId, string Net
         return ports;
     }
 
+    // runtimeConfig.bandwidth of the CNI conventions, in bits.
+    private static PodBandwidth BandwidthOf(JsonElement root)
+    {
+        if (!root.TryGetProperty("runtimeConfig", out var runtime) || runtime.ValueKind != JsonValueKind.Object
+            || Member(runtime, "bandwidth") is not { ValueKind: JsonValueKind.Object } bandwidth)
+        {
+            return default;
+        }
+        ulong Number(string name) => Member(bandwidth, name) is { ValueKind: JsonValueKind.Number } number ? number.GetUInt64() : 0;
+        return new PodBandwidth(Number("ingressRate"), Number("ingressBurst"), Number("egressRate"), Number("egressBurst"));
+    }
+
+    private static HashSet<(string, string)>? Attachments(JsonElement root)
+    {
+        if (!root.TryGetProperty("cni.dev/valid-attachments", out var list) && !root.TryGetProperty("cni.dev/attachments", out list)) return null;
+        if (list.ValueKind != JsonValueKind.Array) throw new FormatException("cni.dev/valid-attachments is not a list");
+        var attachments = new HashSet<(string, string)>();
+        foreach (var entry in list.EnumerateArray())
+        {
+            attachments.Add((Text(entry, "containerID") ?? throw new FormatException("an attachment without containerID"), Text(entry, "ifname") ?? throw new FormatException("an attachment without ifname")));
+        }
+        return attachments;
+    }
+
     // containerd writes these members with a capital (HostPort), other runtimes as the conventions spell them; Go's readers take both.
     private static JsonElement? Member(JsonElement mapping, string name)
     {
+        if (mapping.ValueKind != JsonValueKind.Object) throw new FormatException($"{name} is asked of what is no object");
         foreach (var member in mapping.EnumerateObject())
         {
             if (string.Equals(member.Name, name, StringComparison.OrdinalIgnoreCase)) return member.Value;
@@ -121,7 +167,7 @@ internal sealed record CniRequest(string Command, string ContainerId, string Net
 /// <summary>A call that is refused, with the code that the CNI specification gives the reason.</summary>
 internal sealed class CniException(int code, string message, string details = "") : Exception(message)
 {
-    internal const int BadEnvironment = 4, Io = 5, Decoding = 6, TryAgain = 11, Internal = 999;
+    internal const int UnknownContainer = 3, BadEnvironment = 4, Io = 5, Decoding = 6, BadConfiguration = 7, TryAgain = 11, NotAvailable = 50, Internal = 999;
 
     internal int Code { get; } = code;
     internal string Details { get; } = details;

@@ -11,6 +11,20 @@ internal sealed record PodAttachment(string ContainerId, string InterfaceName, I
     /// <summary>Every link of ours on the node starts so; rules that mean pods' links match it.</summary>
     internal const string LinkPrefix = "k3sf";
 
+    /// <summary>The start of the names of devices that hold pods to their bandwidth; the rest is that of the pod's link.</summary>
+    internal const string ShaperPrefix = "k3si";
+
+    /// <summary>The CNI network that it belongs to.</summary>
+    internal string NetworkName { get; init; } = CniRequest.DefaultNetwork;
+
+    /// <summary>How fast the pod may be.</summary>
+    internal PodBandwidth Bandwidth { get; init; }
+
+    /// <summary>Name of the device that what the pod sends goes through, if that is limited.</summary>
+    internal string ShaperName => ShaperNameOf(HostLinkName);
+
+    internal static string ShaperNameOf(string hostLinkName) => ShaperPrefix + hostLinkName[LinkPrefix.Length..];
+
     /// <summary>MAC of every host end. A pod never sees another pod's link, so one address serves all, and a pod's gateway never changes its own.</summary>
     internal static readonly PhysicalAddress HostAddress = new([0xee, 0xee, 0xee, 0xee, 0xee, 0xee]);
 

@@ -29,6 +29,7 @@ internal sealed class PodLinks(RouteSocket host, NetworkNamespace? hostNamespace
         host.Execute(batch);
         var link = host.FindLink(attachment.HostLinkName) ?? throw new KernelException("get link " + attachment.HostLinkName, Errno.ENODEV);
 
+        if (attachment.Bandwidth.IsLimited) PodShaper.Add(host, attachment, link.Index, mtu);
         ConfigurePod(attachment, pod, batch);
         ConfigureHostSettings(attachment);
 
@@ -76,7 +77,32 @@ internal sealed class PodLinks(RouteSocket host, NetworkNamespace? hostNamespace
     {
         using var batch = new NetlinkBatch();
         batch.DeleteLink(hostLinkName);
+        batch.DeleteLink(PodAttachment.ShaperNameOf(hostLinkName));
         host.Execute(batch);
+    }
+
+    /// <summary>Removes shaping devices whose pod's link is gone: the plugin takes down links alone while no agent runs.</summary>
+    internal void RemoveOrphans(IReadOnlySet<string> linkNames)
+    {
+        foreach (var name in linkNames)
+        {
+            if (name.StartsWith(PodAttachment.ShaperPrefix, StringComparison.Ordinal) && name.Length == 15
+                && !linkNames.Contains(PodAttachment.LinkPrefix + name[PodAttachment.ShaperPrefix.Length..]))
+            {
+                using var batch = new NetlinkBatch();
+                batch.DeleteLink(name);
+                host.Execute(batch);
+            }
+        }
+    }
+
+    /// <summary>Addresses that lead to links of ours, by the link's name: what is in use, whatever files say.</summary>
+    internal ILookup<string, IPAddress> AddressesInUse()
+    {
+        var names = host.ListLinks().Where(static link => link.Name.StartsWith(PodAttachment.LinkPrefix, StringComparison.Ordinal)).ToDictionary(static link => link.Index, static link => link.Name);
+        return host.ListRoutes(isIPv6: false).Concat(host.ListRoutes(isIPv6: true))
+            .Where(route => names.ContainsKey(route.LinkIndex) && route.Destination.PrefixLength == route.Destination.BaseAddress.GetAddressBytes().Length * 8)
+            .ToLookup(route => names[route.LinkIndex], static route => route.Destination.BaseAddress);
     }
 
     /// <summary>What is wrong with a pod's link; null = nothing.</summary>

@@ -149,6 +149,10 @@ internal sealed class PodNetwork
         var mtu = _options.Mtu > 0 ? _options.Mtu : _tables.Count > 0 ? _tables.Min(static table => table.Backend.Mtu) : _setup.FindMtu();
         _handler.Configure(new PodNetworkSettings(cidrs, mtu, _setup.FindPreferredSources()));
         if (_options.Overlay is { } told) WriteSubnetFile(told.SubnetFile, cidrs, mtu);
+        if (_options.CniConfTemplate is { Length: > 0 } list)
+        {
+            foreach (var plugin in CniInstaller.LinkPlugins(_options.CniBinDir, list)) Log.PluginMissing(_logger, plugin, list, CniInstaller.Folders(_options.CniBinDir));
+        }
         CniInstaller.InstallConfiguration(_options.CniConfDir, _options.CniSocketPath, _options.CniConfTemplate);
         (_cidrs, _settings, isDoubtful) = (cidrs, new PodNetworkSettings(cidrs, mtu, []), true);
         foreach (var other in _nodes.List()) dirty.Add(other.Metadata.Name);

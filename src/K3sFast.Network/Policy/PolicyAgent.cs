@@ -3,6 +3,7 @@ using System.Threading.Channels;
 using k8s.Models;
 using K3sFast.Client;
 using K3sFast.Interop;
+using K3sFast.Interop.Namespaces;
 using K3sFast.Interop.NfTables;
 using K3sFast.Network.Proxy;
 using Microsoft.Extensions.Logging;
@@ -18,7 +19,10 @@ internal sealed class PolicyAgent : IDisposable
     private static readonly TimeSpan s_verifyInterval = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
 
+    private const string ProbeTable = "k3sfast-probe";
+
     private readonly string _nodeName;
+    private readonly NetworkNamespace? _hostNamespace;
     private readonly InformerFactory _informers;
     private readonly Informer<V1NetworkPolicy> _policies;
     private readonly Informer<V1EndpointSlice> _slices;
@@ -42,7 +46,7 @@ internal sealed class PolicyAgent : IDisposable
 
     internal PolicyAgent(NetworkOptions options, InformerFactory informers, InformerFactory proxyInformers, ILogger logger)
     {
-        (_nodeName, _informers, _logger, _state) = (options.NodeName, informers, logger, new PolicyState(options.HasPodNetwork));
+        (_nodeName, _hostNamespace, _informers, _logger, _state) = (options.NodeName, options.HostNamespace, informers, logger, new PolicyState(options.HasPodNetwork));
         foreach (var family in ServiceBackend.FamiliesOf(options)) _tables.Add((new PacketSteps(family), new NftTable(family, PolicyRules.TableName, options.HostNamespace)));
         _policies = informers.Get(Resources.NetworkPolicies);
         _policies.AddHandler(policy => Touch('n', KeyOf(policy.Metadata)));
@@ -203,6 +207,7 @@ internal sealed class PolicyAgent : IDisposable
         lock (_gate)
         {
             if (_pods is not null || _policies.List().Count == 0) return;
+            _state.IsLogged = HasNetfilterLog();
             _namespaces = _informers.Get(Resources.Namespaces);
             _namespaces.AddHandler(value => Touch('s', value.Metadata.Name));
             _pods = _informers.Get(Resources.Pods);
@@ -210,6 +215,23 @@ internal sealed class PolicyAgent : IDisposable
         }
         await _namespaces.WaitForSyncAsync(cancellationToken).ConfigureAwait(false);
         await _pods.WaitForSyncAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    // A kernel without nfnetlink_log takes no rule that speaks of it, and a refused rule would take the others with it.
+    private bool HasNetfilterLog()
+    {
+        using var table = new NftTable(NftFamily.IPv4, ProbeTable, _hostNamespace);
+        try
+        {
+            table.Apply([new("", PolicyRules.LogProbe())]);
+            table.Remove();
+            return true;
+        }
+        catch (KernelException refused)
+        {
+            Log.DropsNotLogged(_logger, refused.Message);
+            return false;
+        }
     }
 
     private void ApplyLocked()

@@ -8,19 +8,24 @@ namespace K3sFast.Network.Policy;
 
 /// <summary>Writes policies as rules of one family: pure.</summary>
 /// <remarks>
-/// A forwarded packet's way: what belongs to a connection that was let through passes, and what a pod sends to itself. Then, from a pod's link, its source
-/// in <c>isolated-out</c> → <c>isolate-out-…</c>, which asks each policy that selects the pod, and drops what none lets through; one that does sends the
-/// packet on to <c>ingress</c>, where its destination in <c>isolated-in</c> is judged in the same way. What goes between a node and its own pods is not
-/// forwarded, and never judged. A pod's part is two elements; a peer's is one element per set that speaks of it.
+/// A forwarded packet's way: what belongs to a connection that was let through passes, and what a pod sends to itself. Then, in <c>filter-out</c>, from a
+/// pod's link, its source in <c>isolated-out</c> → <c>isolate-out-…</c>, which asks each policy that selects the pod, and drops what none lets through. One
+/// that does sends it on to <c>filter-in</c>, where its destination in <c>isolated-in</c> is judged in the same way: accepting in one hooked chain is going on
+/// to the next, and the kernel, which follows every way through a table before it takes a change, follows the two apart. What goes between a node and its
+/// own pods is not forwarded, and never judged. A pod's part is two elements; a peer's is one element per set that speaks of it.
+/// Each rule of a policy counts the connections that it let through, each chain that isolates counts what it dropped, and tells netfilter's log of some.
 /// </remarks>
 internal static class PolicyRules
 {
     internal const string TableName = "k3sfast-policy";
     internal const string InMap = "isolated-in", OutMap = "isolated-out", SelfSet = "self", UnknownChain = "isolate-unknown";
-    private const string IngressChain = "ingress";
 
     // A little after the chains of Services, which refuse what leads nowhere, and before everybody else's.
-    private const int Priority = -4;
+    private const int OutPriority = -4, InPriority = -3;
+
+    // kube-router's group and rate, for who listens already.
+    private const ushort LogGroup = 100;
+    private const int LoggedPerMinute = 10;
 
     /// <param name="steps">The family.</param>
     /// <param name="hasOwnLinks">Pods' links are ours, and known by their names.</param>
@@ -32,18 +37,23 @@ internal static class PolicyRules
         fragment.Sets.Add(new NftSet(OutMap, steps.AddressType, NftType.Verdict));
         fragment.Sets.Add(new NftSet(SelfSet, NftType.Concat(steps.AddressType, steps.AddressType)));
         fragment.Chains.Add(new NftChain(UnknownChain, [Drop()]));
-        fragment.Chains.Add(new NftChain(IngressChain,
+        NftRule[] passing =
         [
-            new NftRule(steps.LoadDestination(0), new NftLookup(InMap, 0, IsVerdictMap: true)),
-            new NftRule(new NftDecide(NftVerdict.Accept)),
-        ]));
-        fragment.Chains.Add(new NftChain("filter-forward",
-        [
-            new NftRule([.. PacketSteps.ConnectionIs(NftConntrack.Established | NftConntrack.Related), new NftDecide(NftVerdict.Accept)]),
-            new NftRule(steps.LoadSource(0), steps.LoadDestination(steps.AddressRegisters), new NftLookup(SelfSet, 0), new NftDecide(NftVerdict.Accept)),
-            new NftRule([.. fromPod, steps.LoadSource(0), new NftLookup(OutMap, 0, IsVerdictMap: true)]),
-            new NftRule(new NftDecide(NftVerdict.Goto(IngressChain))),
-        ], new NftBaseChain("filter", NftHook.Forward, Priority)));
+            new([.. PacketSteps.ConnectionIs(NftConntrack.Established | NftConntrack.Related), new NftDecide(NftVerdict.Accept)]),
+            new(steps.LoadSource(0), steps.LoadDestination(steps.AddressRegisters), new NftLookup(SelfSet, 0), new NftDecide(NftVerdict.Accept)),
+        ];
+        fragment.Chains.Add(new NftChain(
+            "filter-out", [.. passing, new NftRule([.. fromPod, steps.LoadSource(0), new NftLookup(OutMap, 0, IsVerdictMap: true)])], new NftBaseChain("filter", NftHook.Forward, OutPriority)));
+        fragment.Chains.Add(new NftChain(
+            "filter-in", [.. passing, new NftRule(steps.LoadDestination(0), new NftLookup(InMap, 0, IsVerdictMap: true))], new NftBaseChain("filter", NftHook.Forward, InPriority)));
+        return fragment;
+    }
+
+    /// <summary>A rule that only a kernel with netfilter's log takes: for finding out.</summary>
+    internal static NftFragment LogProbe()
+    {
+        var fragment = new NftFragment();
+        fragment.Chains.Add(new NftChain("probe", [new NftRule(new NftLog(LogGroup, "probe"))]));
         return fragment;
     }
 
@@ -72,10 +82,17 @@ internal static class PolicyRules
     }
 
     /// <summary>The chain of pods that the same policies select.</summary>
-    internal static NftFragment Isolation(string name, bool isIngress, IEnumerable<PolicySpec> policies)
+    /// <param name="name">Its name.</param>
+    /// <param name="isIngress">For what they get; false = for what they send.</param>
+    /// <param name="policies">The policies.</param>
+    /// <param name="isLogged">What is dropped is told to netfilter's log.</param>
+    internal static NftFragment Isolation(string name, bool isIngress, IReadOnlyList<PolicySpec> policies, bool isLogged)
     {
         var fragment = new NftFragment();
-        fragment.Chains.Add(new NftChain(name, [.. policies.Select(policy => new NftRule(new NftDecide(NftVerdict.Jump(ChainOf(policy, isIngress))))), Drop()]));
+        var names = string.Join(", ", policies.Select(static policy => policy.Key));
+        var words = isIngress ? "not let in by " : "not let out by ";
+        NftRule[] log = isLogged ? [new NftRule(new NftLimit(LoggedPerMinute, LoggedPerMinute, 60), new NftLog(LogGroup, Cut(words + names)))] : [];
+        fragment.Chains.Add(new NftChain(name, [.. policies.Select(policy => new NftRule(new NftDecide(NftVerdict.Jump(ChainOf(policy, isIngress))))), .. log, Drop()]) { Comment = names });
         return fragment;
     }
 
@@ -94,15 +111,16 @@ internal static class PolicyRules
 
     private static string ChainOf(PolicySpec policy, bool isIngress) => (isIngress ? "in-" : "out-") + policy.Id;
 
+    private static string Cut(string words) => words.Length <= NftLog.MaxPrefixBytes ? words : words[..NftLog.MaxPrefixBytes];
+
     private static NftRule Drop() => new(new NftCounter(), new NftDecide(NftVerdict.Drop));
 
     private static void AddChain(
         NftFragment fragment, PacketSteps steps, PolicySpec policy, IReadOnlyList<PolicyRule> rules, bool isIngress, Func<PolicyRule, IEnumerable<PolicyPod>> namedPortsOf)
     {
         var chain = ChainOf(policy, isIngress);
-        // What is let out is judged again where it goes in.
-        var pass = isIngress ? NftVerdict.Accept : NftVerdict.Goto(IngressChain);
-        var written = new List<NftRule> { new(new NftCounter()) };
+        NftExpression[] pass = [new NftCounter(), new NftDecide(NftVerdict.Accept)];
+        var written = new List<NftRule>();
         for (var i = 0; i < rules.Count; i++)
         {
             var rule = rules[i];
@@ -111,12 +129,12 @@ internal static class PolicyRules
             if (named.Count > 0) AddNamedPorts(fragment, steps, set, named, namedPortsOf(rule));
             foreach (var (peer, isBlock) in Peers(steps, rule, isIngress))
             {
-                foreach (var port in Ports(rule)) written.Add(new NftRule([.. peer, .. port, new NftDecide(pass)]));
+                foreach (var port in Ports(rule)) written.Add(new NftRule([.. peer, .. port, .. pass]));
                 // Nobody knows the ports' names of what is no pod, when it is at the other end.
-                if (named.Count > 0 && (isIngress || !isBlock)) written.Add(new NftRule([.. peer, .. steps.LoadDestinationKey(), new NftLookup(set, 0), new NftDecide(pass)]));
+                if (named.Count > 0 && (isIngress || !isBlock)) written.Add(new NftRule([.. peer, .. steps.LoadDestinationKey(), new NftLookup(set, 0), .. pass]));
             }
         }
-        fragment.Chains.Add(new NftChain(chain, written));
+        fragment.Chains.Add(new NftChain(chain, written) { Comment = policy.Key });
     }
 
     private static IEnumerable<(NftExpression[] Match, bool IsBlock)> Peers(PacketSteps steps, PolicyRule rule, bool isIngress)

@@ -20,6 +20,9 @@ internal sealed record PeerSelector(string Key, string? Namespace, LabelMatcher 
     internal bool Matches(PolicyPod pod, IDictionary<string, string>? namespaceLabels) =>
         !pod.IsUnknown && (Namespace is not null ? Namespace == pod.Namespace : namespaceLabels is not null && Namespaces.Matches(namespaceLabels)) && Pods.Matches(pod.Labels);
 
+    /// <summary>It picks by labels of namespaces, and a namespace with these (null = there is none) is one of them.</summary>
+    internal bool Picks(IDictionary<string, string>? namespaceLabels) => Namespace is null && namespaceLabels is not null && Namespaces.Matches(namespaceLabels);
+
     internal static PeerSelector Of(string policyNamespace, V1NetworkPolicyPeer peer)
     {
         // A missing pod selector beside one of namespaces means all their pods.
@@ -89,7 +92,13 @@ internal sealed record PolicySpec(string Key, string Namespace, LabelMatcher Sub
 
     internal IEnumerable<PolicyRule> Rules => (Ingress ?? []).Concat(Egress ?? []);
 
-    internal bool HasNamedPorts => Rules.Any(static rule => rule.Ports.Any(static port => port.Name.Length > 0));
+    /// <summary>Names that it calls ports by.</summary>
+    internal IReadOnlySet<string> PortNames { get; } =
+        (Ingress ?? []).Concat(Egress ?? []).SelectMany(static rule => rule.Ports).Where(static port => port.Name.Length > 0).Select(static port => port.Name).ToHashSet();
+
+    /// <summary>What it says of a pod: 1 = it isolates what the pod gets, 2 = what the pod sends.</summary>
+    internal int Isolates(PolicyPod pod) =>
+        pod.Namespace == Namespace && (pod.IsUnknown || Subject.Matches(pod.Labels)) ? (Ingress is null ? 0 : 1) | (Egress is null ? 0 : 2) : 0;
 
     internal static PolicySpec Of(V1NetworkPolicy policy)
     {

@@ -25,7 +25,7 @@ internal static class BaseRules
     internal const string HairpinSet = "hairpin", ClusterIPsSet = "cluster-ips";
     internal const string MarkChain = "mark-for-masquerade", RejectChain = "reject";
 
-    private const int DestinationNatPriority = -105, FilterPriority = -5, SourceNatPriority = 95;
+    private const int RawPriority = -305, DestinationNatPriority = -105, FilterPriority = -5, SourceNatPriority = 95;
 
     // A rule that is bound to a map costs the kernel a walk over the map's elements and over the rules bound before. At 10,000 Services of two
     // endpoints a shard has 160 rules and 320 elements; the kernel finds a set by walking all of them, so there must not be many more either.
@@ -52,6 +52,7 @@ internal static class BaseRules
         fragment.Sets.Add(new NftSet(HairpinSet, NftType.Concat(steps.AddressType, steps.AddressType)));
         fragment.Chains.Add(new NftChain(MarkChain, [SetMark(BitOf(options))]));
         fragment.Chains.Add(Postrouting(steps, options, cluster));
+        if (options.HasPodNetwork) fragment.Chains.Add(PodSources(steps));
         if (options.IsServiceProxyEnabled)
         {
             AddServices(fragment, steps, options, new LocalTraffic(steps, options, nodePodCidrs));
@@ -138,6 +139,19 @@ internal static class BaseRules
             ]));
         }
         return new NftChain("nat-postrouting", rules, new NftBaseChain("nat", NftHook.Postrouting, SourceNatPriority));
+    }
+
+    // A pod may send from its own addresses only: what has another source than those that its link leads to goes no further. rp_filter would say the same,
+    // for IPv4 and unless the machine's own setting for all links loosens it.
+    private static NftChain PodSources(PacketSteps steps)
+    {
+        var rules = new List<NftRule>();
+        // Who looks for neighbours speaks from the link's own address, or from none at all.
+        if (steps.IsIPv6) rules.AddRange(((string[])["fe80::/10", "::/128"]).Select(text => new NftRule([.. steps.SourceIs(IPNetwork.Parse(text)), new NftDecide(NftVerdict.Accept)])));
+        rules.Add(new NftRule([
+            .. PacketSteps.InputStartsWith(PodAttachment.LinkPrefix), new NftWayBack(0), new NftCompare(0, NftData.OfHost(0)), new NftDecide(NftVerdict.Drop),
+        ]));
+        return new NftChain("pod-sources", rules, new NftBaseChain("filter", NftHook.Prerouting, RawPriority));
     }
 
     private static NftRule SetMark(uint bit) =>

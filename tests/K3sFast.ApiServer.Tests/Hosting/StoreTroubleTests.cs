@@ -35,6 +35,34 @@ public sealed class StoreTroubleTests
         Assert.Equal((200, "ok"), await GetAsync(admin, "/readyz/datastore-space"));
     }
 
+    [Theory]
+    [InlineData(FailPointNames.CommitInFlush)]
+    [InlineData(FailPointNames.CommitInWrite)]
+    public async Task Store_MediumFails_IsNotReady_AndComesBack(string point)
+    {
+        string path = "";
+        await using var server = await OwnServer.StartAsync(static options => options, changeStore: options =>
+        {
+            path = options.Path;
+            return options;
+        });
+        var admin = server.Admin;
+        Assert.Equal((200, "ok"), await GetAsync(admin, "/readyz/datastore-medium"));
+        using (FailPoint.Set(point, "error(EIO)", path))
+        {
+            Assert.Equal(500, await CreateAsync(admin, "lost"));
+            var (code, text) = await GetAsync(admin, "/readyz");
+            Assert.Equal(500, code);
+            Assert.Contains("[-]datastore-medium failed", text);
+            Assert.Contains("the newest write failed: ", (await GetAsync(admin, "/readyz/datastore-medium")).Text);
+            // A restart mends no disk; what was read is still whole.
+            Assert.Equal(200, (await GetAsync(admin, "/livez")).Code);
+            Assert.Equal(200, (await GetAsync(admin, "/api/v1/namespaces/default/configmaps")).Code);
+        }
+        Assert.Equal(201, await CreateAsync(admin, "after"));
+        Assert.Equal((200, "ok"), await GetAsync(admin, "/readyz/datastore-medium"));
+    }
+
     [Fact]
     public async Task Store_NotKeepingUp_AsksClientsToComeAgain()
     {

@@ -14,7 +14,7 @@ public sealed class FailPointTests : IDisposable
 
     private string DatabasePath => Path.Combine(_directory, "state.db");
 
-    public static TheoryData<string> StorePoints => new(FailPointNames.All.Where(name => !name.StartsWith("snapshot.", StringComparison.Ordinal)));
+    public static TheoryData<string> StorePoints => new(FailPointNames.All);
 
     [Theory]
     [MemberData(nameof(StorePoints))]
@@ -116,10 +116,10 @@ public sealed class FailPointTests : IDisposable
     [Fact]
     public void Term_FirstAndTimes_BoundWhenItActs()
     {
-        using var set = FailPoint.Set(FailPointNames.SnapshotBeforeWrite, "error(EIO)@3*2", _directory);
-        var answers = Enumerable.Range(0, 6).Select(_ => FailPoint.Reach(FailPointNames.SnapshotBeforeWrite, _directory));
+        using var set = FailPoint.Set(FailPointNames.CheckpointBefore, "error(EIO)@3*2", _directory);
+        var answers = Enumerable.Range(0, 6).Select(_ => FailPoint.Reach(FailPointNames.CheckpointBefore, _directory));
         Assert.Equal([FailPointError.None, FailPointError.None, FailPointError.Io, FailPointError.Io, FailPointError.None, FailPointError.None], answers);
-        Assert.Equal(FailPointError.None, FailPoint.Reach(FailPointNames.SnapshotBeforeWrite, "/elsewhere"));
+        Assert.Equal(FailPointError.None, FailPoint.Reach(FailPointNames.CheckpointBefore, "/elsewhere"));
     }
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);

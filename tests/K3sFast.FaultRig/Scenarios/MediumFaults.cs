@@ -197,6 +197,48 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed)
         return outcome;
     }
 
+    /// <summary>Bits of the log flip that a killed store left. It says so, or nothing that was acknowledged is gone.</summary>
+    public async Task<Outcome> FlipLogBitsAsync(int flips)
+    {
+        var outcome = new Outcome("flipped bits of the log");
+        int refused = 0;
+        for (int i = 0; i < flips; i++)
+        {
+            await files.ResetAsync().ConfigureAwait(false);
+            int storeSeed = _random.Next();
+            var store = new StoreUnderTest(DatabasePath, storeSeed);
+            await using (var life = store.Begin())
+            {
+                if (!await life.Opened.ConfigureAwait(false)) store.Complaints.Add($"did not open: {life.Refusal}");
+                await Task.Delay(_random.Next(20, 200)).ConfigureAwait(false);
+                life.Kill();
+                await store.EndAsync(life).ConfigureAwait(false);
+            }
+            string log = $"{DatabasePath}-wal";
+            byte[] bytes = await File.ReadAllBytesAsync(log).ConfigureAwait(false);
+            if (bytes.Length == 0) continue;
+            // Half of them in the newest part, which has little or nothing behind it; one in eight in the head.
+            int at = _random.Next(8) switch { 0 => _random.Next(32), < 5 => bytes.Length - 1 - _random.Next(Math.Min(bytes.Length, 40_000)), _ => _random.Next(bytes.Length) };
+            byte[] damaged = [.. bytes];
+            damaged[at] ^= (byte)(1 << _random.Next(8));
+            await File.WriteAllBytesAsync(log, damaged).ConfigureAwait(false);
+            outcome.Strikes++;
+            await using (var life = store.Begin())
+            {
+                if (await life.Opened.ConfigureAwait(false)) await life.StopAsync().ConfigureAwait(false);
+                await store.EndAsync(life).ConfigureAwait(false);
+                if (life.Refusal is not null)
+                {
+                    refused++;
+                    await File.WriteAllBytesAsync(log, bytes).ConfigureAwait(false);
+                }
+            }
+            outcome.Add(await store.JudgeAsync().ConfigureAwait(false), $"bit at {at} of {bytes.Length} seed {storeSeed}", store.Complaints);
+        }
+        outcome.Remarks.Add($"{refused} of them refused");
+        return outcome;
+    }
+
     private async Task CutOnceAsync(StoreUnderTest store)
     {
         await using (var life = store.Begin())

@@ -127,10 +127,123 @@ public sealed class CniTests
         Assert.Equal((0, ""), plugin.Call("DEL", "0.4.0"));
         Assert.Contains("\"code\":3", plugin.Call("CHECK", "0.4.0").Output);
         Assert.Contains("\"code\":4", plugin.Call("ADD", "0.4.0", interfaceName: "../x").Output);
-        Assert.Contains("\"1.0.0\"", plugin.Call("VERSION", "1.0.0").Output);
+        Assert.Contains("\"1.1.0\"", plugin.Call("VERSION", "1.0.0").Output);
+        Assert.Equal((0, ""), plugin.Call("STATUS", "1.1.0"));
+        Assert.Contains("\"code\":7", plugin.Call("GC", "1.1.0").Output);
 
         await stop.CancelAsync();
         await serving;
+    }
+
+    [Fact]
+    public void GC_AttachmentsThatNobodyKnows_AreGivenBackAndOthersStay()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode("10.42.0.0/29");
+        var (kept, lost) = (node.AddPod(), node.AddPod());
+        var output = new System.Buffers.ArrayBufferWriter<byte>();
+
+        node.Handler.Handle(new CniRequest("GC", "", "", "", "") { NetworkName = "other", ValidAttachments = new HashSet<(string, string)>() }, output);
+        Assert.NotNull(node.Host.FindLink(PodAttachment.LinkNameOf(lost.ContainerId, "eth0")));
+        Assert.Equal(7, Assert.Throws<CniException>(() => node.Handler.Handle(new CniRequest("GC", "", "", "", ""), output)).Code);
+
+        var body = $"GC\0\0\0\0\0{{\"cniVersion\":\"1.1.0\",\"name\":\"k3sfast\",\"cni.dev/valid-attachments\":[{{\"containerID\":\"{kept.ContainerId}\",\"ifname\":\"eth0\"}}]}}";
+        node.Handler.Handle(CniRequest.Parse(System.Text.Encoding.UTF8.GetBytes(body)), output);
+
+        Assert.NotNull(node.Host.FindLink(PodAttachment.LinkNameOf(kept.ContainerId, "eth0")));
+        Assert.Null(node.Host.FindLink(PodAttachment.LinkNameOf(lost.ContainerId, "eth0")));
+        Assert.Equal(0, output.WrittenCount);
+        Assert.Equal(4, Enumerable.Range(0, 4).Select(_ => node.AddPod().Address).Distinct().Count(address => !address.Equals(kept.Address)));
+    }
+
+    [Fact]
+    public void STATUS_ByWhatIsThere_SaysWhetherPodsCanBeAdded()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode("10.42.0.0/29");
+        var request = new CniRequest("STATUS", "", "", "", "") { CniVersion = "1.1.0" };
+        var output = new System.Buffers.ArrayBufferWriter<byte>();
+        node.Handler.Handle(request, output);
+        for (var i = 0; i < 5; i++) node.AddPod();
+        Assert.Equal(50, Assert.Throws<CniException>(() => node.Handler.Handle(request, output)).Code);
+        var unconfigured = new CniHandler(new AttachmentStore(Path.Combine(node.Directory, "other"), []), new PodLinks(node.Host, node.Namespace), node.HostPorts, NullLogger.Instance);
+        Assert.Equal(50, Assert.Throws<CniException>(() => unconfigured.Handle(request, output)).Code);
+    }
+
+    [Fact]
+    public void Restart_FilesLost_GivesNobodyTheAddressOfALinkThatIsThere()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode("10.42.0.0/29");
+        var pod = node.AddPod();
+        Directory.Delete(Path.Combine(node.Directory, "state"), recursive: true);
+
+        node.StartCni();
+
+        var others = Enumerable.Range(0, 4).Select(_ => node.AddPod().Address).ToList();
+        Assert.DoesNotContain(pod.Address, others);
+        Assert.Throws<CniException>(() => node.AddPod());
+        node.DeletePod(pod);
+        node.Handler.Handle(new CniRequest("ADD", "again", node.NewPodNamespace().Path, "eth0", ""), new System.Buffers.ArrayBufferWriter<byte>());
+    }
+
+    [Fact]
+    public async Task Plugins_ChainedBehindOurs_GetOurResultAndUndoTheirWork()
+    {
+        TestNode.RequirePrivilege();
+        const string folder = "/usr/lib/cni";
+        if (!File.Exists(Path.Combine(folder, "tuning"))) Assert.Skip("needs the plugins of the CNI project (containernetworking-plugins)");
+        using var node = new TestNode();
+        var bin = Path.Combine(node.Directory, "bin");
+        CniInstaller.InstallPlugin(bin);
+        var list = Path.Combine(node.Directory, "user.conflist");
+        File.WriteAllText(list, """
+            {"cniVersion":"1.0.0","name":"cbr0","plugins":[
+              {"type":"flannel","delegate":{"hairpinMode":true},"capabilities":{"bandwidth":true}},
+              {"type":"tuning","mtu":1300,"sysctl":{"net.ipv4.conf.IFNAME.arp_filter":"1"}},
+              {"type":"portmap","capabilities":{"portMappings":true}},
+              {"type":"no-such-plugin"}]}
+            """);
+        Assert.Equal(["no-such-plugin"], CniInstaller.LinkPlugins(bin, list));
+        Assert.Equal(["no-such-plugin"], CniInstaller.LinkPlugins(bin, list));
+        var conf = Path.Combine(node.Directory, "net.d");
+        var socket = Path.Combine(node.Directory, "cni.sock");
+        CniInstaller.InstallConfiguration(conf, socket, list);
+        using var installed = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(conf, CniInstaller.ConfigurationName)));
+        Assert.Equal(socket, installed.RootElement.GetProperty("plugins")[0].GetProperty("socketPath").GetString());
+
+        using var stop = new CancellationTokenSource();
+        var server = new CniServer(socket, node.Handler, NullLogger.Instance);
+        using var listener = server.Listen();
+        var serving = server.ServeAsync(listener, stop.Token);
+        var pod = node.NewPodNamespace();
+        // What a runtime does with a list: each plugin gets the result of the one before.
+        var previous = "";
+        for (var i = 0; i < 2; i++)
+        {
+            var (exitCode, output) = Chained(node, bin, pod, installed.RootElement.GetProperty("plugins")[i], "ADD", previous);
+            Assert.True(exitCode == 0, output);
+            previous = output;
+        }
+        using var inside = RouteSocket.Open(pod);
+        Assert.Equal(1300, inside.FindLink("eth0")!.Mtu);
+        Assert.Equal("1", Sysctl.TryRead("net/ipv4/conf/eth0/arp_filter", pod));
+        Assert.Contains("10.42.0.2/32", previous, StringComparison.Ordinal);
+        for (var i = 1; i >= 0; i--) Assert.Equal(0, Chained(node, bin, pod, installed.RootElement.GetProperty("plugins")[i], "DEL", previous).ExitCode);
+        Assert.Null(inside.FindLink("eth0"));
+        await stop.CancelAsync();
+        await serving;
+    }
+
+    private static (int ExitCode, string Output) Chained(TestNode node, string bin, Interop.Namespaces.NetworkNamespace pod, JsonElement plugin, string command, string previous)
+    {
+        var configuration = System.Text.Json.Nodes.JsonNode.Parse(plugin.GetRawText())!.AsObject();
+        (configuration["cniVersion"], configuration["name"]) = ("1.0.0", "cbr0");
+        if (previous.Length > 0) configuration["prevResult"] = System.Text.Json.Nodes.JsonNode.Parse(previous);
+        return TestNode.Execute(node.Namespace, Path.Combine(bin, plugin.GetProperty("type").GetString()!), configuration.ToJsonString(), new Dictionary<string, string>
+        {
+            ["CNI_COMMAND"] = command, ["CNI_CONTAINERID"] = "chained", ["CNI_NETNS"] = pod.Path, ["CNI_IFNAME"] = "eth0", ["CNI_PATH"] = bin, ["CNI_ARGS"] = "",
+        });
     }
 
     [Fact]
@@ -145,6 +258,7 @@ public sealed class CniTests
         var (exitCode, output) = plugin.Call("ADD", "1.0.0");
         Assert.Equal(1, exitCode);
         Assert.Contains("\"code\":11", output);
+        Assert.Contains("\"code\":50", plugin.Call("STATUS", "1.1.0").Output);
         Assert.Equal((0, ""), plugin.Call("DEL", "1.0.0"));
         await WaitUntilAsync(() => node.Host.FindLink(PodAttachment.LinkNameOf(pod.ContainerId, "eth0")) is null);
     }

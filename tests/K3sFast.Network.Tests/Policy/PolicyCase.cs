@@ -1,6 +1,6 @@
 namespace K3sFast.Network.Tests.Policy;
 
-/// <summary>Policies that hold together. In their text, {x/a} stands for the address of pod a of namespace x.</summary>
+/// <summary>Policies that hold together. In their text, {x/a} stands for the address of pod a of namespace x, {x/a/6} for its IPv6 address.</summary>
 internal sealed record PolicyCase(string Name, params (string Namespace, string Spec)[] Policies)
 {
     internal static IReadOnlyList<PolicyCase> Table { get; } =
@@ -59,6 +59,15 @@ internal sealed record PolicyCase(string Name, params (string Namespace, string 
         new("let in and not let out", ("y", """{"podSelector":{},"ingress":[{}]}"""), ("x", """{"podSelector":{},"policyTypes":["Egress"]}""")),
         new("everybody isolated but one way", ("x", """{"podSelector":{},"policyTypes":["Ingress","Egress"],"egress":[{"to":[{"namespaceSelector":{"matchLabels":{"ns":"z"}}}]}]}"""), ("y", """{"podSelector":{},"policyTypes":["Ingress","Egress"]}"""),
             ("z", """{"podSelector":{},"policyTypes":["Ingress","Egress"],"ingress":[{"from":[{"namespaceSelector":{"matchLabels":{"ns":"x"}}}],"ports":[{"protocol":"UDP","port":81}]}]}""")),
+        new("a named port of TCP", ("x", """{"podSelector":{},"ingress":[{"ports":[{"protocol":"TCP","port":"tcp-80"}]}]}""")),
+        new("a named port of SCTP", ("x", """{"podSelector":{},"ingress":[{"ports":[{"protocol":"SCTP","port":"sctp-81"}]}]}""")),
+        new("a range of SCTP", ("x", """{"podSelector":{},"ingress":[{"ports":[{"protocol":"SCTP","port":81,"endPort":90}]}]}""")),
+        new("a port of each protocol", ("x", """{"podSelector":{},"ingress":[{"ports":[{"port":80},{"protocol":"UDP","port":81},{"protocol":"SCTP","port":80}]}]}""")),
+        new("from a block of IPv6", ("x", """{"podSelector":{},"ingress":[{"from":[{"ipBlock":{"cidr":"{y/a/6}/128"}}]}]}""")),
+        new("from a block of IPv6 with an exception", ("x", """{"podSelector":{},"ingress":[{"from":[{"ipBlock":{"cidr":"fd00:42::/56","except":["{y/a/6}/128","{z/c/6}/128"]}}]}]}""")),
+        new("from blocks of both families", ("x", """{"podSelector":{},"ingress":[{"from":[{"ipBlock":{"cidr":"10.42.0.0/16","except":["{y/a}/32"]}},{"ipBlock":{"cidr":"{z/b/6}/128"}}]}]}""")),
+        new("to blocks of both families", ("x", """{"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[{"ipBlock":{"cidr":"{y/a}/32"}},{"ipBlock":{"cidr":"::/0","except":["{y/b/6}/128"]}}],"ports":[{"protocol":"TCP","port":80}]}]}""")),
+        new("to a named port of SCTP of a namespace", ("x", """{"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[{"namespaceSelector":{"matchLabels":{"ns":"y"}}}],"ports":[{"protocol":"SCTP","port":"sctp-80"}]}]}""")),
         new("nothing again"),
     ];
 }

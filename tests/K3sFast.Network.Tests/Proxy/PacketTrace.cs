@@ -11,6 +11,7 @@ internal sealed record Packet(string Source, string Destination, byte Protocol, 
     internal string Destination { get; set; } = Destination;
     internal ushort Port { get; set; } = Port;
     internal uint Mark { get; set; }
+    internal bool IsSpoofed { get; init; }
     internal bool IsTranslated { get; set; }
     internal bool IsMasqueraded { get; set; }
     internal uint State { get; init; } = NftConntrack.New;
@@ -138,6 +139,9 @@ internal sealed class PacketTrace(NftFamily family, IReadOnlyCollection<NftFragm
                 return Outcome.Next;
             case NftAddressKind kind:
                 Load(kind.Register, BitConverter.GetBytes(IsLocal(kind.IsSource ? packet.Source : packet.Destination) ? NftAddressKind.Local : 1));
+                return Outcome.Next;
+            case NftWayBack back:
+                Load(back.Register, BitConverter.GetBytes(packet.IsSpoofed ? 0u : 7u));
                 return Outcome.Next;
             case NftTranslate translate:
                 packet.Destination = new IPAddress(At(translate.AddressRegister, family == NftFamily.IPv6 ? 16 : 4)).ToString();
