@@ -11,6 +11,7 @@ using BenchmarkDotNet.Toolchains.InProcess.Emit;
 // --short: few iterations in this very process, for a first look; without it each class is built and run apart (start it inside the repository).
 //        dotnet run -c Release -- store [--seconds N] [--directory D] [--json FILE]: durable writes of many writers against kine's shape, see StoreComparison.
 //        sudo dotnet run -c Release -- network [--rounds N]: how soon packets follow policies and nodes, see NetworkMeasurements.
+//        dotnet run -c Release -- start [--objects N] [--pods]: until the caches of a big store show everything, and what an object costs then, see CacheStart.
 // Every class of this assembly runs with this one configuration: workstation, non-concurrent collector, allocated bytes shown, JSON results.
 internal static class Program
 {
@@ -18,6 +19,7 @@ internal static class Program
     {
         if (arguments is ["store", ..]) return K3sFast.Benchmarks.StoreComparison.RunAsync(arguments).GetAwaiter().GetResult();
         if (arguments is ["network", ..]) return K3sFast.Benchmarks.Network.NetworkMeasurements.RunAsync(arguments).GetAwaiter().GetResult();
+        if (arguments is ["start", ..]) return K3sFast.Benchmarks.CacheStart.RunAsync(arguments).GetAwaiter().GetResult();
         var isShort = arguments.Contains("--short");
         var job = (isShort ? Job.ShortRun.WithToolchain(new InProcessEmitToolchain(new())) : Job.Default).WithGcServer(false).WithGcConcurrent(false);
         var config = ManualConfig.CreateEmpty()

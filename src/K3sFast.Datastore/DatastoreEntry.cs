@@ -29,6 +29,9 @@ public readonly ref struct DatastoreEntry
     /// <summary>Seconds after which the key is deleted unless it changes; 0 = never.</summary>
     public long LeaseSeconds { get; init; }
 
+    /// <summary>The key's place among all keys of its state, where an <see cref="IStateReader"/> shows it.</summary>
+    public int Rank { get; init; }
+
     /// <summary>Create, update or delete. Entries of a range are <see cref="AppendKind.Create"/> when never updated, else update.</summary>
     public required AppendKind Kind { get; init; }
 }

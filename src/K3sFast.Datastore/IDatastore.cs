@@ -26,6 +26,9 @@ public interface IDatastore : IAsyncDisposable
     /// <summary>Who tells how the store is; null = this engine tells nothing.</summary>
     IDatastoreMonitor? Monitor => this as IDatastoreMonitor;
 
+    /// <summary>Who reads a whole state quickly; null = this engine reads it in key order alone.</summary>
+    IStateReader? StateReader => this as IStateReader;
+
     /// <summary>Appends one change; completes when it is on disk and every live watch has seen it.</summary>
     /// <remarks>
     /// Changes that arrive together are committed together. A cancelled wait says nothing about the outcome.
@@ -49,13 +52,6 @@ public interface IDatastore : IAsyncDisposable
     /// <summary>Forgets changes that were superseded at or before <paramref name="revision"/>.</summary>
     /// <remarks>Works in small steps between writes; a lower revision than <see cref="CompactRevision"/> is no error and does nothing.</remarks>
     ValueTask CompactAsync(long revision, CancellationToken cancellationToken = default);
-}
-
-/// <summary>An engine that knows where to cut a long range, so that several readers each take a part.</summary>
-public interface IRangeSplitter
-{
-    /// <summary>Keys that cut the keys with a prefix into about equal parts, in order; fewer, or none, where that is not worth while.</summary>
-    IReadOnlyList<string> SplitKeys(string prefix, int parts);
 }
 
 /// <summary>Which keys to show.</summary>

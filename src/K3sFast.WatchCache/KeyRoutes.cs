@@ -36,4 +36,18 @@ internal sealed class KeyRoutes
         }
         return high >= 0 && key.StartsWith(_byPrefix[high].KeyPrefix, StringComparison.Ordinal) ? _byPrefix[high] : null;
     }
+
+    /// <summary>The same of a key in bytes. Prefixes are ASCII, so that both orders agree on them.</summary>
+    public WatchCache? Find(ReadOnlySpan<byte> key)
+    {
+        int low = 0;
+        int high = _byPrefix.Length - 1;
+        while (low <= high)
+        {
+            int middle = (low + high) >>> 1;
+            if (_byPrefix[middle].KeyPrefixUtf8.SequenceCompareTo(key) <= 0) low = middle + 1;
+            else high = middle - 1;
+        }
+        return high >= 0 && key.StartsWith(_byPrefix[high].KeyPrefixUtf8) ? _byPrefix[high] : null;
+    }
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using K3sFast.Datastore;
 
 namespace K3sFast.WatchCache;
@@ -27,6 +28,13 @@ internal sealed class ObjectTable
     {
         OwnRoot();
         return _root.SetUnsynchronized(item);
+    }
+
+    /// <summary>Puts an object behind all others, where the caller knows that its key belongs, taking the caller's reference over. Looks at no key.</summary>
+    public void Append(StoredObject item)
+    {
+        OwnRoot();
+        _root.AppendUnsynchronized(item);
     }
 
     /// <summary>Takes an object out and hands the table's reference to the caller; null = there is none.</summary>
@@ -118,8 +126,7 @@ internal sealed class TableRoot
     public StoredObject? SetUnsynchronized(StoredObject item)
     {
         var key = item.KeyUtf8;
-        // A load brings keys in order: each goes behind the last one.
-        int at = _chunkCount > 0 && _chunks[_chunkCount - 1].Last.KeyUtf8.SequenceCompareTo(key) < 0 ? _chunkCount - 1 : ChunkOf(key);
+        int at = ChunkOf(key);
         if (at < 0)
         {
             if (_chunkCount == 0) InsertChunk(0, new TableChunk());
@@ -140,6 +147,15 @@ internal sealed class TableRoot
         }
         chunk.Insert(~index, item);
         return null;
+    }
+
+    public void AppendUnsynchronized(StoredObject item)
+    {
+        if (_chunkCount == 0 || _chunks[_chunkCount - 1].IsFull) InsertChunk(_chunkCount, new TableChunk());
+        var chunk = OwnChunk(_chunkCount - 1);
+        Debug.Assert(chunk.Count == 0 || chunk.Last.KeyUtf8.SequenceCompareTo(item.KeyUtf8) < 0, "objects were loaded out of order");
+        chunk.Insert(chunk.Count, item);
+        Count++;
     }
 
     public StoredObject RemoveUnsynchronized(ReadOnlySpan<byte> key)

@@ -166,17 +166,15 @@ public sealed class WatchCache
     internal StoredObject Read(in DatastoreEntry entry, ReadOnlySpan<byte> key, ReadOnlySpan<byte> json) => StoredObjectWriter.Create(
         key, json, entry.Revision, entry.CreateRevision, entry.Kind == AppendKind.Create ? WatchEventType.Added : WatchEventType.Modified, _paths);
 
-    /// <summary>Takes loaded objects over, with their references: no events. In key order it is quick.</summary>
+    /// <summary>Takes loaded objects over, with their references, in key order and into an empty cache: no events.</summary>
     internal void Load(List<StoredObject> items)
     {
         lock (_gate)
         {
             foreach (var item in items)
             {
-                var previous = _table.Set(item);
-                _indexed?.Replace(previous, item);
-                previous?.Release();
-                _lastRevision = Math.Max(_lastRevision, item.Revision);
+                _table.Append(item);
+                _indexed?.Replace(null, item);
             }
         }
     }
@@ -227,7 +225,7 @@ public sealed class WatchCache
         _waker.PostAll();
     }
 
-    /// <summary>Puts another state in the place of the present one, taking over a reference to each object; open cursors find their place gone.</summary>
+    /// <summary>Puts another state in the place of the present one, taking over a reference to each object, in key order; open cursors find their place gone.</summary>
     internal void Replace(List<StoredObject> objects, long revision)
     {
         lock (_gate)
@@ -236,7 +234,7 @@ public sealed class WatchCache
             _indexed?.Clear();
             foreach (var item in objects)
             {
-                _table.Set(item);
+                _table.Append(item);
                 _indexed?.Replace(null, item);
             }
             _ring.Clear(revision);

@@ -86,8 +86,15 @@ internal static class KineSchema
         SELECT name, max(id) FROM kine INDEXED BY kine_name_id_index WHERE name >= ?1 AND name < ?2 AND id <= ?3 GROUP BY name ORDER BY name
         """u8;
 
-    /// <summary>The first name at or after an id: samples of names.</summary>
-    public static ReadOnlySpan<byte> NameAt => "SELECT name FROM kine WHERE id >= ?1 ORDER BY id LIMIT 1"u8;
+    /// <summary>Every change of every key in [1, 2) up to revision 3, in key order and then in their own. Runs on the covering index alone.</summary>
+    public static ReadOnlySpan<byte> IndexOrder => """
+        SELECT name, id FROM kine INDEXED BY kine_name_id_index WHERE name >= ?1 AND name < ?2 AND id <= ?3 ORDER BY name, id
+        """u8;
+
+    /// <summary>The rows with ids in [1, 2], in the order of the table; columns as <see cref="RowColumns"/>.</summary>
+    public static ReadOnlySpan<byte> TableOrder => """
+        SELECT id, name, created, deleted, create_revision, prev_revision, lease, value, k3sfast_crc32c FROM kine WHERE id >= ?1 AND id <= ?2 ORDER BY id
+        """u8;
 
     /// <summary>One row by id; columns as <see cref="RowColumns"/>.</summary>
     public static ReadOnlySpan<byte> Row => """

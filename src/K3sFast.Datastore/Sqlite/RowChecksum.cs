@@ -22,6 +22,9 @@ internal static class RowChecksum
         return ~Add(Add(crc, name), value);
     }
 
+    /// <summary>Of a key's bytes alone.</summary>
+    public static uint OfName(ReadOnlySpan<byte> name) => Add(uint.MaxValue, name);
+
     private static uint Add(uint crc, ReadOnlySpan<byte> bytes)
     {
         foreach (ulong word in MemoryMarshal.Cast<byte, ulong>(bytes))

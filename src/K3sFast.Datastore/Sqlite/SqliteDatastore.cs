@@ -8,7 +8,7 @@ namespace K3sFast.Datastore.Sqlite;
 /// The embedded engine: one file in kine's layout, write-ahead log, every commit flushed. One thread writes (<see cref="CommitWriter"/>),
 /// any number reads; watches are fed from the writer (<see cref="CommitFeed"/>).
 /// </summary>
-public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IRangeSplitter
+public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReader
 {
     private readonly SqliteDatastoreOptions _options;
     private readonly ILogger _logger;
@@ -112,23 +112,33 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IRangeSplit
             using var lent = _readers.Rent();
             result = lent.Reader.ReadRange(request, revision, visitor, cancellationToken);
         }
-        catch (SqliteException error) when (error.IsCorrupt)
+        catch (Exception error) when (error is SqliteException or DatastoreCorruptException)
         {
-            Interlocked.Increment(ref _writer.Statistics.DamagedReads);
-            throw new DatastoreCorruptException($"datastore {_options.Path} is damaged: {error.Message}; stop the server and restore it from a backup", error);
-        }
-        catch (DatastoreCorruptException)
-        {
-            Interlocked.Increment(ref _writer.Statistics.DamagedReads);
-            throw;
-        }
-        catch (SqliteException error)
-        {
-            throw new DatastoreException($"reading {_options.Path} failed: {error.Message}", error);
+            throw ReadError(error);
         }
         // A compaction that began meanwhile may have taken rows that belong to this revision.
         ThrowIfCompacted(revision);
         return new ValueTask<RangeResult>(result);
+    }
+
+    /// <inheritdoc/>
+    public async Task ReadStateAsync(string prefix, long revision, Func<int, IDatastoreVisitor> openPart, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(openPart);
+        ThrowIfDamaged();
+        if (revision > CurrentRevision) throw new DatastoreFutureRevisionException(revision, CurrentRevision);
+        ThrowIfCompacted(revision);
+        try
+        {
+            await StateScan.ReadAsync(_readers, prefix, revision, openPart, cancellationToken).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is SqliteException or DatastoreCorruptException)
+        {
+            // Rows that were compacted away between the index and the table are missed, and no damage.
+            ThrowIfCompacted(revision);
+            throw ReadError(error);
+        }
+        ThrowIfCompacted(revision);
     }
 
     /// <inheritdoc/>
@@ -259,19 +269,14 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IRangeSplit
             $"datastore {_options.Path} is damaged ({finding}): stop the server and restore the directory {Path.GetDirectoryName(_options.Path)} from a backup"));
     }
 
-    /// <inheritdoc/>
-    public IReadOnlyList<string> SplitKeys(string prefix, int parts)
+    /// <summary>What a failed read means to who asked. Damage is counted.</summary>
+    private DatastoreException ReadError(Exception error)
     {
-        try
-        {
-            using var lent = _readers.Rent();
-            return lent.Reader.SplitKeys(prefix, parts, CurrentRevision);
-        }
-        catch (SqliteException)
-        {
-            // The range itself will say what is wrong.
-            return [];
-        }
+        bool isCorrupt = error is DatastoreCorruptException or SqliteException { IsCorrupt: true };
+        if (isCorrupt) Interlocked.Increment(ref _writer.Statistics.DamagedReads);
+        return error as DatastoreCorruptException
+            ?? (isCorrupt ? new DatastoreCorruptException($"datastore {_options.Path} is damaged: {error.Message}; stop the server and restore it from a backup", error)
+            : new DatastoreException($"reading {_options.Path} failed: {error.Message}", error));
     }
 
     private void ThrowIfCompacted(long revision)

@@ -104,20 +104,10 @@ internal sealed class SqliteReader : IDisposable
                 if (!row.Name.SequenceEqual(indexed)) throw StoredRow.Damaged(_connection.Path, id, row.Name, $"the index leads to it under the name {Encoding.UTF8.GetString(indexed)}");
                 if (!row.IsDeleted)
                 {
-                    // Bytes, not a string: a start reads every key there is.
-                    var name = row.Name;
-                    if (!KineSchema.IsInternal(name))
+                    if (!KineSchema.IsInternal(row.Name))
                     {
                         if (request.Limit > 0 && count == request.Limit) return new RangeResult(revision, count, HasMore: true);
-                        visitor.OnEntry(new DatastoreEntry
-                        {
-                            KeyUtf8 = name,
-                            Value = row.Value,
-                            Revision = id,
-                            CreateRevision = row.CreateRevision,
-                            LeaseSeconds = row.Lease,
-                            Kind = row.CreateRevision == id ? AppendKind.Create : AppendKind.Update,
-                        });
+                        visitor.OnEntry(EntryOf(row, count));
                         count++;
                     }
                 }
@@ -164,25 +154,63 @@ internal sealed class SqliteReader : IDisposable
         }
     }
 
-    /// <summary>Keys that cut a prefix's into about equal parts, by samples: some dozens of rows are looked at, whatever there is.</summary>
-    public List<string> SplitKeys(string prefix, int parts, long currentRevision)
+    /// <summary>The newest row of each key with a prefix up to a revision, as the index has them, in key order. Deletions and rows of the engine's own are among them.</summary>
+    public List<IndexedRow> ReadIndex(string prefix, long revision, CancellationToken cancellationToken)
     {
-        const int Samples = 64;
-        // Below this a second reader costs more than it saves.
-        if (parts < 2 || currentRevision < 4_000) return [];
-        var names = new List<string>();
-        using var statement = _connection.Prepare(KineSchema.NameAt);
-        for (int i = 0; i < Samples; i++)
+        byte[] low = Encoding.UTF8.GetBytes(prefix);
+        var found = new List<IndexedRow>();
+        var previous = new ArrayBufferWriter<byte>(256);
+        using var statement = _connection.Prepare(KineSchema.IndexOrder);
+        statement.BindText(1, low).BindText(2, PrefixEnd(low)).Bind(3, revision);
+        while (statement.Step())
         {
-            statement.Bind(1, (currentRevision * i / Samples) + 1);
-            if (statement.Step() && statement.Text(0) is var name && name.StartsWith(prefix, StringComparison.Ordinal)) names.Add(name);
-            statement.Reset();
+            cancellationToken.ThrowIfCancellationRequested();
+            var name = statement.Blob(0);
+            long id = statement.Int64(1);
+            int order = found.Count == 0 ? 1 : name.SequenceCompareTo(previous.WrittenSpan);
+            if (order == 0 && id > found[^1].Id)
+            {
+                found[^1] = found[^1] with { Id = id };
+                continue;
+            }
+            if (order <= 0) throw StoredRow.Damaged(_connection.Path, id, name, "the index is out of order");
+            previous.ResetWrittenCount();
+            previous.Write(name);
+            found.Add(new IndexedRow(id, found.Count, RowChecksum.OfName(name)));
         }
-        // UTF-16 and UTF-8 may order rare names differently; any cut that is a key is a right one, as long as all compare its bytes.
-        names.Sort(string.CompareOrdinal);
-        var cuts = new List<string>();
-        for (int i = 1; i < parts && names.Count >= Samples / 4; i++) cuts.Add(names[names.Count * i / parts]);
-        return [.. cuts.Distinct()];
+        return found;
+    }
+
+    /// <summary>Shows those of some rows (in the order of their ids) that are live keys, with their ranks. Rows that are not there go to <paramref name="missing"/>.</summary>
+    public void ReadRows(ReadOnlySpan<IndexedRow> rows, IDatastoreVisitor visitor, List<IndexedRow> missing, CancellationToken cancellationToken)
+    {
+        if (rows.IsEmpty) return;
+        using var statement = _connection.Prepare(KineSchema.TableOrder);
+        statement.Bind(1, rows[0].Id).Bind(2, rows[^1].Id);
+        int at = 0;
+        while (at < rows.Length && statement.Step())
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            long id = statement.Int64((int)KineSchema.RowColumns.Id);
+            while (at < rows.Length && rows[at].Id < id) missing.Add(rows[at++]);
+            // Superseded, or another prefix's.
+            if (at == rows.Length || rows[at].Id > id) continue;
+            var row = StoredRow.Read(statement, _connection.Path);
+            if (RowChecksum.OfName(row.Name) != rows[at].NameSum) throw StoredRow.Damaged(_connection.Path, id, row.Name, "the index leads to it under another name");
+            if (!row.IsDeleted && !KineSchema.IsInternal(row.Name)) visitor.OnEntry(EntryOf(row, rows[at].Rank));
+            at++;
+        }
+        missing.AddRange(rows[at..]);
+    }
+
+    /// <summary>Throws when one of some rows that the table lacks is in the index still.</summary>
+    public void CheckGone(List<IndexedRow> missing, string prefix, long revision, CancellationToken cancellationToken)
+    {
+        var ids = missing.Select(static row => row.Id).ToHashSet();
+        foreach (var row in ReadIndex(prefix, revision, cancellationToken))
+        {
+            if (ids.Contains(row.Id)) throw StoredRow.Damaged(_connection.Path, row.Id, "?"u8, "the index leads to a row that is not there");
+        }
     }
 
     /// <summary>All live keys that have a lease.</summary>
@@ -213,6 +241,18 @@ internal sealed class SqliteReader : IDisposable
         foreach (var statement in (ReadOnlySpan<SqliteConnection.Statement>)[_begin, _commit, _rangeIds, _row, _history]) statement.Dispose();
         _connection.Dispose();
     }
+
+    // The key as bytes, not as a string: a start reads every key there is.
+    private static DatastoreEntry EntryOf(in StoredRow row, int rank) => new()
+    {
+        KeyUtf8 = row.Name,
+        Value = row.Value,
+        Revision = row.Id,
+        CreateRevision = row.CreateRevision,
+        LeaseSeconds = row.Lease,
+        Rank = rank,
+        Kind = row.CreateRevision == row.Id ? AppendKind.Create : AppendKind.Update,
+    };
 
     /// <summary>A text after all keys with a prefix: UTF-8 has no 0xff byte.</summary>
     /// <remarks>

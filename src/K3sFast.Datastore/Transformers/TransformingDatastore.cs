@@ -7,7 +7,7 @@ namespace K3sFast.Datastore.Transformers;
 /// A datastore whose values are stored in another form than its users see: the seam for encryption at rest, between the caches and any
 /// engine. Without a transformer it passes everything through as it is, and still refuses what was stored encrypted.
 /// </summary>
-public sealed class TransformingDatastore : IDatastore
+public sealed class TransformingDatastore : IDatastore, IStateReader
 {
     private readonly IDatastore _inner;
     private readonly IValueTransformer? _transformer;
@@ -32,6 +32,9 @@ public sealed class TransformingDatastore : IDatastore
     /// <inheritdoc/>
     public IDatastoreMonitor? Monitor => _inner.Monitor;
 
+    /// <inheritdoc/>
+    public IStateReader? StateReader => _inner.StateReader is null ? null : this;
+
     /// <summary>True for every form that Kubernetes stores encrypted values in.</summary>
     public static bool IsEncrypted(ReadOnlySpan<byte> stored) => stored.StartsWith("k8s:enc:"u8);
 
@@ -53,6 +56,10 @@ public sealed class TransformingDatastore : IDatastore
     /// <inheritdoc/>
     public ValueTask<RangeResult> RangeAsync(in RangeRequest request, IDatastoreVisitor visitor, CancellationToken cancellationToken = default) =>
         _inner.RangeAsync(request, new Decoder(_transformer, visitor), cancellationToken);
+
+    /// <inheritdoc/>
+    public Task ReadStateAsync(string prefix, long revision, Func<int, IDatastoreVisitor> openPart, CancellationToken cancellationToken = default) =>
+        _inner.StateReader!.ReadStateAsync(prefix, revision, ranks => new Decoder(_transformer, openPart(ranks)), cancellationToken);
 
     /// <inheritdoc/>
     public IDatastoreWatch Watch(long afterRevision, IDatastoreObserver observer) => _inner.Watch(afterRevision, new ObservingDecoder(_transformer, observer));
@@ -91,6 +98,7 @@ public sealed class TransformingDatastore : IDatastore
                 Revision = entry.Revision,
                 CreateRevision = entry.CreateRevision,
                 LeaseSeconds = entry.LeaseSeconds,
+                Rank = entry.Rank,
                 Kind = entry.Kind,
             };
         }

@@ -126,6 +126,8 @@ public sealed class CorruptionTests : IDisposable
             {
                 var now = await RangeAsync(store);
                 Assert.True(truth.SequenceEqual(now), $"served something else than was written: {where}");
+                var state = (await RecordingState.ReadAsync(store, "/", store.CurrentRevision)).Shown;
+                Assert.True(truth.SequenceEqual(state), $"read another state than was written: {where}");
                 // A revision that is claimed to be compacted is refused, which loses nothing; less history than claimed would be a gap.
                 if (store.CompactRevision > compacted) return true;
                 var shown = await HistoryAsync(store);
