@@ -150,9 +150,29 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     /// <remarks>Throws <see cref="DatastoreException"/> when the datastore does not answer.</remarks>
     public ValueTask FreshenAsync(CancellationToken cancellationToken = default) => _store.IsShared ? FreshenSharedAsync(cancellationToken) : ValueTask.CompletedTask;
 
-    /// <summary>The objects under a prefix of a cache at a revision that its ring has forgotten; null when the datastore has forgotten it too.</summary>
-    public ValueTask<Snapshot?> ListStoredAsync(WatchCache cache, long revision, byte[] keyPrefix, CancellationToken cancellationToken = default) =>
-        StoredHistory.ReadAsync(_store, cache, _options.Transformer, revision, keyPrefix, cancellationToken);
+    /// <summary>
+    /// The objects under a prefix of a cache at a revision that its ring has forgotten, to be walked by <see cref="Snapshot.ReadFrom"/>; null when the
+    /// datastore has forgotten it too.
+    /// </summary>
+    /// <param name="cache">The resource.</param>
+    /// <param name="revision">The state at this revision.</param>
+    /// <param name="keyPrefix">What keys start with.</param>
+    /// <param name="startKey">Where the walk will begin: what is there is fetched at once. Empty = at the start of the prefix.</param>
+    /// <param name="cancellationToken">Ends the fetching.</param>
+    /// <remarks>Memory of one piece of it at a time. Throws <see cref="DatastoreException"/> when the medium fails.</remarks>
+    public async ValueTask<Snapshot?> ListStoredAsync(WatchCache cache, long revision, byte[] keyPrefix, byte[] startKey, CancellationToken cancellationToken = default)
+    {
+        var history = new StoredHistory(_store, cache, _options.Transformer, revision, keyPrefix, _logger);
+        try
+        {
+            var first = await history.ReadAsync(startKey.Length > 0 ? startKey : keyPrefix, cancellationToken).ConfigureAwait(false);
+            return new Snapshot(history, keyPrefix, revision, first);
+        }
+        catch (DatastoreCompactedException)
+        {
+            return null;
+        }
+    }
 
     /// <inheritdoc/>
     void IDatastoreVisitor.OnEntry(in DatastoreEntry entry)

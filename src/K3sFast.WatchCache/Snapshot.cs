@@ -2,15 +2,21 @@ namespace K3sFast.WatchCache;
 
 /// <summary>
 /// A resource's objects at one revision, in key order, restricted to a prefix. Writes go on beside it. It lends its objects until it
-/// is disposed. For an older revision it is the present state with the changes since then undone on the way.
+/// is disposed. For an older revision it is the present state with the changes since then undone on the way; for one that the ring has
+/// forgotten it is fetched from the datastore piece by piece, and lends the objects of one piece at a time.
 /// </summary>
 public sealed class Snapshot : IDisposable
 {
     private readonly byte[] _prefix;
+    private readonly StoredHistory? _history;
 
     // Keys that changed after the revision, in order, with what they held at it (null = nothing). Retained.
     private readonly KeyValuePair<StoredObject, StoredObject?>[] _undo;
     private TableRoot? _root;
+
+    // Of the piece at hand: from where it reaches, and where the next one begins (null = nowhere).
+    private byte[] _from = [];
+    private byte[]? _next;
 
     internal Snapshot(TableRoot root, byte[] prefix, long revision, KeyValuePair<StoredObject, StoredObject?>[] undo)
     {
@@ -20,11 +26,25 @@ public sealed class Snapshot : IDisposable
         Revision = revision;
     }
 
+    internal Snapshot(StoredHistory history, byte[] prefix, long revision, HistoryPiece first)
+        : this(first.Root, prefix, revision, [])
+    {
+        _history = history;
+        (_from, _next) = (first.From, first.Next);
+    }
+
     /// <summary>The revision whose state this is: a list's resourceVersion, from which a watch misses and repeats nothing.</summary>
     public long Revision { get; }
 
-    /// <summary>Objects from <paramref name="startKey"/> (inclusive; empty = all) to the end of the prefix. O(chunks).</summary>
-    public int CountFrom(ReadOnlySpan<byte> startKey = default)
+    /// <summary>Walks from a key (inclusive; empty = from the start), in key order, also where objects have to be fetched on the way.</summary>
+    public SnapshotReader ReadFrom(byte[] startKey) => new(this, Start(startKey).ToArray());
+
+    /// <summary>Objects from <paramref name="startKey"/> (inclusive; empty = all) to the end of the prefix. O(chunks), or O(objects) in the datastore.</summary>
+    public ValueTask<int> CountFromAsync(ReadOnlySpan<byte> startKey, CancellationToken cancellationToken) =>
+        _history is null ? new ValueTask<int>(CountFrom(startKey)) : _history.CountFromAsync(Start(startKey).ToArray(), cancellationToken);
+
+    /// <summary>Objects at hand from <paramref name="startKey"/> (inclusive; empty = all) to the end of the prefix. O(chunks).</summary>
+    internal int CountFrom(ReadOnlySpan<byte> startKey = default)
     {
         var root = Root;
         var start = Start(startKey);
@@ -58,6 +78,22 @@ public sealed class Snapshot : IDisposable
             changed.Release();
             before?.Release();
         }
+    }
+
+    /// <summary>What is at hand begins at or before a key and reaches beyond it.</summary>
+    internal bool Covers(ReadOnlySpan<byte> key) =>
+        _history is null || (_from.AsSpan().SequenceCompareTo(key) <= 0 && (_next is null || key.SequenceCompareTo(_next) < 0));
+
+    /// <summary>Where the next piece begins; null = what is at hand reaches to the end.</summary>
+    internal byte[]? Next => _next;
+
+    /// <summary>Puts the piece that begins at a key in the place of the one at hand.</summary>
+    internal async ValueTask FetchAsync(byte[] startKey, CancellationToken cancellationToken)
+    {
+        var piece = await _history!.ReadAsync(startKey, cancellationToken).ConfigureAwait(false);
+        var before = Interlocked.Exchange(ref _root, piece.Root);
+        (_from, _next) = (piece.From, piece.Next);
+        before?.Release();
     }
 
     private TableRoot Root => _root ?? throw new ObjectDisposedException(nameof(Snapshot));

@@ -107,7 +107,7 @@ internal sealed class ListQuery
             if (storage.Cache.TryListAt(exact, prefix, out var old) && old is not null)
                 return old;
             // The ring has forgotten it; the datastore may still know.
-            return await storage.ListStoredAsync(exact, prefix, cancel).ConfigureAwait(false) ?? throw TooOld().ToException();
+            return await storage.ListStoredAsync(exact, prefix, StartKey(prefix), cancel).ConfigureAwait(false) ?? throw TooOld().ToException();
         }
         if (Revision > 0 && Continue is null)
             await WaitForAsync(storage, Revision, cancel).ConfigureAwait(false);
@@ -115,6 +115,9 @@ internal sealed class ListQuery
             await storage.FreshenAsync(cancel).ConfigureAwait(false);
         return storage.Cache.List(Filter.ExactKey ?? prefix, Filter.Key);
     }
+
+    /// <summary>The key that a list begins at; empty = the first.</summary>
+    internal byte[] StartKey(byte[] prefix) => Continue?.KeyUnder(prefix) ?? [];
 
     /// <summary>
     /// For a watch: what it begins with is what was acknowledged by then on any server, and a revision that another server told is one that is shown here.
@@ -148,7 +151,8 @@ internal sealed class ListQuery
         }
     }
 
-    private ApiStatus TooOld() => Continue is { } token
+    /// <summary>The list's revision was compacted away.</summary>
+    internal ApiStatus TooOld() => Continue is { } token
         ? new ApiStatus { Code = 410, Reason = "Expired", Message = ContinueExpired, Continue = token.WriteInconsistent() }
         : ApiStatus.Expired("The resourceVersion for the provided list is too old.");
 

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.IO.Compression;
 using System.IO.Pipelines;
 using K3sFast.ApiMachinery;
+using K3sFast.Datastore;
 using K3sFast.WatchCache;
 
 namespace K3sFast.ApiServer;
@@ -67,7 +68,8 @@ internal sealed class ObjectReader(TimeProvider clock)
         var query = ListQuery.Read(call, endpoint, isWatch: false);
         var prefix = storage.PrefixOf(call.Info.Namespace);
         using var snapshot = await query.OpenSnapshotAsync(storage, prefix, call.Aborted).ConfigureAwait(false);
-        await WriteListAsync(call, endpoint, format, snapshot, query, Page.Of(snapshot, prefix, query)).ConfigureAwait(false);
+        var page = await Page.OfAsync(snapshot, prefix, query, call.Aborted).ConfigureAwait(false);
+        await WriteListAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
     }
 
     /// <summary>Answers a page of a snapshot as a list.</summary>
@@ -75,61 +77,48 @@ internal sealed class ObjectReader(TimeProvider clock)
     {
         var include = IncludeOf(call, format);
         format.CheckShape(endpoint.Info, isList: true);
+        var factory = new ListWriterFactory(endpoint, format, include, clock.GetUtcNow());
         if (format.Media == MediaKind.Protobuf)
         {
             await ProtobufLists.WriteAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
         }
         else if (format.Media == MediaKind.Yaml || format.IsPretty)
         {
-            await WriteWholeAsync(call, endpoint, format, include, snapshot, query, page).ConfigureAwait(false);
+            await WriteWholeAsync(call, factory, new(snapshot, query.Filter, page), page).ConfigureAwait(false);
         }
         else if (call.AcceptsGzip)
         {
-            await CompressAsync(call, new ListWriterFactory(endpoint, format, include, clock.GetUtcNow()), snapshot, query, page).ConfigureAwait(false);
+            await CompressAsync(call, factory, new(snapshot, query.Filter, page), page).ConfigureAwait(false);
         }
         else
         {
             call.Start(200, format.ContentType, -1);
-            await StreamAsync(call.Output, call.Aborted, endpoint, format, include, snapshot, query, page).ConfigureAwait(false);
+            await StreamAsync(call.Output, call.Aborted, factory, new(snapshot, query.Filter, page), page).ConfigureAwait(false);
         }
     }
 
     private static async ValueTask FlushAsync(ApiCall call) => await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
 
-    private async ValueTask WriteWholeAsync(
-        ApiCall call, ResourceEndpoint endpoint, ResponseFormat format, IncludeObject include, Snapshot snapshot, ListQuery query, Page page)
+    private async ValueTask WriteWholeAsync(ApiCall call, ListWriterFactory factory, PageReader objects, Page page)
     {
         using var json = new PooledBuffer(64 * 1024);
-        WriteAll(json, endpoint, format, include, snapshot, query, page);
-        var output = new PooledBuffer(json.Length);
-        ResponseWriter.Transcode(json.Span, null, format, output);
-        await ResponseWriter.WriteBufferAsync(call, 200, format.ContentType, output).ConfigureAwait(false);
-    }
-
-    private void WriteAll(
-        PooledBuffer output, ResourceEndpoint endpoint, ResponseFormat format, IncludeObject include, Snapshot snapshot, ListQuery query, Page page)
-    {
-        var writer = new ListWriter(endpoint, format, include, output, clock.GetUtcNow());
+        var writer = factory.Create(json);
         writer.Begin(page);
-        var objects = snapshot.From(page.StartKey);
-        for (var left = page.Count; left > 0 && objects.MoveNext();)
+        while (WriteSome(objects, writer) || await objects.FillAsync(call.Aborted).ConfigureAwait(false))
         {
-            if (!query.Filter.Matches(objects.Current))
-                continue;
-            writer.Append(objects.Current);
-            left--;
+            // In one piece, whatever its size.
         }
         writer.End();
+        var output = new PooledBuffer(json.Length);
+        ResponseWriter.Transcode(json.Span, null, factory.Format, output);
+        await ResponseWriter.WriteBufferAsync(call, 200, factory.Format.ContentType, output).ConfigureAwait(false);
     }
 
-    private async ValueTask StreamAsync(
-        PipeWriter output, CancellationToken aborted, ResourceEndpoint endpoint, ResponseFormat format, IncludeObject include, Snapshot snapshot, ListQuery query, Page page)
+    private static async ValueTask StreamAsync(PipeWriter output, CancellationToken aborted, ListWriterFactory factory, PageReader objects, Page page)
     {
-        var writer = new ListWriter(endpoint, format, include, output, clock.GetUtcNow());
+        var writer = factory.Create(output);
         writer.Begin(page);
-        var objects = snapshot.From(page.StartKey);
-        var left = page.Count;
-        while (WriteSome(ref objects, writer, query.Filter, ref left))
+        while (WriteSome(objects, writer) || await objects.FillAsync(aborted).ConfigureAwait(false))
         {
             var flushed = await output.FlushAsync(aborted).ConfigureAwait(false);
             if (flushed.IsCompleted)
@@ -140,16 +129,14 @@ internal sealed class ObjectReader(TimeProvider clock)
     }
 
     // The first bytes wait until it is known whether the whole is worth compressing.
-    private static async ValueTask CompressAsync(ApiCall call, ListWriterFactory factory, Snapshot snapshot, ListQuery query, Page page)
+    private static async ValueTask CompressAsync(ApiCall call, ListWriterFactory factory, PageReader objects, Page page)
     {
         using var buffer = new PooledBuffer(ResponseWriter.GzipThreshold + FlushBytes);
         var writer = factory.Create(buffer);
         writer.Begin(page);
-        var objects = snapshot.From(page.StartKey);
-        var left = page.Count;
         var hasMore = true;
         while (hasMore && buffer.Length <= ResponseWriter.GzipThreshold)
-            hasMore = WriteSome(ref objects, writer, query.Filter, ref left);
+            hasMore = WriteSome(objects, writer) || await objects.FillAsync(call.Aborted).ConfigureAwait(false);
         if (!hasMore)
             writer.End();
         if (buffer.Length <= ResponseWriter.GzipThreshold)
@@ -171,7 +158,7 @@ internal sealed class ObjectReader(TimeProvider clock)
                 buffer.Clear();
                 if (!hasMore)
                     break;
-                hasMore = WriteSome(ref objects, writer, query.Filter, ref left);
+                hasMore = WriteSome(objects, writer) || await objects.FillAsync(call.Aborted).ConfigureAwait(false);
                 if (!hasMore)
                     writer.End();
             }
@@ -179,20 +166,16 @@ internal sealed class ObjectReader(TimeProvider clock)
         await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
     }
 
-    // False = everything is written.
-    private static bool WriteSome(ref Snapshot.Enumerator objects, ListWriter writer, ObjectFilter filter, ref long left)
+    // False = everything that is at hand is written.
+    private static bool WriteSome(PageReader objects, ListWriter writer)
     {
         var written = 0;
         while (written < FlushBytes)
         {
-            if (left == 0 || !objects.MoveNext())
+            if (!objects.MoveNext())
                 return false;
-            var item = objects.Current;
-            if (!filter.Matches(item))
-                continue;
-            writer.Append(item);
-            written += item.Json.Length;
-            left--;
+            writer.Append(objects.Current);
+            written += objects.Current.Json.Length;
         }
         return true;
     }
@@ -212,40 +195,48 @@ internal sealed class ObjectReader(TimeProvider clock)
     /// <summary>What of a snapshot one answer carries.</summary>
     internal readonly record struct Page(long Revision, byte[] StartKey, long Count, string? Continue, long? Remaining)
     {
-        internal static Page Of(Snapshot snapshot, byte[] prefix, ListQuery query)
+        internal static async ValueTask<Page> OfAsync(Snapshot snapshot, byte[] prefix, ListQuery query, CancellationToken cancel)
         {
             var revision = snapshot.Revision;
-            var start = query.Continue?.KeyUnder(prefix) ?? [];
+            var start = query.StartKey(prefix);
             // As upstream, a list "at any revision" comes whole from the cache.
             if (query.Limit == 0 || query.Revision == 0)
                 return new Page(revision, start, long.MaxValue, null, null);
-            var objects = snapshot.From(start);
-            var left = query.Limit;
-            var lastKey = "";
-            while (left > 0 && objects.MoveNext())
+            try
             {
-                if (!query.Filter.Matches(objects.Current))
-                    continue;
-                if (--left == 0)
-                    lastKey = objects.Current.Key;
+                var objects = snapshot.ReadFrom(start);
+                var left = query.Limit;
+                var lastKey = "";
+                while (left > 0 && await objects.MoveNextAsync(cancel).ConfigureAwait(false))
+                {
+                    if (!query.Filter.Matches(objects.Current))
+                        continue;
+                    if (--left == 0)
+                        lastKey = objects.Current.Key;
+                }
+                if (lastKey.Length == 0 || !await objects.MoveNextAsync(cancel).ConfigureAwait(false))
+                    return new Page(revision, start, query.Limit, null, null);
+                var next = ContinueToken.After(revision, lastKey, prefix.Length);
+                long? remaining = query.Filter.IsEmpty ? await snapshot.CountFromAsync(objects.Current.KeyUtf8, cancel).ConfigureAwait(false) : null;
+                return new Page(revision, start, query.Limit, next, remaining);
             }
-            if (lastKey.Length == 0 || !objects.MoveNext())
-                return new Page(revision, start, query.Limit, null, null);
-            var next = ContinueToken.After(revision, lastKey, prefix.Length);
-            long? remaining = query.Filter.IsEmpty ? snapshot.CountFrom(objects.Current.KeyUtf8) : null;
-            return new Page(revision, start, query.Limit, next, remaining);
+            catch (DatastoreCompactedException)
+            {
+                throw query.TooOld().ToException();
+            }
         }
 
         /// <summary>Namespace and name of each object on the page.</summary>
-        internal List<(string Namespace, string Name)> Targets(Snapshot snapshot, ObjectFilter filter)
+        internal async ValueTask<List<(string Namespace, string Name)>> TargetsAsync(Snapshot snapshot, ObjectFilter filter, CancellationToken cancel)
         {
             var targets = new List<(string, string)>();
-            var objects = snapshot.From(StartKey);
-            while (targets.Count < Count && objects.MoveNext())
+            var objects = new PageReader(snapshot, filter, this);
+            do
             {
-                if (filter.Matches(objects.Current))
+                while (objects.MoveNext())
                     targets.Add((objects.Current.Namespace(), objects.Current.Name()));
             }
+            while (await objects.FillAsync(cancel).ConfigureAwait(false));
             return targets;
         }
     }

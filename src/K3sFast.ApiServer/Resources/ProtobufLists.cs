@@ -19,11 +19,10 @@ internal static class ProtobufLists
     internal static async ValueTask WriteAsync(ApiCall call, ResourceEndpoint endpoint, ResponseFormat format, Snapshot snapshot, ListQuery query, ObjectReader.Page page)
     {
         using var items = new ProtobufListWriter();
-        var objects = snapshot.From(page.StartKey);
-        var left = page.Count;
+        var objects = new PageReader(snapshot, query.Filter, page);
         long itemBytes = 0;
         var isWhole = true;
-        while (EncodeSome(ref objects, items, endpoint, format, query.Filter, ref left))
+        while (EncodeSome(objects, items, endpoint, format) || await objects.FillAsync(call.Aborted).ConfigureAwait(false))
         {
             itemBytes += items.Items.Length;
             items.Clear();
@@ -62,13 +61,12 @@ internal static class ProtobufLists
         async ValueTask SendAsync(ApiCall to, Stream stream)
         {
             await stream.WriteAsync(buffer.Written, to.Aborted).ConfigureAwait(false);
-            var again = snapshot.From(page.StartKey);
-            var rest = page.Count;
+            var again = new PageReader(snapshot, query.Filter, page);
             for (var hasMore = true; hasMore;)
             {
                 items.Clear();
                 buffer.Clear();
-                hasMore = EncodeSome(ref again, items, endpoint, format, query.Filter, ref rest);
+                hasMore = EncodeSome(again, items, endpoint, format) || await again.FillAsync(to.Aborted).ConfigureAwait(false);
                 buffer.Write(items.Items);
                 if (!hasMore)
                     ProtobufListWriter.WriteTail(buffer);
@@ -77,17 +75,13 @@ internal static class ProtobufLists
         }
     }
 
-    // False = everything is encoded.
-    private static bool EncodeSome(
-        ref Snapshot.Enumerator objects, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format, ObjectFilter filter, ref long left)
+    // False = everything that is at hand is encoded.
+    private static bool EncodeSome(PageReader objects, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format)
     {
         var isPartial = format.Projection == Projection.PartialObjectMetadataList;
         var type = isPartial ? ObjectProjector.PartialType : endpoint.Info.Type;
-        while (left > 0 && objects.MoveNext())
+        while (objects.MoveNext())
         {
-            if (!filter.Matches(objects.Current))
-                continue;
-            left--;
             using var item = JsonCodec.Decode(objects.Current.Json, null, DecodeOptions.Free, null);
             if (!endpoint.IsStorageVersion && !isPartial)
                 VersionConversion.Convert(item.Root, endpoint.Storage!.Info, endpoint.Info);

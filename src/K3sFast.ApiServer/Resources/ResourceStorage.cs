@@ -65,8 +65,9 @@ internal sealed class ResourceStorage
     /// <summary>The datastore has forgotten the state at a revision.</summary>
     internal bool IsCompacted(long revision) => revision < _cacher.CompactRevision;
 
-    /// <summary>The objects under a prefix as the datastore has them at an old revision; null when it was compacted away.</summary>
-    internal ValueTask<Snapshot?> ListStoredAsync(long revision, byte[] prefix, CancellationToken cancel) => _cacher.ListStoredAsync(Cache, revision, prefix, cancel);
+    /// <summary>The objects under a prefix as the datastore has them at an old revision, beginning at a key; null when it was compacted away.</summary>
+    internal ValueTask<Snapshot?> ListStoredAsync(long revision, byte[] prefix, byte[] startKey, CancellationToken cancel) =>
+        _cacher.ListStoredAsync(Cache, revision, prefix, startKey, cancel);
 
     /// <summary>The object, or null. Allocates nothing for keys of ordinary length.</summary>
     internal StoredObject? Get(ReadOnlySpan<byte> ns, ReadOnlySpan<byte> name)

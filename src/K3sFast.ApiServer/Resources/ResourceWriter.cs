@@ -103,8 +103,8 @@ internal sealed partial class ResourceWriter(
         var query = ListQuery.Read(call, endpoint, isWatch: false);
         var prefix = storage.PrefixOf(call.Info.Namespace);
         using var snapshot = await query.OpenSnapshotAsync(storage, prefix, call.Aborted).ConfigureAwait(false);
-        var page = ObjectReader.Page.Of(snapshot, prefix, query);
-        foreach (var (ns, name) in page.Targets(snapshot, query.Filter))
+        var page = await ObjectReader.Page.OfAsync(snapshot, prefix, query, call.Aborted).ConfigureAwait(false);
+        foreach (var (ns, name) in await page.TargetsAsync(snapshot, query.Filter, call.Aborted).ConfigureAwait(false))
         {
             try
             {
