@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using K3sFast.Tests.Databases;
 
@@ -95,15 +94,15 @@ public abstract class SharedStoreFaultTests : IAsyncLifetime
         var seen = new RecordingObserver();
         using var watch = Other.Watch(Other.CurrentRevision, seen);
         using var enough = new CancellationTokenSource();
-        var counting = Enumerable.Range(0, 4).Select(writer => Task.Run(() => CountAsync($"/n/{writer}", enough.Token))).ToArray();
+        var counters = new Counters(Store, Other);
+        var counting = counters.StartAsync(enough.Token);
         for (int i = 0; i < 6; i++)
         {
             await seen.WaitForAsync(await Other.ReadCurrentRevisionAsync() + 5);
             Relay.Cut(stays: false);
         }
         await enough.CancelAsync();
-        var counts = await Task.WhenAll(counting);
-        await VerifyCountsAsync(counts, seen);
+        await counters.VerifyAsync(await counting, seen);
     }
 
     [Fact]
@@ -112,15 +111,16 @@ public abstract class SharedStoreFaultTests : IAsyncLifetime
         var seen = new RecordingObserver();
         using var watch = Store.Watch(Store.CurrentRevision, seen);
         using var enough = new CancellationTokenSource();
-        var counting = Enumerable.Range(0, 4).Select(writer => Task.Run(() => CountAsync($"/n/{writer}", enough.Token))).ToArray();
+        var counters = new Counters(Store, Other);
+        var counting = counters.StartAsync(enough.Token);
         await seen.WaitForAsync(Store.CurrentRevision + 20);
         await Server.KillAsync();
         await Server.StartAsync();
         await seen.WaitForAsync(Store.CurrentRevision + 20);
         await enough.CancelAsync();
-        var counts = await Task.WhenAll(counting);
+        var counts = await counting;
         Assert.Null(seen.Error);
-        await VerifyCountsAsync(counts, seen);
+        await counters.VerifyAsync(counts, seen);
     }
 
     /// <summary>A server that is there but says nothing: calls end with an error instead of hanging, and all is well when it speaks again.</summary>
@@ -128,7 +128,7 @@ public abstract class SharedStoreFaultTests : IAsyncLifetime
     public async Task Server_Frozen_FailsInTimeAndRecovers()
     {
         long before = await CreateAsync(Store, "/w/1");
-        Server.Freeze();
+        await Server.FreezeAsync();
         using (var limit = new CancellationTokenSource(TimeSpan.FromSeconds(120)))
         {
             await Assert.ThrowsAnyAsync<DatastoreException>(async () => await Store.ReadCurrentRevisionAsync(limit.Token));
@@ -157,47 +157,5 @@ public abstract class SharedStoreFaultTests : IAsyncLifetime
         var result = await store.AppendAsync(AppendRequest.Create(key, "v"u8.ToArray()));
         Assert.Equal(AppendOutcome.Committed, result.Outcome);
         return result.Revision;
-    }
-
-    /// <summary>Counts a key up by one until told to stop; an unknown outcome is looked up. Returns the value that must be there.</summary>
-    private async Task<(string Key, int Value)> CountAsync(string key, CancellationToken enough)
-    {
-        int value = 0;
-        long revision = 0;
-        while (!enough.IsCancellationRequested)
-        {
-            byte[] next = Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{value + 1}"));
-            try
-            {
-                var result = await Store.AppendAsync(revision == 0 ? AppendRequest.Create(key, next) : AppendRequest.Update(key, revision, next));
-                // Nobody else writes this key: only a write of ours that was not acknowledged can have moved it.
-                Assert.Equal(AppendOutcome.Committed, result.Outcome);
-                (revision, value) = (result.Revision, value + 1);
-            }
-            catch (DatastoreException)
-            {
-                var present = new RecordingObserver();
-                await Other.RangeAsync(new RangeRequest(key), present, CancellationToken.None);
-                if (present.Changes is not [var found]) continue;
-                Assert.InRange(int.Parse(found.Value, CultureInfo.InvariantCulture), value, value + 1);
-                (revision, value) = (found.Revision, int.Parse(found.Value, CultureInfo.InvariantCulture));
-            }
-        }
-        return (key, value);
-    }
-
-    private async Task VerifyCountsAsync((string Key, int Value)[] counts, RecordingObserver seen)
-    {
-        var now = new RecordingObserver();
-        await Other.RangeAsync(new RangeRequest("/n/"), now);
-        await seen.WaitForAsync(await Other.ReadCurrentRevisionAsync());
-        foreach (var (key, value) in counts)
-        {
-            Assert.Equal(value, int.Parse(Assert.Single(now.Changes, change => change.Key == key).Value, CultureInfo.InvariantCulture));
-            // Each step once, in order: nothing twice, no gap.
-            Assert.Equal(
-                Enumerable.Range(1, value),
-                seen.Changes.Where(change => change.Key == key).Select(change => int.Parse(change.Value, CultureInfo.InvariantCulture)));
-        }
     }
 }

@@ -29,6 +29,9 @@ internal static class SqlSockets
 {
     private static readonly TimeSpan s_connectTimeout = TimeSpan.FromSeconds(5);
 
+    // As long as any other answer of a database is waited for.
+    private static readonly TimeSpan s_handshakeTimeout = TimeSpan.FromSeconds(12);
+
     /// <summary>Connects to a host and port, or to a Unix socket when the host is a path.</summary>
     public static async Task<Stream> ConnectAsync(string host, int port, CancellationToken cancellationToken)
     {
@@ -65,10 +68,17 @@ internal static class SqlSockets
         }
         options.CertificateRevocationCheckMode = X509RevocationMode.NoCheck;
         var secured = new SslStream(plain, leaveInnerStreamOpen: false);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(s_handshakeTimeout);
         try
         {
-            await secured.AuthenticateAsClientAsync(options, cancellationToken).ConfigureAwait(false);
+            await secured.AuthenticateAsClientAsync(options, limit.Token).ConfigureAwait(false);
             return secured;
+        }
+        catch (OperationCanceledException error) when (!cancellationToken.IsCancellationRequested)
+        {
+            await secured.DisposeAsync().ConfigureAwait(false);
+            throw new SqlException(SqlFailure.Lost, "", $"TLS with {host}: no answer within {s_handshakeTimeout.TotalSeconds:0} s", error);
         }
         catch (Exception error) when (error is AuthenticationException or IOException)
         {

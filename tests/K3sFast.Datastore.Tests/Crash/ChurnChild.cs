@@ -16,13 +16,18 @@ internal static class ChurnChild
         var output = Console.OpenStandardOutput();
         var gate = new Lock();
         using var enough = new CancellationTokenSource(TimeSpan.FromMinutes(5));
+        using var pause = new SemaphoreSlim(1);
         var writers = Enumerable.Range(0, 8).Select(writer => Task.Run(() => WriteAsync(writer))).ToArray();
         // So much history at once leaves enough free pages for them to be given back.
         const int Revisions = 700;
         while (!enough.IsCancellationRequested)
         {
             await Task.Delay(20);
-            if (store.CurrentRevision - store.CompactRevision >= Revisions) await store.CompactAsync(store.CurrentRevision);
+            if (store.CurrentRevision - store.CompactRevision < Revisions) continue;
+            // Writers take the pages that compaction frees: on a loaded machine as fast as it frees them, and none are left to be given back.
+            await pause.WaitAsync();
+            await store.CompactAsync(store.CurrentRevision);
+            pause.Release();
         }
         await Task.WhenAll(writers);
         return 0;
@@ -36,6 +41,11 @@ internal static class ChurnChild
             {
                 // One write(2) per line: what the parent read was said whole.
                 lock (gate) output.Write(Encoding.UTF8.GetBytes($"ack {result.Revision} {key}\n"));
+                if (pause.CurrentCount == 0)
+                {
+                    await pause.WaitAsync();
+                    pause.Release();
+                }
                 result = await store.AppendAsync(AppendRequest.Update(key, result.Revision, value));
             }
         }

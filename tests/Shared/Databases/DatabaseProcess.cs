@@ -47,7 +47,17 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
     public Task StopAsync() => EndAsync(SigTerm);
 
     /// <summary>Holds the server where it is: connections stay, nothing is answered.</summary>
-    public void Freeze() => SignalAll(SigStop);
+    /// <remarks>A signal stops a process when one of its threads comes to it: on a loaded machine the others answer a while longer.</remarks>
+    public async Task FreezeAsync()
+    {
+        SignalAll(SigStop);
+        var since = Stopwatch.StartNew();
+        while (!AllProcesses().All(HasStopped))
+        {
+            if (since.Elapsed > s_deadline) throw new InvalidOperationException($"{GetType().Name} does not stop");
+            await Task.Delay(5);
+        }
+    }
 
     public void Thaw() => SignalAll(SigContinue);
 
@@ -146,14 +156,33 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
         }
     }
 
-    // PostgreSQL answers from children, of which a stopped parent makes no more.
     private void SignalAll(int signal)
     {
+        foreach (int process in AllProcesses()) _ = Kill(process, signal);
+    }
+
+    // PostgreSQL answers from children, of which a stopped parent makes no more.
+    private IEnumerable<int> AllProcesses()
+    {
         int pid = _process!.Id;
-        _ = Kill(pid, signal);
+        yield return pid;
         string children = $"/proc/{pid}/task/{pid}/children";
-        if (!File.Exists(children)) return;
-        foreach (string child in File.ReadAllText(children).Split(' ', StringSplitOptions.RemoveEmptyEntries)) _ = Kill(int.Parse(child, System.Globalization.CultureInfo.InvariantCulture), signal);
+        if (!File.Exists(children)) yield break;
+        foreach (string child in File.ReadAllText(children).Split(' ', StringSplitOptions.RemoveEmptyEntries)) yield return int.Parse(child, System.Globalization.CultureInfo.InvariantCulture);
+    }
+
+    private static bool HasStopped(int process)
+    {
+        try
+        {
+            // pid (name) state ...; T = stopped, Z = ended
+            return Directory.EnumerateDirectories($"/proc/{process}/task").All(task => File.ReadAllText($"{task}/stat") is var stat && stat[stat.LastIndexOf(')') + 2] is 'T' or 'Z' or 'X');
+        }
+        catch (IOException)
+        {
+            // Ended meanwhile.
+            return true;
+        }
     }
 
     private async Task EndAsync(int signal)

@@ -1,9 +1,13 @@
 namespace K3sFast.Tests.Databases;
 
-/// <summary>A MariaDB on a loopback port and a Unix socket. User root without a password; user k3s with the password "secret".</summary>
+/// <summary>
+/// A MariaDB on a loopback port and a Unix socket, or the MySQL whose mysqld K3SFAST_MYSQLD names (Debian's releases have none, so that it is no package of the tests).
+/// User k3s with the password "secret", which MySQL asks for by caching_sha2_password.
+/// </summary>
 public sealed class MariaDbServer : DatabaseProcess
 {
-    private static readonly string? s_program = Find("/usr/sbin/mariadbd", "/usr/sbin/mysqld");
+    private static readonly string? s_mySql = Environment.GetEnvironmentVariable("K3SFAST_MYSQLD") is { Length: > 0 } given ? given : null;
+    private static readonly string? s_program = s_mySql ?? Find("/usr/sbin/mariadbd", "/usr/sbin/mysqld");
     private static readonly string? s_install = Find("/usr/bin/mariadb-install-db", "/usr/bin/mysql_install_db");
     private string _flags = "";
 
@@ -12,14 +16,17 @@ public sealed class MariaDbServer : DatabaseProcess
     {
     }
 
-    public static string? SkipReason => s_program is null || s_install is null ? "MariaDB is not installed (apt: mariadb-server)" : null;
+    public static string? SkipReason => s_mySql is null && (s_program is null || s_install is null) ? "MariaDB is not installed (apt: mariadb-server)" : null;
 
     public string Socket => Path.Combine(Folder, "s.sock");
 
     public static async Task<MariaDbServer> StartNewAsync(string flags = "", DatabasePlace? place = null)
     {
         var server = new MariaDbServer(place) { _flags = flags };
-        await RunAsync(s_install!, "--no-defaults", $"--user={Environment.UserName}", $"--datadir={server.Folder}/data", "--auth-root-authentication-method=normal", "--skip-test-db");
+        string user = $"--user={Environment.UserName}", data = $"--datadir={server.Folder}/data";
+        await (s_mySql is null
+            ? RunAsync(s_install!, "--no-defaults", user, data, "--auth-root-authentication-method=normal", "--skip-test-db")
+            : RunAsync(s_mySql, "--no-defaults", user, data, "--initialize-insecure"));
         await File.WriteAllTextAsync(Path.Combine(server.Folder, "init.sql"), "CREATE USER IF NOT EXISTS 'k3s'@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO 'k3s'@'%';\n");
         await server.StartAsync();
         return server;
@@ -31,7 +38,8 @@ public sealed class MariaDbServer : DatabaseProcess
     // InnoDB is as durable as in production; its buffers are small, since many servers run on one machine.
     protected override string CommandLine() =>
         $"{s_program} --no-defaults --user={Environment.UserName} --datadir={Folder}/data --socket={Socket} --port={Port} --bind-address=127.0.0.1 "
-        + $"--pid-file={Folder}/pid --init-file={Folder}/init.sql --innodb-buffer-pool-size=32M --innodb-log-file-size=16M --performance-schema=OFF --max-allowed-packet=32M {_flags}";
+        + $"--pid-file={Folder}/pid --init-file={Folder}/init.sql --innodb-buffer-pool-size=32M --performance-schema=OFF --max-allowed-packet=32M "
+        + $"{(s_mySql is null ? "--innodb-log-file-size=16M" : "--mysqlx=OFF --secure-file-priv=NULL")} {_flags}";
 
     protected override Task<bool> AnswersAsync() => CanConnectAsync(Port);
 }
