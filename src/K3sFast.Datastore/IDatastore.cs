@@ -23,6 +23,11 @@ public interface IDatastore : IAsyncDisposable
     /// </summary>
     ValueTask<long> ReadCurrentRevisionAsync(CancellationToken cancellationToken = default) => new(CurrentRevision);
 
+    /// <summary>Bytes that the store takes on the engine's disk; -1 = this engine cannot tell.</summary>
+    /// <remarks>Throws <see cref="DatastoreException"/> when the engine does not answer.</remarks>
+    ValueTask<long> ReadSizeAsync(CancellationToken cancellationToken = default) =>
+        new(Monitor?.ReadStatus() is { } status ? status.FileBytes + status.LogBytes : -1);
+
     /// <summary>Who tells how the store is; null = this engine tells nothing.</summary>
     IDatastoreMonitor? Monitor => this as IDatastoreMonitor;
 

@@ -21,6 +21,7 @@ public sealed class WatchCache
     private readonly IndexTable? _indexed;
     private readonly EventRing _ring;
     private long _lastRevision;
+    private long _applied;
 
     internal WatchCache(Cacher owner, string keyPrefix, IReadOnlyList<string> selectableFields, ResourceIndexes indexes, CacherOptions options, RingBudget budget)
     {
@@ -48,6 +49,15 @@ public sealed class WatchCache
         get
         {
             lock (_gate) return _table.Count;
+        }
+    }
+
+    /// <summary>How many changes were applied since the start.</summary>
+    public long AppliedEvents
+    {
+        get
+        {
+            lock (_gate) return _applied;
         }
     }
 
@@ -301,6 +311,7 @@ public sealed class WatchCache
 
     private void PublishLocked(in WatchEvent item)
     {
+        _applied++;
         var (segment, index) = _ring.Append(item);
         _waker.Post(item, segment, index);
         _lastRevision = item.Revision;

@@ -38,6 +38,13 @@ public abstract class DatastoreContractTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task ReadSize_OfAStoreThatHoldsSomething_TellsItsBytes()
+    {
+        await Create("/c/1", "v");
+        Assert.True(await Store.ReadSizeAsync(TestContext.Current.CancellationToken) > 0);
+    }
+
+    [Fact]
     public async Task Create_NewKey_CommitsAtTheNextRevision()
     {
         long before = Store.CurrentRevision;

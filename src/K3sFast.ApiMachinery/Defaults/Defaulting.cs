@@ -17,4 +17,11 @@ public static class Defaulting
         if (type is not null && root.Kind == NodeKind.Object)
             DefaultsPlan.For(type)?.Apply(root);
     }
+
+    /// <summary>Fills in what follows from a name that was made after the object was decoded: the label of a namespace.</summary>
+    public static void FollowName(ApiNode root, ResourceInfo resource)
+    {
+        if (resource is { Group: "", Resource: "namespaces" })
+            DefaultingRules.Namespace(root);
+    }
 }

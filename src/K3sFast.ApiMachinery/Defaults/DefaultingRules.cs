@@ -82,7 +82,7 @@ internal static partial class DefaultingRules
                 ingress.Set("ipMode"u8, "VIP"u8);
     }
 
-    private static void Namespace(ApiNode ns)
+    internal static void Namespace(ApiNode ns)
     {
         var name = ns["metadata"u8]["name"u8];
         if (!IsEmpty(name))

@@ -27,6 +27,18 @@ public sealed partial class FeatureGates
     /// <summary>The names of all gates.</summary>
     public static IEnumerable<string> Names => s_known.Keys;
 
+    /// <summary>Every gate by name, with its stage (Alpha, Beta, GA, Deprecated) and whether it is on; AllAlpha and AllBeta are among them.</summary>
+    public IEnumerable<(string Name, string Stage, bool IsOn)> All
+    {
+        get
+        {
+            foreach (var (name, gate) in s_known)
+                yield return (name, gate.Stage, IsOn(name));
+            yield return ("AllAlpha", "Alpha", IsOn("AllAlpha"));
+            yield return ("AllBeta", "Beta", IsOn("AllBeta"));
+        }
+    }
+
     /// <summary>Reads "A=true,B=false", where AllAlpha and AllBeta stand for all gates of that stage that are not named.</summary>
     /// <exception cref="FeatureGateException">Unknown, no boolean, or locked; in upstream's words.</exception>
     public static FeatureGates Parse(string text)
@@ -66,7 +78,7 @@ public sealed partial class FeatureGates
 
     private static void Spread(Dictionary<string, bool> set, string all, string stage)
     {
-        if (!set.Remove(all, out bool isOn))
+        if (!set.TryGetValue(all, out bool isOn))
             return;
         foreach (var (name, gate) in s_known)
             if (gate.Stage == stage && !gate.IsLocked)

@@ -5,7 +5,7 @@ namespace K3sFast.ApiServer;
 
 /// <summary>What plugins are made of.</summary>
 internal sealed record AdmissionParts(
-    ResourceCatalog Catalog, RbacPolicy Policy, Authorizer Authorizer, ApiServerOptions Options, Func<WriteFlow> Writes, PodSecurityMetrics PodSecurityMetrics, AdmissionMetrics Metrics)
+    ResourceCatalog Catalog, RbacPolicy Policy, Authorizer Authorizer, ApiServerOptions Options, Func<WriteFlow> Writes, ApiServerMetrics Metrics)
 {
     internal ResourceStorage Storage(string group, string resource) => Catalog.Storage(group, resource);
 }
@@ -30,7 +30,7 @@ internal static class AdmissionPlugins
         new("AlwaysPullImages", false, static (_, _) => new AlwaysPullImages()),
         Entry.NotThere("ImagePolicyWebhook", false),
         new("PodSecurity", true, static (parts, configuration) => new PodSecurityAdmission(
-            PodSecurityConfiguration.Read(configuration), parts.Storage("", "namespaces"), parts.Storage("", "pods"), parts.PodSecurityMetrics, parts.Options.Clock)),
+            PodSecurityConfiguration.Read(configuration), parts.Storage("", "namespaces"), parts.Storage("", "pods"), parts.Metrics.PodSecurity, parts.Options.Clock)),
         new("PodNodeSelector", false, static (parts, configuration) => new PodNodeSelector(configuration, parts.Storage("", "namespaces"))),
         new("Priority", true, static (parts, _) => new PriorityAdmission(parts.Storage("scheduling.k8s.io", "priorityclasses"))),
         new("DefaultTolerationSeconds", true, static (parts, _) => new DefaultTolerationSeconds(
@@ -94,7 +94,7 @@ internal static class AdmissionPlugins
         plugins.AddRange(options.MoreAdmission);
         if (missing.Count > 0)
             Log.AdmissionMissing(logger, string.Join(", ", missing));
-        return new AdmissionChain(plugins, parts.Metrics);
+        return new AdmissionChain(plugins, parts.Metrics.Admission);
     }
 
     private static void Check(IReadOnlyList<string> enabled, IReadOnlyList<string> disabled)

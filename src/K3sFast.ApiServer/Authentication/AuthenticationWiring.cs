@@ -12,7 +12,7 @@ internal sealed class AuthenticationWiring : IAsyncDisposable
     private readonly WebhookClient? _webhook;
 
     /// <exception cref="ApiServerStartException">A file cannot be read, or options contradict each other.</exception>
-    internal AuthenticationWiring(ApiServerOptions options, ResourceCatalog catalog, ServiceAccountTokens accounts, LegacyTokenTracking tracking, ILogger logger)
+    internal AuthenticationWiring(ApiServerOptions options, ResourceCatalog catalog, ServiceAccountTokens accounts, LegacyTokenTracking tracking, ApiServerMetrics metrics, ILogger logger)
     {
         var wanted = options.Authentication;
         var clock = options.Clock;
@@ -26,7 +26,7 @@ internal sealed class AuthenticationWiring : IAsyncDisposable
         if (wanted.AllowsBootstrapTokens)
             kinds.Add(new AudienceAgnostic(new BootstrapTokens(catalog.Storage("", "secrets"), clock), audiences));
         // Behind the service accounts: a token of an unknown key may cost its issuer a request.
-        var anonymous = UseIssuers(options, accounts, logger);
+        var anonymous = UseIssuers(options, accounts, metrics, logger);
         kinds.Add(new AudienceAgnostic(_issuers, audiences));
         if (wanted.WebhookFile.Length > 0)
         {
@@ -83,7 +83,7 @@ internal sealed class AuthenticationWiring : IAsyncDisposable
         _loops.Add(file.FollowAsync);
     }
 
-    private AnonymousAccess UseIssuers(ApiServerOptions options, ServiceAccountTokens accounts, ILogger logger)
+    private AnonymousAccess UseIssuers(ApiServerOptions options, ServiceAccountTokens accounts, ApiServerMetrics metrics, ILogger logger)
     {
         var wanted = options.Authentication;
         if (wanted.ConfigurationFile.Length == 0)
@@ -112,7 +112,7 @@ internal sealed class AuthenticationWiring : IAsyncDisposable
             if (!Equals(next.Anonymous, configuration.Anonymous))
                 throw new ApiServerStartException("anonymous: Forbidden: changed from initial configuration file");
             return await _issuers.TryReplaceAsync(next.Issuers, cancel).ConfigureAwait(false);
-        }, options.Clock, logger);
+        }, options.Clock, logger, metrics.Reloads("authentication"));
         _loops.Add(file.FollowAsync);
         return configuration.Anonymous ?? wanted.Anonymous;
     }

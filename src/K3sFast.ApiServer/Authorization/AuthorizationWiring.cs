@@ -23,7 +23,7 @@ internal sealed class AuthorizationWiring : IDisposable
     private object[] _chain;
 
     /// <exception cref="ApiServerStartException">A file cannot be read, or a mode is not served.</exception>
-    internal AuthorizationWiring(ApiServerOptions options, RbacPolicy rbac, NodeGraph graph, ILogger logger)
+    internal AuthorizationWiring(ApiServerOptions options, RbacPolicy rbac, NodeGraph graph, ApiServerMetrics metrics, ILogger logger)
     {
         _rbac = rbac;
         _nodes = new NodeAuthorizer(graph);
@@ -36,7 +36,7 @@ internal sealed class AuthorizationWiring : IDisposable
             var path = wanted.ConfigurationFile;
             var bytes = ConfigDocument.Load(AuthorizationConfiguration.Flag, path);
             specs = AuthorizationConfiguration.Read(path, bytes);
-            _file = new ReloadedFile(path, bytes, (changed, _) => ReplaceAsync(path, changed, specs), _clock, logger);
+            _file = new ReloadedFile(path, bytes, (changed, _) => ReplaceAsync(path, changed, specs), _clock, logger, metrics.Reloads("authorization"));
         }
         _chain = Make(specs);
         Authorizer = new Authorizer(_chain);

@@ -6,7 +6,7 @@ namespace K3sFast.ApiServer;
 /// <param name="path">The file.</param>
 /// <param name="loaded">What is in force already.</param>
 /// <param name="apply">Puts new contents in force: false = not now, try again; an <see cref="ApiServerStartException"/> = these contents never will.</param>
-internal sealed class ReloadedFile(string path, byte[] loaded, Func<byte[], CancellationToken, Task<bool>> apply, TimeProvider clock, ILogger logger)
+internal sealed class ReloadedFile(string path, byte[] loaded, Func<byte[], CancellationToken, Task<bool>> apply, TimeProvider clock, ILogger logger, ReloadMetrics? metrics = null)
 {
     // One stat call a second, and only where such a file was configured.
     private static readonly TimeSpan s_period = TimeSpan.FromSeconds(1);
@@ -39,6 +39,7 @@ internal sealed class ReloadedFile(string path, byte[] loaded, Func<byte[], Canc
             if (!await apply(bytes, cancel).ConfigureAwait(false))
                 return false;
             _known = bytes;
+            metrics?.Note(isInForce: true, clock.GetUtcNow());
             Log.FileReloaded(logger, path);
             return true;
         }
@@ -46,6 +47,7 @@ internal sealed class ReloadedFile(string path, byte[] loaded, Func<byte[], Canc
         {
             // These contents stay wrong until somebody changes them.
             _known = bytes ?? _known;
+            metrics?.Note(isInForce: false, clock.GetUtcNow());
             Log.FileNotReloaded(logger, path, error.Message);
             return true;
         }

@@ -15,7 +15,10 @@ internal static class ConcurrencyAllocation
     internal readonly record struct Claim(double Low, double High, double Target);
 
     /// <summary>The shares, in the claims' order; they add up to the sum wherever the bounds let them.</summary>
-    internal static double[] Share(double sum, IReadOnlyList<Claim> claims)
+    internal static double[] Share(double sum, IReadOnlyList<Claim> claims) => Share(sum, claims, out _);
+
+    /// <inheritdoc cref="Share(double, IReadOnlyList{Claim})"/>
+    internal static double[] Share(double sum, IReadOnlyList<Claim> claims, out double factor)
     {
         double low = 0, high = 1;
         while (Total(claims, high) < sum && high < double.MaxValue / 4)
@@ -26,6 +29,7 @@ internal static class ConcurrencyAllocation
             if (Total(claims, middle) < sum) low = middle;
             else high = middle;
         }
+        factor = high;
         return [.. claims.Select(claim => Of(claim, high))];
     }
 

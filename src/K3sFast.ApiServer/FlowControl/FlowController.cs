@@ -39,7 +39,7 @@ internal sealed class FlowController
         _clock = clock;
         _logger = logger;
         _metrics = metrics.Flows;
-        _budget = new SeatBudget(seats);
+        _budget = new SeatBudget(seats, _metrics.Kinds);
         FlowMetrics.Follow(metrics.Registry, _budget);
         _current = Digest();
     }

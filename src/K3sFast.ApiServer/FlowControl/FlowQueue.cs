@@ -102,5 +102,6 @@ internal struct SeatHold
     // For metrics: whose request it is, and since when it is served by the stopwatch.
     internal FlowMetrics.FlowSeries? Measured;
     internal bool IsWatch;
+    internal bool IsMutating;
     internal long MeasuredFrom;
 }

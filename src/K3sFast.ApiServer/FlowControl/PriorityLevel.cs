@@ -40,6 +40,11 @@ internal sealed class PriorityLevel(string name, TimeProvider clock)
     private double _progress;
     private long _progressAt = clock.GetTimestamp();
     private SeatDemand _demand = new(clock.GetTimestamp());
+    private RatioTimes _demandTimes = new(LevelTimes.DemandBounds, clock.GetTimestamp());
+    private RatioTimes _seatTimes = new(LevelTimes.SeatBounds, clock.GetTimestamp());
+    private RatioTimes _executingTimes = new(LevelTimes.RequestBounds, clock.GetTimestamp());
+    private RatioTimes _waitingTimes = new(LevelTimes.RequestBounds, clock.GetTimestamp());
+    private DispatchTimes _dispatch;
     private DroppedRequests _dropped = new();
     private LevelCounts _counts;
 
@@ -65,6 +70,7 @@ internal sealed class PriorityLevel(string name, TimeProvider clock)
             _queueCount = queues;
             _handSize = Math.Clamp(handSize, 1, ShuffleSharding.MaxHandSize);
             _queueLengthLimit = queueLengthLimit;
+            _waitingTimes.SetWhole(clock, clock.GetTimestamp(), Math.Max(1, queueLengthLimit) * Math.Max(1, queues));
             var had = _queues.Length;
             if (had < queues)
             {
@@ -76,12 +82,15 @@ internal sealed class PriorityLevel(string name, TimeProvider clock)
         }
     }
 
-    /// <summary>Changes how many seats there are; who waited for more is served. Demand is told as a part of the nominal seats.</summary>
-    internal void SetLimit(int limit, int maxSeats, int nominal = 1)
+    /// <summary>Changes how many seats there are; who waited for more is served. Demand and use are told as parts of <paramref name="whole"/>.</summary>
+    internal void SetLimit(int limit, int maxSeats, int whole = 1)
     {
         lock (_gate)
         {
-            _demand.SetNominal(clock, AdvanceLocked(), nominal);
+            var now = AdvanceLocked();
+            _demandTimes.SetWhole(clock, now, whole);
+            _seatTimes.SetWhole(clock, now, whole);
+            _executingTimes.SetWhole(clock, now, whole);
             _limit = limit;
             MaxSeats = maxSeats;
             ServeWaitingLocked();
@@ -184,11 +193,21 @@ internal sealed class PriorityLevel(string name, TimeProvider clock)
             return _demand.Take(clock, clock.GetTimestamp());
     }
 
-    /// <summary>For how long there was how much demand, since the start.</summary>
-    internal DemandTimes DemandTimes()
+    /// <summary>For how long there was how much demand and use, since the start.</summary>
+    internal LevelTimes Times()
     {
         lock (_gate)
-            return _demand.Times(clock, clock.GetTimestamp());
+        {
+            var now = clock.GetTimestamp();
+            return new LevelTimes(_demandTimes.Read(clock, now), _seatTimes.Read(clock, now), _executingTimes.Read(clock, now), _waitingTimes.Read(clock, now));
+        }
+    }
+
+    /// <summary>The level's virtual times.</summary>
+    internal DispatchTimes Dispatch()
+    {
+        lock (_gate)
+            return _dispatch with { Now = _progress };
     }
 
     internal LevelState State()
@@ -279,6 +298,7 @@ internal sealed class PriorityLevel(string name, TimeProvider clock)
         NoteDemandLocked(_progressAt);
         if (queue is null)
             return;
+        NoteDispatchLocked(queue);
         queue.Executing++;
         queue.SeatsInUse += seats;
         queue.NextDispatch += seats * EstimatedServiceSeconds;
@@ -332,7 +352,32 @@ internal sealed class PriorityLevel(string name, TimeProvider clock)
         _robin = kept == 0 ? 0 : _robin % kept;
     }
 
-    private void NoteDemandLocked(long now) => _demand.Set(clock, now, _seatsInUse + _seatsWaiting);
+    private void NoteDemandLocked(long now)
+    {
+        _demand.Set(clock, now, _seatsInUse + _seatsWaiting);
+        _demandTimes.Set(clock, now, _seatsInUse + _seatsWaiting);
+        _seatTimes.Set(clock, now, _seatsInUse);
+        _executingTimes.Set(clock, now, _executing);
+        _waitingTimes.Set(clock, now, _waiting);
+    }
+
+    private void NoteDispatchLocked(FlowQueue next)
+    {
+        double min = next.NextDispatch, max = min, discountedMin = Discounted(next), discountedMax = discountedMin;
+        for (var i = 0; _waiting > 0 && i < _queues.Length; i++)
+        {
+            var queue = _queues[i];
+            if (queue.Waiting == 0)
+                continue;
+            min = Math.Min(min, queue.NextDispatch);
+            max = Math.Max(max, queue.NextDispatch);
+            discountedMin = Math.Min(discountedMin, Discounted(queue));
+            discountedMax = Math.Max(discountedMax, Discounted(queue));
+        }
+        _dispatch = new DispatchTimes(_progress, true, _progress, next.NextDispatch, min, max, discountedMin, discountedMax);
+    }
+
+    private static double Discounted(FlowQueue queue) => queue.NextDispatch - (queue.SeatsInUse * EstimatedServiceSeconds);
 
     private IEnumerable<(int Queue, int Index, SeatWaiter Waiter)> WaitersLocked()
     {

@@ -102,7 +102,8 @@ internal sealed class FairLimiter(FlowController flows, ResourceCatalog catalog,
     {
         var (level, measured) = (schema.Level, schema.Measured);
         var since = Stopwatch.GetTimestamp();
-        measured?.Queued(waiter.LengthAtArrival, waiter.Seats);
+        var isMutating = IsMutating(call.Info);
+        measured?.Queued(waiter.LengthAtArrival, waiter.Seats, isMutating);
         var limit = (call.Timeout > TimeSpan.Zero ? call.Timeout : requestTimeout) / 4;
         var isTimeout = false;
         try
@@ -117,7 +118,7 @@ internal sealed class FairLimiter(FlowController flows, ResourceCatalog catalog,
         {
             // The client has gone; its place is given up all the same.
         }
-        measured?.Left(waiter.Seats);
+        measured?.Left(waiter.Seats, isMutating);
         measured?.Waited(since);
         if (!waiter.Turn.IsCompleted && level.TryWithdraw(waiter, isTimeout))
         {
@@ -128,12 +129,15 @@ internal sealed class FairLimiter(FlowController flows, ResourceCatalog catalog,
         return true;
     }
 
+    private static bool IsMutating(in RequestInfo info) => info.Verb is not (Verb.Get or Verb.List or Verb.Watch or Verb.Head);
+
     private static void Begin(HttpApiCall call, FlowSchemaMatcher schema, SeatHold hold)
     {
         hold.Measured = schema.Measured;
         hold.IsWatch = call.Info.Verb == Verb.Watch;
+        hold.IsMutating = IsMutating(call.Info);
         hold.MeasuredFrom = Stopwatch.GetTimestamp();
-        schema.Measured?.Started(hold.Seats);
+        schema.Measured?.Started(hold.Seats, hold.IsMutating);
         call.Hold(hold);
     }
 }

@@ -6,7 +6,7 @@ namespace K3sFast.ApiServer;
 /// The server's seats and how they are shared out: nominally by shares, and every ten seconds by demand within what each level may lend and
 /// borrow (KEP-1040).
 /// </summary>
-internal sealed class SeatBudget(int seats)
+internal sealed class SeatBudget(int seats, RequestKinds kinds)
 {
     internal static readonly TimeSpan Period = TimeSpan.FromSeconds(10);
 
@@ -20,6 +20,17 @@ internal sealed class SeatBudget(int seats)
 
     // Guarded by _gate
     private readonly Dictionary<string, Part> _parts = new(StringComparer.Ordinal);
+    private double _fairFraction;
+
+    /// <summary>The part of its target that each level gets which may have more and less.</summary>
+    internal double FairFraction
+    {
+        get
+        {
+            lock (_gate)
+                return _fairFraction;
+        }
+    }
 
     /// <summary>Takes a level's object over; null = it is broken, as if it were not there.</summary>
     internal PriorityLevel? Configure(ApiNode configuration, string name, TimeProvider clock)
@@ -37,6 +48,7 @@ internal sealed class SeatBudget(int seats)
             part.Shares = settings["nominalConcurrencyShares"u8].AsInt64(isExempt ? 0 : 30);
             part.LendablePercent = settings["lendablePercent"u8].AsInt64();
             part.BorrowingPercent = settings["borrowingLimitPercent"u8].TryGetInt64(out var percent) ? percent : null;
+            part.WaitingLimit = (int)(queuing["queues"u8].AsInt64() * queuing["queueLengthLimit"u8].AsInt64());
             part.HandSize = (int)queuing["handSize"u8].AsInt64(1);
             part.Level.Configure(
                 configuration["metadata"u8]["uid"u8].AsString(), isExempt, (int)queuing["queues"u8].AsInt64(), part.HandSize, (int)queuing["queueLengthLimit"u8].AsInt64());
@@ -62,6 +74,7 @@ internal sealed class SeatBudget(int seats)
                 part.Max = nominal + borrowable;
                 part.Current ??= nominal - (lendable / 2);
             }
+            kinds.SetLimits(_parts.Values.Sum(static part => part.WaitingLimit), _parts.Values.Sum(static part => part.Nominal));
             ShareOutLocked();
         }
     }
@@ -91,7 +104,7 @@ internal sealed class SeatBudget(int seats)
         lock (_gate)
         {
             return [.. _parts.Values.OrderBy(static part => part.Level.Name, StringComparer.Ordinal).Select(static part => new LevelSeats(
-                part.Level.Name, part.Nominal, part.Min, part.Max, part.Current ?? part.Nominal, part.Demand, part.Smoothed, part.Target, part.Level.DemandTimes()))];
+                part.Level.Name, part.Nominal, part.Min, part.Max, part.Current ?? part.Nominal, part.Demand, part.Smoothed, part.Target, part.Level.Times(), part.Level.Dispatch()))];
         }
     }
 
@@ -115,12 +128,12 @@ internal sealed class SeatBudget(int seats)
         else
         {
             var shares = ConcurrencyAllocation.Share(
-                left, [.. limited.Select(static part => new ConcurrencyAllocation.Claim(part.Wanted, part.Max, part.Target))]);
+                left, [.. limited.Select(static part => new ConcurrencyAllocation.Claim(part.Wanted, part.Max, part.Target))], out _fairFraction);
             for (var i = 0; i < limited.Count; i++)
                 limited[i].Current = (int)Math.Round(shares[i], MidpointRounding.AwayFromZero);
         }
         foreach (var part in _parts.Values)
-            part.Level.SetLimit(part.Current ?? part.Nominal, part.MaxSeats, part.Nominal);
+            part.Level.SetLimit(part.Current ?? part.Nominal, part.MaxSeats, part.Current is > 0 ? part.Current.Value : (int)Math.Round(seats / 10.0, MidpointRounding.AwayFromZero));
     }
 
     private sealed class Part(PriorityLevel level)
@@ -129,7 +142,7 @@ internal sealed class SeatBudget(int seats)
 
         internal long Shares, LendablePercent;
         internal long? BorrowingPercent;
-        internal int HandSize = 1, Nominal, Min, Max, Peak;
+        internal int HandSize = 1, WaitingLimit, Nominal, Min, Max, Peak;
         internal double Smoothed;
         internal SeatDemand.Summary Demand;
         internal int? Current;
@@ -145,4 +158,4 @@ internal sealed class SeatBudget(int seats)
 
 /// <summary>How many seats a level has, between which bounds, and how many it asked for in the last period and since the start.</summary>
 internal readonly record struct LevelSeats(
-    string Name, int Nominal, int Min, int Max, int Current, SeatDemand.Summary Demand, double Smoothed, double Target, DemandTimes Times);
+    string Name, int Nominal, int Min, int Max, int Current, SeatDemand.Summary Demand, double Smoothed, double Target, LevelTimes Times, DispatchTimes Dispatch);

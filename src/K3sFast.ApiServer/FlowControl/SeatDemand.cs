@@ -10,9 +10,6 @@ internal struct SeatDemand(long now)
     private double _sum;
     private double _sumOfSquares;
     private double _max;
-    private double _nominal = 1;
-    private double _ratioSum;
-    private readonly double[] _nanoseconds = new double[DemandTimes.Bounds.Length + 1];
 
     internal void Set(TimeProvider clock, long now, int value)
     {
@@ -34,27 +31,9 @@ internal struct SeatDemand(long now)
         return summary;
     }
 
-    internal void SetNominal(TimeProvider clock, long now, int seats)
-    {
-        Accumulate(clock, now);
-        _nominal = Math.Max(1, seats);
-    }
-
-    internal DemandTimes Times(TimeProvider clock, long now)
-    {
-        Accumulate(clock, now);
-        return new DemandTimes([.. _nanoseconds], _ratioSum);
-    }
-
     private void Accumulate(TimeProvider clock, long now)
     {
         var seconds = clock.GetElapsedTime(_at, now).TotalSeconds;
-        var ratio = _value / _nominal;
-        var bucket = 0;
-        while (bucket < DemandTimes.Bounds.Length && ratio > DemandTimes.Bounds[bucket])
-            bucket++;
-        _nanoseconds[bucket] += seconds * 1e9;
-        _ratioSum += ratio * seconds * 1e9;
         _at = now;
         _sum += _value * seconds;
         _sumOfSquares += _value * _value * seconds;
@@ -62,13 +41,6 @@ internal struct SeatDemand(long now)
 
     /// <summary>A period's demand.</summary>
     internal readonly record struct Summary(double Seconds, double Mean, double Deviation, double Max);
-}
-
-/// <summary>For how many nanoseconds the demand, as a part of the nominal seats, lay in each bucket, and the sum over all nanoseconds.</summary>
-internal readonly record struct DemandTimes(double[] Nanoseconds, double Sum)
-{
-    // Upstream's.
-    internal static readonly double[] Bounds = [0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.7, 2, 2.8, 4, 6];
 }
 
 /// <summary>

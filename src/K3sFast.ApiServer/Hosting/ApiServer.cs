@@ -38,13 +38,13 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly KestrelHost _host;
     private readonly RequestPipeline _pipeline;
     private readonly CancellationTokenSource _stopping = new();
-    private readonly PodSecurityMetrics _podSecurityMetrics = new();
     private readonly List<Task> _loops = [];
     private readonly HealthChecks _health = new();
     private readonly ApiServerMetrics _metrics;
     private readonly StartHook _storageReady, _namespacesReady, _prioritiesReady, _trustPublished, _rolesReady, _addressesLoaded, _serviceReady, _identityPublished, _identitiesCollected;
     private readonly IdentityLease _identity;
     private readonly StoreProbe _storeProbe;
+    private readonly StoreSize _storeSize;
     private bool _isReady, _isShuttingDown;
 
     /// <summary>Puts the server together; nothing is read or listened to yet.</summary>
@@ -60,20 +60,26 @@ public sealed class ApiServer : IAsyncDisposable
         _catalog = new ResourceCatalog(Schema.BuiltIn, _cacher, options.EventTtl, options.RuntimeConfig);
 
         var policy = new RbacPolicy();
-        _authorization = new AuthorizationWiring(options, policy, new NodeGraph(_catalog), _logger);
+        _metrics = new ApiServerMetrics(options);
+        _authorization = new AuthorizationWiring(options, policy, new NodeGraph(_catalog), _metrics, _logger);
         _authorizer = _authorization.Authorizer;
         IPNetwork[] ranges = options.SecondaryServiceCidr is { } second ? [options.ServiceCidr, second] : [options.ServiceCidr];
-        var addresses = new ServiceAddresses(_catalog, ranges, () => _writes!);
+        var addresses = new ServiceAddresses(_catalog, ranges, () => _writes!, _metrics.Addresses);
         var ports = new NodePorts(
-            options.NodePortRange.First, options.NodePortRange.Last, store.IsShared ? new NodePortLedger(store, options.NodePortRange.First, options.NodePortRange.Last) : null);
-        _metrics = new ApiServerMetrics(options) { PodSecurity = _podSecurityMetrics };
+            options.NodePortRange.First, options.NodePortRange.Last, store.IsShared ? new NodePortLedger(store, options.NodePortRange.First, options.NodePortRange.Last) : null,
+            _metrics.Addresses);
+        AddressMetrics.Follow(_metrics.Registry, addresses, ports);
         foreach (var storage in _catalog.Storages)
             storage.Measured = _metrics.Storage.Store(storage.Info);
         foreach (var endpoint in _catalog.Endpoints)
+        {
             endpoint.Watched = _metrics.Storage.Watch(endpoint.Info);
-        _metrics.Storage.Follow(_catalog, options.StoreSizeBytes ?? DatastoreMetrics.SizeOf(store));
+            endpoint.Listed = _metrics.Storage.List(endpoint.Info);
+        }
+        _storeSize = new StoreSize(store, options.Clock, _logger);
+        _metrics.Storage.Follow(_catalog, options.StoreSizeBytes ?? (() => _storeSize.Bytes));
         DatastoreMetrics.Follow(_metrics.Registry, store);
-        var admission = new AdmissionParts(_catalog, policy, _authorizer, options, () => _writes!, _podSecurityMetrics, _metrics.Admission);
+        var admission = new AdmissionParts(_catalog, policy, _authorizer, options, () => _writes!, _metrics);
         _writes = new WriteFlow(AdmissionPlugins.Create(admission, _logger), options.Clock);
         _writes.AddHook(_catalog.Storage("", "services"), new ServiceAllocator(addresses, ports, _catalog.Storage("", "endpoints"), () => _writes!));
         _services = new ServiceRepair(_catalog.Storage("", "services"), addresses, ports, options.Clock, _logger);
@@ -104,7 +110,7 @@ public sealed class ApiServer : IAsyncDisposable
         _tokens = new ServiceAccountTokens(
             [options.Issuer, .. options.FormerServiceAccountIssuers], options.ServiceAccountAudiences ?? [options.Issuer, "k3s"], options.ServiceAccountKeys);
         _legacyTokens = new LegacyTokenTracking(_catalog, _writes, options.Clock, _logger);
-        _authentication = new AuthenticationWiring(options, _catalog, _tokens, _legacyTokens, _logger);
+        _authentication = new AuthenticationWiring(options, _catalog, _tokens, _legacyTokens, _metrics, _logger);
         _audit = AuditLog.Create(options.Audit, _metrics.Audit, options.Clock, _logger);
         _pipeline = MakePipeline();
         _host = new KestrelHost(options, loggers);
@@ -151,6 +157,8 @@ public sealed class ApiServer : IAsyncDisposable
         _identitiesCollected.Done();
         _loops.Add(_system.FollowAsync(_host.Port, _stopping.Token));
         _loops.Add(_services.FollowAsync(_stopping.Token));
+        if (_options.StoreSizeBytes is null)
+            _loops.Add(_storeSize.FollowAsync(_stopping.Token));
         Volatile.Write(ref _isReady, true);
         Log.Listening(_logger, $"{_options.BindAddress}:{_host.Port}");
     }

@@ -141,7 +141,7 @@ internal sealed class HttpApiCall : ApiCall
         var seat = _seat;
         _seat = default;
         seat.Level?.Leave(seat);
-        seat.Measured?.Ended(seat.Seats, seat.IsWatch, seat.MeasuredFrom);
+        seat.Measured?.Ended(seat.Seats, seat.IsWatch, seat.IsMutating, seat.MeasuredFrom);
         var slot = _slot;
         _slot = null;
         slot?.Invoke();

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Diagnostics;
-using System.Text;
 using K3sFast.ApiMachinery;
 using K3sFast.Client;
 
@@ -13,15 +12,20 @@ internal sealed class ApiServerMetrics
     private readonly Histogram _authenticated, _unauthenticated, _allowed, _denied;
     private readonly Counter _authenticationSuccesses, _authenticationFailures, _allowedAttempts, _deniedAttempts, _adminRequests, _clientRequests, _otherRequests;
     private readonly Histogram _certificateExpirations;
+    private readonly string _identity;
 
     internal ApiServerMetrics(ApiServerOptions options)
     {
         ProcessMetrics.Register();
+        _identity = IdentityLease.NameOf(options.Hostname);
         Requests = new RequestMetrics(Registry);
         Admission = new AdmissionMetrics(Registry);
         Storage = new StorageMetrics(Registry);
-        Flows = new FlowMetrics(Registry);
+        Flows = new FlowMetrics(Registry, options.Clock);
         Audit = new AuditMetrics(Registry);
+        PodSecurity = new PodSecurityMetrics(Registry);
+        Policies = new PolicyMetrics(Registry);
+        Addresses = new AddressMetrics(Registry);
         var seconds = Histogram.Exponential(0.001, 2, 15);
         _authenticationAttempts = Registry.Counters("authentication_attempts", "[ALPHA] Counter of authenticated attempts.", "result");
         _authenticationSuccesses = _authenticationAttempts.With("success");
@@ -59,7 +63,14 @@ internal sealed class ApiServerMetrics
 
     internal AuditMetrics Audit { get; }
 
-    internal PodSecurityMetrics? PodSecurity { get; set; }
+    internal PodSecurityMetrics PodSecurity { get; }
+
+    internal PolicyMetrics Policies { get; }
+
+    internal AddressMetrics Addresses { get; }
+
+    /// <summary>Where it is told that a configuration file was taken over.</summary>
+    internal ReloadMetrics Reloads(string subject) => new(Registry, subject, _identity);
 
     /// <summary>Someone was recognized, or not.</summary>
     internal void Authenticated(UserInfo? user, System.Security.Cryptography.X509Certificates.X509Certificate2? certificate, long started, TimeProvider clock)
@@ -86,15 +97,7 @@ internal sealed class ApiServerMetrics
         (isAllowed ? _allowed : _denied).Observe(seconds);
     }
 
-    internal void Write(IBufferWriter<byte> output)
-    {
-        Registry.Write(output, MetricRegistry.Process);
-        if (PodSecurity is null)
-            return;
-        var text = new StringBuilder();
-        PodSecurity.Write(text);
-        Encoding.UTF8.GetBytes(text.ToString(), output);
-    }
+    internal void Write(IBufferWriter<byte> output) => Registry.Write(output, MetricRegistry.Process);
 
     private void AddBuild(ApiServerOptions options)
     {
@@ -110,6 +113,12 @@ internal sealed class ApiServerMetrics
             "[ALPHA] Provides the compatibility version info of the component. The component label is the name of the component, usually kube, but is relevant for aggregated-apiservers.",
             "binary", "component", "emulation", "min_compat")
             .With(Of("gitVersion").TrimStart('v').Split('+')[0], "kube", $"{Of("emulationMajor")}.{Of("emulationMinor")}", $"{Of("minCompatibilityMajor")}.{Of("minCompatibilityMinor")}").Set(1);
+        var features = Registry.Gauges("kubernetes_feature_enabled", "[BETA] This metric records the data about the stage and enablement of a k8s feature.", "name", "stage");
+        foreach (var (name, stage, isOn) in options.FeatureGates.All)
+            features.With(name, stage == "GA" ? "" : stage.ToUpperInvariant()).Set(isOn ? 1 : 0);
+        // No metric is ever disabled or hidden here.
+        Registry.Counter("disabled_metrics_total", "[BETA] The count of disabled metrics.");
+        Registry.Counter("hidden_metrics_total", "[BETA] The count of hidden metrics.");
         Registry.Collected("registered_metrics_total", "counter", "[BETA] The count of registered metrics broken by stability level and deprecation version.", text =>
         {
             foreach (var group in Registry.CountByStability().Concat(MetricRegistry.Process.CountByStability()).GroupBy(static entry => entry.Stability).OrderBy(static group => group.Key, StringComparer.Ordinal))

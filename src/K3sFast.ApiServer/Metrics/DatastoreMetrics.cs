@@ -59,10 +59,6 @@ internal sealed class DatastoreMetrics
         metrics.Histogram(registry, "maintenance_step_duration_seconds", "Time that a step of compaction or of giving pages back keeps the writer.", static status => status.MaintenanceSeconds);
     }
 
-    /// <summary>Bytes that the store takes, file and log; null = it tells nothing.</summary>
-    internal static Func<long>? SizeOf(IDatastore store) =>
-        store.Monitor is { } monitor ? () => monitor.ReadStatus() is var status ? status.FileBytes + status.LogBytes : 0 : null;
-
     /// <summary>Why creates and updates are refused for want of space; null = they are not. For /readyz.</summary>
     internal static string? SpaceComplaint(IDatastore store) =>
         store.Monitor?.ReadStatus() is { IsFull: true } status

@@ -21,8 +21,9 @@ internal sealed class FlowMetrics
     private readonly MetricFamily<Histogram> _waits, _executions, _lengths, _estimates;
     private readonly ConcurrentDictionary<(string Level, string Schema), FlowSeries> _series = new();
 
-    internal FlowMetrics(MetricRegistry registry)
+    internal FlowMetrics(MetricRegistry registry, TimeProvider clock)
     {
+        Kinds = new RequestKinds(clock);
         MetricFamily<Counter> Counters(string name, string help, params string[] more) => registry.Counters(Prefix + name, help, ["priority_level", "flow_schema", .. more]);
         MetricFamily<Gauge> Gauges(string name, string help) => registry.Gauges(Prefix + name, help, "priority_level", "flow_schema");
         MetricFamily<Histogram> Histograms(string name, string help, double[] bounds, params string[] more) =>
@@ -46,7 +47,11 @@ internal sealed class FlowMetrics
             "request_queue_length_after_enqueue", "[ALPHA] Length of queue in the API Priority and Fairness subsystem, as seen by each request after it is enqueued", s_lengths);
         _estimates = Histograms(
             "work_estimated_seats", "[ALPHA] Number of estimated seats (maximum of initial and final seats) associated with requests in API Priority and Fairness", s_seats);
+        FollowKinds(registry);
     }
+
+    /// <summary>Requests that read and that write.</summary>
+    internal RequestKinds Kinds { get; }
 
     /// <summary>The instruments of a schema's requests at a level.</summary>
     internal FlowSeries Of(string level, string schema) => _series.GetOrAdd((level, schema), static (key, owner) => new FlowSeries(owner, key.Level, key.Schema), this);
@@ -69,27 +74,91 @@ internal sealed class FlowMetrics
         Seats("demand_seats_stdev", "[ALPHA] Time-weighted standard deviation, over last adjustment period, of demand_seats", static level => level.Demand.Deviation);
         Seats("demand_seats_smoothed", "[ALPHA] Smoothed seat demands", static level => level.Smoothed);
         Seats("target_seats", "[ALPHA] Seat allocation targets", static level => level.Target);
-        registry.Collected(
-            Prefix + "demand_seats", "histogram",
-            "[ALPHA] Observations, at the end of every nanosecond, of (the number of seats each priority level could use) / (nominal number of seats for that level)", text =>
+        void Times(string name, string help, Func<LevelSeats, IEnumerable<(string Labels, RatioHistogram Times)>> read) => registry.Collected(Prefix + name, "histogram", help, text =>
+        {
+            foreach (var level in budget.Levels())
             {
-                foreach (var level in budget.Levels())
-                    WriteDemand(text, Label(level.Name), level.Times);
+                foreach (var (labels, times) in read(level))
+                    WriteTimes(text, Prefix + name, labels, times);
+            }
+        });
+
+        Times(
+            "demand_seats", "EXPERIMENTAL: [ALPHA] Observations, at the end of every nanosecond, of (the number of seats each priority level could use) / (nominal number of seats for that level)",
+            static level => [(Label(level.Name), level.Times.Demand)]);
+        Times(
+            "priority_level_seat_utilization",
+            "EXPERIMENTAL: [ALPHA] Observations, at the end of every nanosecond, of utilization of seats for any stage of execution (but only initial stage for WATCHes)",
+            static level => [($"phase=\"executing\",{Label(level.Name)}", level.Times.Seats)]);
+        Times(
+            "priority_level_request_utilization",
+            "EXPERIMENTAL: [ALPHA] Observations, at the end of every nanosecond, of number of requests (as a fraction of the relevant limit) waiting or in any stage of execution (but only initial stage for WATCHes)",
+            static level => [($"phase=\"executing\",{Label(level.Name)}", level.Times.Executing), ($"phase=\"waiting\",{Label(level.Name)}", level.Times.Waiting)]);
+        Virtual(registry, budget);
+    }
+
+    // Virtual times, by which queues are served.
+    private static void Virtual(MetricRegistry registry, SeatBudget budget)
+    {
+        void Add(string name, string help, Action<MetricText, LevelSeats, string> write) => registry.Collected(Prefix + name, "gauge", $"[ALPHA] {help}", text =>
+        {
+            foreach (var level in budget.Levels())
+                write(text, level, Prefix + name);
+        });
+        void Dispatched(string name, string help, Func<DispatchTimes, double> value) => Add(name, help, (text, level, full) =>
+        {
+            if (level.Dispatch.HasDispatched)
+                text.Sample(full, Label(level.Name), value(level.Dispatch));
+        });
+        void Bounds(string name, string help, Func<DispatchTimes, (double Min, double Max)> value) => Add(name, help, (text, level, full) =>
+        {
+            if (!level.Dispatch.HasDispatched)
+                return;
+            text.Sample(full, $"bound=\"max\",{Label(level.Name)}", value(level.Dispatch).Max);
+            text.Sample(full, $"bound=\"min\",{Label(level.Name)}", value(level.Dispatch).Min);
+        });
+
+        Add("current_r", "R(time of last change)", static (text, level, full) => text.Sample(full, Label(level.Name), level.Dispatch.Now));
+        Dispatched("dispatch_r", "R(time of last dispatch)", static dispatch => dispatch.AtDispatch);
+        Dispatched("latest_s", "S(most recently dispatched request)", static dispatch => dispatch.Latest);
+        Bounds("next_s_bounds", "min and max, over queues, of S(oldest waiting request in queue)", static dispatch => (dispatch.Min, dispatch.Max));
+        Bounds(
+            "next_discounted_s_bounds", "min and max, over queues, of S(oldest waiting request in queue) - estimated work in progress",
+            static dispatch => (dispatch.DiscountedMin, dispatch.DiscountedMax));
+        registry.Collected(
+            Prefix + "seat_fair_frac", "gauge", "[ALPHA] Fair fraction of server's concurrency to allocate to each priority level that can use it",
+            text => text.Sample(Prefix + "seat_fair_frac", "", budget.FairFraction));
+    }
+
+    private void FollowKinds(MetricRegistry registry)
+    {
+        const string Current = "apiserver_current_inqueue_requests";
+        registry.Collected(Current, "gauge", "[ALPHA] Maximal number of queued requests in this apiserver per request kind in last second.", text =>
+        {
+            text.Sample(Current, "request_kind=\"mutating\"", Kinds.WaitingNow(isMutating: true));
+            text.Sample(Current, "request_kind=\"readOnly\"", Kinds.WaitingNow(isMutating: false));
+        });
+        registry.Collected(
+            Prefix + "read_vs_write_current_requests", "histogram",
+            "EXPERIMENTAL: [ALPHA] Observations, at the end of every nanosecond, of the number of requests (as a fraction of the relevant limit) waiting or in regular stage of execution",
+            text =>
+            {
+                foreach (var (phase, kind, times) in Kinds.Read())
+                    WriteTimes(text, Prefix + "read_vs_write_current_requests", $"phase=\"{phase}\",request_kind=\"{kind}\"", times);
             });
     }
 
-    // Every nanosecond is an observation, so that counts are times.
-    private static void WriteDemand(MetricText text, string label, DemandTimes times)
+    private static void WriteTimes(MetricText text, string name, string labels, RatioHistogram times)
     {
         double count = 0;
         for (var i = 0; i < times.Nanoseconds.Length; i++)
         {
             count += times.Nanoseconds[i];
-            var bound = i < DemandTimes.Bounds.Length ? DemandTimes.Bounds[i].ToString(CultureInfo.InvariantCulture) : "+Inf";
-            text.Sample(Prefix + "demand_seats_bucket", $"{label},le=\"{bound}\"", count);
+            var bound = i < times.Bounds.Length ? times.Bounds[i].ToString(CultureInfo.InvariantCulture) : "+Inf";
+            text.Sample($"{name}_bucket", $"{labels},le=\"{bound}\"", count);
         }
-        text.Sample(Prefix + "demand_seats_sum", label, times.Sum);
-        text.Sample(Prefix + "demand_seats_count", label, count);
+        text.Sample($"{name}_sum", labels, times.Sum);
+        text.Sample($"{name}_count", labels, count);
     }
 
     // Names of objects need no escapes.
@@ -133,16 +202,18 @@ internal sealed class FlowMetrics
         }
 
         /// <summary>It stands in a queue of that length.</summary>
-        internal void Queued(int length, int seats)
+        internal void Queued(int length, int seats, bool isMutating)
         {
+            _owner.Kinds.Waiting(isMutating, 1);
             _lengths.Observe(length);
             _waiting.Add(1);
             _waitingSeats.Add(seats);
         }
 
         /// <summary>It stands there no longer.</summary>
-        internal void Left(int seats)
+        internal void Left(int seats, bool isMutating)
         {
+            _owner.Kinds.Waiting(isMutating, -1);
             _waiting.Add(-1);
             _waitingSeats.Add(-seats);
         }
@@ -161,16 +232,18 @@ internal sealed class FlowMetrics
         internal void TimedOut() => (_late ??= _owner._rejected.With(_level, _schema, "time-out")).Add();
 
         /// <summary>It is being served.</summary>
-        internal void Started(int seats)
+        internal void Started(int seats, bool isMutating)
         {
+            _owner.Kinds.Executing(isMutating, 1);
             _dispatched.Add();
             _executing.Add(1);
             _executingSeats.Add(seats);
         }
 
         /// <summary>It was served; a watch, as far as it had to begin.</summary>
-        internal void Ended(int seats, bool isWatch, long since)
+        internal void Ended(int seats, bool isWatch, bool isMutating, long since)
         {
+            _owner.Kinds.Executing(isMutating, -1);
             _executing.Add(-1);
             _executingSeats.Add(-seats);
             (isWatch ? _watches ??= _owner._executions.With(_level, _schema, "watch") : _regular ??= _owner._executions.With(_level, _schema, "regular"))

@@ -165,7 +165,8 @@ internal sealed class RequestMetrics
         };
     }
 
-    private static string Scope(in RequestInfo info)
+    /// <summary>resource, namespace or cluster; "" for what is no resource.</summary>
+    internal static string Scope(in RequestInfo info)
     {
         if (!info.Name.IsEmpty || info.Verb == Verb.Create)
             return "resource";

@@ -68,6 +68,7 @@ internal sealed class ObjectReader(TimeProvider clock)
         var query = ListQuery.Read(call, endpoint, isWatch: false);
         var prefix = storage.PrefixOf(call.Info.Namespace);
         using var snapshot = await query.OpenSnapshotAsync(storage, prefix, call.Aborted).ConfigureAwait(false);
+        endpoint.Listed?.Served();
         var page = await Page.OfAsync(snapshot, prefix, query, call.Aborted).ConfigureAwait(false);
         await WriteListAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
     }

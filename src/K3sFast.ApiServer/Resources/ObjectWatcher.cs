@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.IO.Pipelines;
 using K3sFast.ApiMachinery;
 using K3sFast.WatchCache;
@@ -20,6 +21,7 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
 
     internal async ValueTask WatchAsync(ApiCall call, ResourceEndpoint endpoint)
     {
+        var started = Stopwatch.GetTimestamp();
         var format = ResponseFormat.NegotiateStream(call);
         var info = call.Info;
         var query = ListQuery.Read(call, endpoint, isWatch: true, info.IsWatchPath && !info.Name.IsEmpty ? info.NameText : null);
@@ -34,7 +36,7 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
         PipeWriter output = socket is null ? call.Output : socket;
         try
         {
-            await RunAsync(call, endpoint.Storage!, query, frames, output, socket, timeout).ConfigureAwait(false);
+            await RunAsync(call, endpoint, query, frames, output, socket, timeout, started).ConfigureAwait(false);
         }
         finally
         {
@@ -49,8 +51,9 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
         : minTimeout * (1 + Random.Shared.NextDouble());
 
     private async ValueTask RunAsync(
-        ApiCall call, ResourceStorage storage, ListQuery query, FrameWriter frames, PipeWriter output, WatchSocket? socket, TimeSpan timeout)
+        ApiCall call, ResourceEndpoint endpoint, ListQuery query, FrameWriter frames, PipeWriter output, WatchSocket? socket, TimeSpan timeout, long started)
     {
+        var storage = endpoint.Storage!;
         var prefix = storage.PrefixOf(call.Info.Namespace);
         if (query.IsStreamedList && query.Revision > 0 && await RefusalOfFutureAsync(storage, query.Revision, call.Aborted).ConfigureAwait(false) is { } refusal)
         {
@@ -59,6 +62,8 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
             return;
         }
         using var cursor = await BeginAsync(call, storage, prefix, query, frames, output).ConfigureAwait(false);
+        if (query.IsStreamedList)
+            endpoint.Watched?.Listed(RequestMetrics.Scope(call.Info), started);
         using var alarm = new WatchAlarm(cursor, clock, timeout, query.AllowsBookmarks);
         using var onAbort = call.Aborted.UnsafeRegister(static state => ((WatchAlarm)state!).End(), alarm);
         using var onStop = call.Stopping.UnsafeRegister(static state => ((WatchAlarm)state!).End(), alarm);

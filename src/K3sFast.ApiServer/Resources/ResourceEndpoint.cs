@@ -15,5 +15,8 @@ internal sealed class ResourceEndpoint(ResourceInfo info, ResourceStorage? stora
     /// <summary>Counts the events that watchers of this version are sent; null counts none.</summary>
     internal WatchSeries? Watched { get; set; }
 
+    /// <summary>Where its lists are counted.</summary>
+    internal ListSeries? Listed { get; set; }
+
     internal bool HasVerb(string verb) => Array.IndexOf(Info.Verbs, verb) >= 0;
 }

@@ -9,7 +9,7 @@ namespace K3sFast.ApiServer;
 /// <remarks>
 /// Any thread. A server alone knows them by reading all Services at start; where servers share a datastore, the ledger in it decides.
 /// </remarks>
-internal sealed class NodePorts(int first, int last, NodePortLedger? ledger = null)
+internal sealed class NodePorts(int first, int last, NodePortLedger? ledger = null, AddressMetrics? metrics = null)
 {
     private const int MinBand = 16;
     private const int MaxBand = 128;
@@ -20,6 +20,9 @@ internal sealed class NodePorts(int first, int last, NodePortLedger? ledger = nu
     // Guarded by _gate
     private readonly HashSet<long> _taken = [];
 
+    // With a ledger, what it held when this server saw it last.
+    private int _seen;
+
     // Owned by the repair loop
     private HashSet<long> _unheld = [];
 
@@ -27,6 +30,21 @@ internal sealed class NodePorts(int first, int last, NodePortLedger? ledger = nu
     internal bool HasLedger => ledger is not null;
 
     private int Band => last - first + 1 <= MinBand ? 0 : Math.Clamp((last - first + 1) / BandStep, MinBand, MaxBand);
+
+    /// <summary>Ports of the range.</summary>
+    internal int Size => last - first + 1;
+
+    /// <summary>Ports that are taken, as far as this server knows.</summary>
+    internal int Taken
+    {
+        get
+        {
+            if (ledger is not null)
+                return Volatile.Read(ref _seen);
+            lock (_gate)
+                return _taken.Count;
+        }
+    }
 
     /// <summary>Takes what stored Services hold.</summary>
     internal async ValueTask LoadAsync(IReadOnlyCollection<long> ports, CancellationToken cancel)
@@ -55,6 +73,8 @@ internal sealed class NodePorts(int first, int last, NodePortLedger? ledger = nu
             await ledger.ChangeAsync(taken => (isFree = taken.Add(port)) && !isDryRun, cancel).ConfigureAwait(false);
         lock (_gate)
             isFree = ledger is null ? _taken.Add(port) : isFree;
+        if (!isDryRun)
+            metrics?.Port(isFree, isAskedFor: true);
         return isFree ? null : "provided port is already allocated";
     }
 
@@ -65,10 +85,15 @@ internal sealed class NodePorts(int first, int last, NodePortLedger? ledger = nu
         if (ledger is not null)
         {
             await ledger.ChangeAsync(taken => (port = TakeFree(taken)) is not null && !isDryRun, cancel).ConfigureAwait(false);
-            return port;
         }
-        lock (_gate)
-            return TakeFree(_taken);
+        else
+        {
+            lock (_gate)
+                port = TakeFree(_taken);
+        }
+        if (!isDryRun)
+            metrics?.Port(port is not null, isAskedFor: false);
+        return port;
     }
 
     /// <summary>Gives ports back that were taken.</summary>
@@ -98,6 +123,7 @@ internal sealed class NodePorts(int first, int last, NodePortLedger? ledger = nu
         HashSet<long> unheld = [];
         await ledger.ChangeAsync(taken =>
         {
+            Volatile.Write(ref _seen, taken.Count);
             unheld = [.. taken.Except(held)];
             var before = taken.Count;
             taken.ExceptWith(unheld.Intersect(_unheld));

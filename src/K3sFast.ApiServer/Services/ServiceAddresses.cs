@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Text;
 using K3sFast.ApiMachinery;
@@ -9,7 +10,7 @@ namespace K3sFast.ApiServer;
 /// are those of the ServiceCIDR objects that are ready.
 /// </summary>
 /// <remarks>Any thread. Taking an address costs one write.</remarks>
-internal sealed class ServiceAddresses(ResourceCatalog catalog, IReadOnlyList<IPNetwork> configured, Func<WriteFlow> writes)
+internal sealed class ServiceAddresses(ResourceCatalog catalog, IReadOnlyList<IPNetwork> configured, Func<WriteFlow> writes, AddressMetrics? metrics = null)
 {
     private const string Manager = "ipallocator.k8s.io";
 
@@ -27,7 +28,16 @@ internal sealed class ServiceAddresses(ResourceCatalog catalog, IReadOnlyList<IP
         // The first and the last address of a range are in no range.
         if (Ranges(mustBeReady: true).FirstOrDefault(range => range.IsUsable(address)) is not { } range)
             return "the provided network does not match the current range";
-        return isDryRun || await TryCreateAsync(address, range.Family, ns, name, cancel).ConfigureAwait(false) ? null : "provided IP is already allocated";
+        if (isDryRun)
+            return null;
+        var started = Stopwatch.GetTimestamp();
+        if (!await TryCreateAsync(address, range.Family, ns, name, cancel).ConfigureAwait(false))
+        {
+            metrics?.Failed(range.Network, isAskedFor: true);
+            return "provided IP is already allocated";
+        }
+        metrics?.Took(range.Network, isAskedFor: true, started);
+        return null;
     }
 
     /// <summary>Takes a free address of that family; null when all are taken.</summary>
@@ -40,6 +50,7 @@ internal sealed class ServiceAddresses(ResourceCatalog catalog, IReadOnlyList<IP
             // A dry run takes nothing, and so cannot say which address it would have been.
             if (isDryRun)
                 return range.Network.BaseAddress;
+            var started = Stopwatch.GetTimestamp();
             foreach (var address in range.Candidates())
             {
                 using (var taken = _addresses.Get("", address.ToString()))
@@ -47,9 +58,12 @@ internal sealed class ServiceAddresses(ResourceCatalog catalog, IReadOnlyList<IP
                     if (taken is not null)
                         continue;
                 }
-                if (await TryCreateAsync(address, family, ns, name, cancel).ConfigureAwait(false))
-                    return address;
+                if (!await TryCreateAsync(address, family, ns, name, cancel).ConfigureAwait(false))
+                    continue;
+                metrics?.Took(range.Network, isAskedFor: false, started);
+                return address;
             }
+            metrics?.Failed(range.Network, isAskedFor: false);
         }
         return null;
     }
@@ -68,6 +82,19 @@ internal sealed class ServiceAddresses(ResourceCatalog catalog, IReadOnlyList<IP
     {
         await ReleaseAsync(address).ConfigureAwait(false);
         await TryCreateAsync(address, IsV6(address) ? "IPv6" : "IPv4", ns, name, cancel).ConfigureAwait(false);
+    }
+
+    /// <summary>How many addresses of each range are taken.</summary>
+    internal List<(ServiceRange Range, ulong Taken)> Usage()
+    {
+        var ranges = Ranges(mustBeReady: false);
+        var taken = new ulong[ranges.Count];
+        foreach (var stored in _addresses.All(null))
+        {
+            if (IPAddress.TryParse(stored.Name(), out var address) && ranges.FindIndex(range => range.IsUsable(address)) is var i and >= 0)
+                taken[i]++;
+        }
+        return [.. ranges.Zip(taken)];
     }
 
     internal bool IsInRange(IPAddress address) => Ranges(mustBeReady: false).Any(range => range.Network.Contains(address));

@@ -83,13 +83,23 @@ public sealed class MetricText(IBufferWriter<byte> output)
         var shortest = value.ToString("R", CultureInfo.InvariantCulture);
         if (value == 0)
             return "0";
-        var scientific = value.ToString("E16", CultureInfo.InvariantCulture);
-        var exponent = int.Parse(scientific.AsSpan(scientific.IndexOf('E', StringComparison.Ordinal) + 1), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
+        var exponent = ExponentOf(shortest);
         if (exponent is >= -4 and < 6)
             return shortest;
         var digits = Digits(shortest);
         var fraction = digits.Length > 1 ? $".{digits[1..]}" : "";
         return $"{(value < 0 ? "-" : "")}{digits[0]}{fraction}e{(exponent < 0 ? '-' : '+')}{Math.Abs(exponent):00}";
+    }
+
+    // Of the shortest form itself: a longer one may lie on the other side of a power of ten.
+    private static int ExponentOf(string shortest)
+    {
+        var end = shortest.IndexOf('E', StringComparison.Ordinal);
+        var exponent = end < 0 ? 0 : int.Parse(shortest.AsSpan(end + 1), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
+        var mantissa = (end < 0 ? shortest : shortest[..end]).TrimStart('-');
+        var point = mantissa.IndexOf('.', StringComparison.Ordinal) is var at and >= 0 ? at : mantissa.Length;
+        var first = mantissa.AsSpan().IndexOfAnyInRange('1', '9');
+        return exponent + point - first - (first < point ? 1 : 0);
     }
 
     // The significant digits, without leading and trailing zeros.

@@ -85,6 +85,21 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
     public ValueTask<long> ReadCurrentRevisionAsync(CancellationToken cancellationToken = default) => _newest.AskAsync(cancellationToken);
 
     /// <inheritdoc/>
+    public async ValueTask<long> ReadSizeAsync(CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            var status = await _client.CallAsync(
+                static (member, options) => member.Maintenance.StatusAsync(new StatusRequest(), options), isQuestion: true, cancellationToken).ConfigureAwait(false);
+            return status.DbSize;
+        }
+        catch (RpcException error)
+        {
+            throw new DatastoreException($"asking etcd {_client.Names} for its size failed: {Reason(error)}", error);
+        }
+    }
+
+    /// <inheritdoc/>
     public ValueTask<AppendResult> AppendAsync(in AppendRequest request, CancellationToken cancellationToken = default)
     {
         StoreKeys.Check(request.Key);

@@ -18,6 +18,9 @@ internal sealed class MySqlEngine(MySqlOptions options, ILogger logger) : ISqlEn
         [new("START TRANSACTION"), new("SELECT prev_revision FROM kine WHERE name = 'compact_rev_key' FOR UPDATE")];
 
     /// <inheritdoc/>
+    public string Size => "SELECT data_length + index_length FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'kine'";
+
+    /// <inheritdoc/>
     public string CompactRows => """
         DELETE old FROM kine AS old JOIN (
             SELECT prev_revision AS id FROM kine WHERE id <= $1 AND id > $2 AND name != 'compact_rev_key' AND prev_revision != 0

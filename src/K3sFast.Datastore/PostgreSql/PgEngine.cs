@@ -33,6 +33,9 @@ internal sealed class PgEngine(PgOptions options, ILogger logger) : ISqlEngine
     public IReadOnlyList<SqlStatement> BeginLocked { get; } = [new("BEGIN"), new($"SELECT pg_advisory_xact_lock({WriterLock})")];
 
     /// <inheritdoc/>
+    public string Size => "SELECT pg_total_relation_size('kine')";
+
+    /// <inheritdoc/>
     public string CompactRows => """
         DELETE FROM kine WHERE id IN (
             SELECT prev_revision FROM kine WHERE id <= $1 AND id > $2 AND name != 'compact_rev_key' AND prev_revision != 0

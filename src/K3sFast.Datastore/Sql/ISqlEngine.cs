@@ -24,6 +24,9 @@ internal interface ISqlEngine : IAsyncDisposable
     /// <summary>Ends it, telling the others of the newest revision.</summary>
     IReadOnlyList<SqlStatement> Commit(long newest);
 
+    /// <summary>Bytes that the table and its indexes take, as one number.</summary>
+    string Size { get; }
+
     /// <summary>Deletes what revisions up to $1 superseded, looking at those after $2 only.</summary>
     string CompactRows { get; }
 }

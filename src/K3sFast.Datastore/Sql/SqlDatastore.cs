@@ -143,6 +143,14 @@ public sealed class SqlDatastore : IDatastore, IHistorySource
     }
 
     /// <inheritdoc/>
+    public async ValueTask<long> ReadSizeAsync(CancellationToken cancellationToken = default)
+    {
+        long bytes = -1;
+        await _readers.AskAsync(new SqlStatement[] { new(_engine.Size) }, (_, row) => bytes = row.Int64(0), null, cancellationToken).ConfigureAwait(false);
+        return bytes;
+    }
+
+    /// <inheritdoc/>
     async Task IHistorySource.CatchUpAsync(FeedWatch watch, CancellationToken cancellationToken)
     {
         var changes = new List<Change>();

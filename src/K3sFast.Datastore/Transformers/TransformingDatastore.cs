@@ -42,6 +42,9 @@ public sealed class TransformingDatastore : IDatastore, IStateReader
     public ValueTask<long> ReadCurrentRevisionAsync(CancellationToken cancellationToken = default) => _inner.ReadCurrentRevisionAsync(cancellationToken);
 
     /// <inheritdoc/>
+    public ValueTask<long> ReadSizeAsync(CancellationToken cancellationToken = default) => _inner.ReadSizeAsync(cancellationToken);
+
+    /// <inheritdoc/>
     public ValueTask<AppendResult> AppendAsync(in AppendRequest request, CancellationToken cancellationToken = default)
     {
         if (_transformer is null || request.Kind == AppendKind.Delete) return _inner.AppendAsync(request, cancellationToken);

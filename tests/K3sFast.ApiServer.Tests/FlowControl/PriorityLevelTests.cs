@@ -212,14 +212,35 @@ public sealed class PriorityLevelTests
     {
         var clock = new ManualClock();
         var level = Make(limit: 4, queues: 0, hand: 1, length: 0, clock);
-        level.SetLimit(4, 10, nominal: 4);
+        level.SetLimit(4, 10, whole: 4);
         level.Enter(Mouse, 1, out var hold, out _);
         clock.Advance(TimeSpan.FromSeconds(2));
         level.Leave(hold);
         clock.Advance(TimeSpan.FromSeconds(1));
         // A quarter for two seconds, nothing for one.
-        Assert.Equal([1e9, 2e9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], level.DemandTimes().Nanoseconds);
-        Assert.Equal(0.25 * 2e9, level.DemandTimes().Sum);
+        Assert.Equal([1e9, 2e9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], level.Times().Demand.Nanoseconds);
+        Assert.Equal(0.25 * 2e9, level.Times().Demand.Sum);
+    }
+
+    [Fact]
+    public void Use_OfSeatsAndQueues_IsToldAsTimeByItsPart()
+    {
+        var clock = new ManualClock();
+        var level = Make(limit: 2, queues: 1, hand: 1, length: 10, clock);
+        level.SetLimit(2, 10, whole: 2);
+        level.Enter(Mouse, 2, out var hold, out _);
+        level.Enter(Mouse, 1, out _, out var waiter);
+        clock.Advance(TimeSpan.FromSeconds(2));
+        level.Leave(hold);
+        level.Leave(level.HoldOf(waiter!));
+        clock.Advance(TimeSpan.FromSeconds(1));
+        var times = level.Times();
+
+        // Both seats for two seconds, and one request of ten in the queue; nothing for one.
+        Assert.Equal((1e9, 2e9), (times.Seats.Nanoseconds[0], times.Seats.Nanoseconds[^2]));
+        Assert.Equal((1e9, 2e9), (times.Executing.Nanoseconds[0], times.Executing.Nanoseconds[7]));
+        Assert.Equal((1e9, 2e9), (times.Waiting.Nanoseconds[0], times.Waiting.Nanoseconds[5]));
+        Assert.True(level.Dispatch() is { HasDispatched: true, Now: > 0 } dispatch && dispatch.Min <= dispatch.Latest && dispatch.Latest <= dispatch.Max);
     }
 
     private static PriorityLevel Make(int limit, int queues, int hand, int length, TimeProvider? clock = null)

@@ -22,12 +22,16 @@ public sealed class FlowMetricsTests(TestServer server)
         Assert.Contains("# TYPE apiserver_flowcontrol_demand_seats histogram\n", text, StringComparison.Ordinal);
         foreach (var name in (string[])["nominal_limit_seats", "lower_limit_seats", "upper_limit_seats", "current_limit_seats", "target_seats", "demand_seats_count"])
             Assert.Matches($"apiserver_flowcontrol_{name}{{priority_level=\"workload-low\"}} [1-9]", text);
+        Assert.Matches("apiserver_flowcontrol_priority_level_seat_utilization_count{phase=\"executing\",priority_level=\"exempt\"} [1-9]", text);
+        Assert.Matches("apiserver_flowcontrol_priority_level_request_utilization_count{phase=\"waiting\",priority_level=\"workload-low\"} [1-9]", text);
+        Assert.Matches("apiserver_flowcontrol_read_vs_write_current_requests_count{phase=\"executing\",request_kind=\"readOnly\"} [1-9]", text);
+        Assert.Matches("apiserver_flowcontrol_seat_fair_frac [1-9]", text);
     }
 
     [Fact]
     public void Noting_OfEveryEvent_AllocatesNothing()
     {
-        var series = new FlowMetrics(new MetricRegistry()).Of("level", "schema");
+        var series = new FlowMetrics(new MetricRegistry(), TimeProvider.System).Of("level", "schema");
         Note(series, 10);
         var before = GC.GetAllocatedBytesForCurrentThread();
         Note(series, 1000);
@@ -38,11 +42,12 @@ public sealed class FlowMetricsTests(TestServer server)
     public void Waiting_IsAGaugeOfRequestsAndSeats()
     {
         var registry = new MetricRegistry();
-        var series = new FlowMetrics(registry).Of("level", "schema");
-        series.Queued(3, 2);
+        var series = new FlowMetrics(registry, TimeProvider.System).Of("level", "schema");
+        series.Queued(3, 2, isMutating: true);
         Assert.Contains("apiserver_flowcontrol_current_inqueue_requests{flow_schema=\"schema\",priority_level=\"level\"} 1\n", Text(registry), StringComparison.Ordinal);
         Assert.Contains("apiserver_flowcontrol_current_inqueue_seats{flow_schema=\"schema\",priority_level=\"level\"} 2\n", Text(registry), StringComparison.Ordinal);
-        series.Left(2);
+        Assert.Contains("apiserver_current_inqueue_requests{request_kind=\"mutating\"} 1\n", Text(registry), StringComparison.Ordinal);
+        series.Left(2, isMutating: true);
         series.TimedOut();
         Assert.Contains("apiserver_flowcontrol_current_inqueue_seats{flow_schema=\"schema\",priority_level=\"level\"} 0\n", Text(registry), StringComparison.Ordinal);
         Assert.Contains("apiserver_flowcontrol_rejected_requests_total{flow_schema=\"schema\",priority_level=\"level\",reason=\"time-out\"} 1\n", Text(registry), StringComparison.Ordinal);
@@ -62,12 +67,12 @@ public sealed class FlowMetricsTests(TestServer server)
             series.Estimated(1);
             series.Passed(1);
             series.Refused(isQueueFull: i % 2 == 0);
-            series.Queued(2, 1);
-            series.Left(1);
+            series.Queued(2, 1, isMutating: i % 2 == 0);
+            series.Left(1, isMutating: i % 2 == 0);
             series.Waited(Stopwatch.GetTimestamp());
             series.TimedOut();
-            series.Started(1);
-            series.Ended(1, isWatch: i % 2 == 0, Stopwatch.GetTimestamp());
+            series.Started(1, isMutating: true);
+            series.Ended(1, isWatch: i % 2 == 0, isMutating: true, Stopwatch.GetTimestamp());
         }
     }
 }

@@ -81,6 +81,102 @@ public sealed partial class MetricsTests(TestServer server)
         Assert.Matches("kubernetes_healthchecks_total\\{name=\"ping\",status=\"success\",type=\"livez\"\\} [1-9]", text);
     }
 
+    // Upstream's API server's metrics of the stages STABLE and BETA that have a meaning here, with their labels.
+    [Theory]
+    [InlineData("apiserver_admission_controller_admission_duration_seconds", "histogram", "STABLE", "name,operation,rejected,type")]
+    [InlineData("apiserver_admission_step_admission_duration_seconds", "histogram", "STABLE", "operation,rejected,type")]
+    [InlineData("apiserver_current_inflight_requests", "gauge", "STABLE", "request_kind")]
+    [InlineData("apiserver_flowcontrol_current_executing_requests", "gauge", "BETA", "flow_schema,priority_level")]
+    [InlineData("apiserver_flowcontrol_current_executing_seats", "gauge", "BETA", "flow_schema,priority_level")]
+    [InlineData("apiserver_flowcontrol_current_inqueue_requests", "gauge", "BETA", "flow_schema,priority_level")]
+    [InlineData("apiserver_flowcontrol_dispatched_requests_total", "counter", "BETA", "flow_schema,priority_level")]
+    [InlineData("apiserver_flowcontrol_nominal_limit_seats", "gauge", "BETA", "priority_level")]
+    [InlineData("apiserver_flowcontrol_request_wait_duration_seconds", "histogram", "BETA", "execute,flow_schema,priority_level")]
+    [InlineData("apiserver_longrunning_requests", "gauge", "STABLE", "component,group,resource,scope,subresource,verb,version")]
+    [InlineData("apiserver_request_duration_seconds", "histogram", "STABLE", "component,dry_run,group,resource,scope,subresource,verb,version")]
+    [InlineData("apiserver_request_total", "counter", "STABLE", "code,component,dry_run,group,resource,scope,subresource,verb,version")]
+    [InlineData("apiserver_requested_deprecated_apis", "gauge", "STABLE", "group,removed_release,resource,subresource,version")]
+    [InlineData("apiserver_response_sizes", "histogram", "STABLE", "component,group,resource,scope,subresource,verb,version")]
+    [InlineData("apiserver_storage_events_received_total", "counter", "BETA", "group,resource")]
+    [InlineData("apiserver_storage_objects", "gauge", "STABLE", "resource")]
+    [InlineData("apiserver_storage_size_bytes", "gauge", "STABLE", "storage_cluster_id")]
+    [InlineData("apiserver_validating_admission_policy_check_duration_seconds", "histogram", "BETA", "enforcement_action,error_type,policy,policy_binding")]
+    [InlineData("apiserver_validating_admission_policy_check_total", "counter", "BETA", "enforcement_action,error_type,policy,policy_binding")]
+    [InlineData("apiserver_watch_list_duration_seconds", "histogram", "BETA", "group,resource,scope,version")]
+    [InlineData("disabled_metrics_total", "counter", "BETA", "")]
+    [InlineData("hidden_metrics_total", "counter", "BETA", "")]
+    [InlineData("kubernetes_build_info", "gauge", "BETA", "build_date,compiler,git_commit,git_tree_state,git_version,go_version,major,minor,platform")]
+    [InlineData("kubernetes_feature_enabled", "gauge", "BETA", "name,stage")]
+    [InlineData("registered_metrics_total", "counter", "BETA", "deprecated_version,stability_level")]
+    public async Task Metric_OfAKeptStage_HasUpstreamsTypeAndLabels(string name, string type, string stage, string labels)
+    {
+        await server.GetAsync("/api/v1/endpoints");
+        await JudgeAConfigMapAsync();
+        await WatchAListAsync(await server.NamespaceAsync());
+        // Masters never wait in a queue.
+        using (var somebody = server.ClientAs("somebody"))
+            await server.SendAsync(HttpMethod.Get, "/version", client: somebody);
+        var sample = new Regex($"^{name}(_count)?(\\{{(?<labels>.*)\\}})? ", RegexOptions.Multiline);
+        Match? found = null;
+        string text = "";
+        await UntilAsync(async () => (found = sample.Match(text = (await server.GetAsync("/metrics")).Text)).Success);
+
+        Assert.Contains($"# HELP {name} [{stage}] ", text, StringComparison.Ordinal);
+        Assert.Contains($"# TYPE {name} {type}\n", text, StringComparison.Ordinal);
+        Assert.Equal(labels, string.Join(',', LabelName().Matches(found!.Groups["labels"].Value).Select(static label => label.Groups[1].Value).Order(StringComparer.Ordinal)));
+    }
+
+    [Fact]
+    public async Task Policies_ThatRefuse_AreCountedByBindingAndAction()
+    {
+        var (policy, refused) = await JudgeAConfigMapAsync();
+
+        Assert.Equal(422, refused);
+        Assert.Equal(1, (await TotalsAsync())[
+            $"apiserver_validating_admission_policy_check_total{{enforcement_action=\"deny\",error_type=\"invalid_error\",policy=\"{policy}\",policy_binding=\"{policy}\"}}"]);
+    }
+
+    [Fact]
+    public async Task Features_OfEveryStage_TellWhetherTheyAreOn()
+    {
+        var totals = await TotalsAsync();
+
+        Assert.Equal(1, totals["kubernetes_feature_enabled{name=\"APIServerIdentity\",stage=\"BETA\"}"]);
+        Assert.Equal(1, totals["kubernetes_feature_enabled{name=\"APIServerTracing\",stage=\"\"}"]);
+        Assert.Equal(0, totals["kubernetes_feature_enabled{name=\"AllAlpha\",stage=\"ALPHA\"}"]);
+    }
+
+    [Fact]
+    public async Task Services_ThatTakeAddressesAndPorts_AreCounted()
+    {
+        const string Taken = "kube_apiserver_clusterip_allocator_allocated_ips{cidr=\"10.43.0.0/16\"}", Free = "kube_apiserver_clusterip_allocator_available_ips{cidr=\"10.43.0.0/16\"}";
+        const string Allocations = "kube_apiserver_clusterip_allocator_allocation_total{cidr=\"10.43.0.0/16\",scope=\"dynamic\"}";
+        const string Ports = "kube_apiserver_nodeport_allocator_allocated_ports", FreePorts = "kube_apiserver_nodeport_allocator_available_ports";
+        var ns = await server.NamespaceAsync();
+        await server.CreateAsync($"/api/v1/namespaces/{ns}/services", """{"metadata":{"name":"a"},"spec":{"type":"NodePort","ports":[{"port":80}]}}""");
+        var totals = await TotalsAsync();
+
+        Assert.True(totals[Taken] >= 1);
+        Assert.True(totals[Allocations] >= 1);
+        Assert.Equal(65534, totals[Taken] + totals[Free]);
+        Assert.True(totals[Ports] >= 1);
+        Assert.Equal(2768, totals[Ports] + totals[FreePorts]);
+    }
+
+    private async Task<(string Policy, int Code)> JudgeAConfigMapAsync()
+    {
+        var ns = await server.NamespaceAsync();
+        const string Root = "/apis/admissionregistration.k8s.io/v1/";
+        await server.CreateAsync(
+            Root + "validatingadmissionpolicies",
+            $$$"""{"metadata":{"name":"{{{ns}}}"},"spec":{"matchConstraints":{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"{{{ns}}}"}},"resourceRules":[{"apiGroups":[""],"apiVersions":["v1"],"operations":["CREATE"],"resources":["configmaps"]}]},"validations":[{"expression":"object.metadata.name != 'bad'"}]}}""");
+        await server.CreateAsync(Root + "validatingadmissionpolicybindings", $$$"""{"metadata":{"name":"{{{ns}}}"},"spec":{"policyName":"{{{ns}}}","validationActions":["Deny"]}}""");
+        return (ns, (await server.SendAsync(HttpMethod.Post, $"/api/v1/namespaces/{ns}/configmaps", """{"metadata":{"name":"bad"}}""")).Code);
+    }
+
+    private async Task WatchAListAsync(string ns) => await server.GetAsync(
+        $"/api/v1/namespaces/{ns}/configmaps?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=1");
+
     [Theory]
     [InlineData("GET", "/api/v1/namespaces/default/pods/a")]
     [InlineData("POST", "/api/v1/namespaces/default/pods?dryRun=All")]
@@ -124,4 +220,7 @@ public sealed partial class MetricsTests(TestServer server)
 
     [GeneratedRegex("""^[a-z_][a-z0-9_]*(\{([a-z_]+="([^"\\]|\\.)*",?)*\})? (NaN|[+-]Inf|-?[0-9.]+(e[+-][0-9]+)?)$""")]
     private static partial Regex Sample();
+
+    [GeneratedRegex("([a-z_]+)=\"")]
+    private static partial Regex LabelName();
 }

@@ -1,7 +1,4 @@
-using System.Collections.Concurrent;
-using System.Globalization;
-using System.Runtime.CompilerServices;
-using System.Text;
+using K3sFast.Client;
 
 namespace K3sFast.ApiServer;
 
@@ -12,50 +9,33 @@ internal sealed class PodSecurityMetrics
     // Policies of releases after this one are counted as one.
     private const int OwnMinor = 36;
 
-    private readonly ConcurrentDictionary<(string Name, string Labels), StrongBox<long>> _counters = new();
+    private readonly MetricFamily<Counter> _evaluations, _exemptions, _errors;
+
+    internal PodSecurityMetrics(MetricRegistry registry)
+    {
+        _errors = registry.Counters(
+            "pod_security_errors_total",
+            "[ALPHA] Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted profile being used for evaluation.",
+            "fatal", "request_operation", "resource", "subresource");
+        _evaluations = registry.Counters(
+            "pod_security_evaluations_total", "[ALPHA] Number of policy evaluations that occurred, not counting ignored or exempt requests.",
+            "decision", "mode", "policy_level", "policy_version", "request_operation", "resource", "subresource");
+        _exemptions = registry.Counters(
+            "pod_security_exemptions_total", "[ALPHA] Number of exempt requests, not counting ignored or out of scope requests.", "request_operation", "resource", "subresource");
+    }
 
     internal void Evaluated(string decision, PodSecurityStandard standard, string mode, AdmissionContext context)
     {
         var version = standard.Level == PodSecurityLevel.Privileged ? "latest"
             : standard.Minor is not PodSecurityStandard.Latest and > OwnMinor ? "future" : standard.VersionText;
-        Count(
-            "pod_security_evaluations_total",
-            $"decision=\"{decision}\",mode=\"{mode}\",policy_level=\"{standard.LevelText}\",policy_version=\"{version}\",{Request(context)}");
+        _evaluations.With(decision, mode, standard.LevelText, version, Operation(context), Resource(context), context.Subresource).Add();
     }
 
-    internal void Exempted(AdmissionContext context) => Count("pod_security_exemptions_total", Request(context));
+    internal void Exempted(AdmissionContext context) => _exemptions.With(Operation(context), Resource(context), context.Subresource).Add();
 
-    internal void Failed(AdmissionContext context, bool isFatal) =>
-        Count("pod_security_errors_total", $"fatal=\"{(isFatal ? "true" : "false")}\",{Request(context)}");
+    internal void Failed(AdmissionContext context, bool isFatal) => _errors.With(isFatal ? "true" : "false", Operation(context), Resource(context), context.Subresource).Add();
 
-    /// <summary>Appends the counters in Prometheus' text form.</summary>
-    internal void Write(StringBuilder text)
-    {
-        Write(text, "pod_security_errors_total", "Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted profile being used for evaluation.");
-        Write(text, "pod_security_evaluations_total", "Number of policy evaluations that occurred, not counting ignored or exempt requests.");
-        Write(text, "pod_security_exemptions_total", "Number of exempt requests, not counting ignored or out of scope requests.");
-    }
+    private static string Operation(AdmissionContext context) => context.Operation == AdmissionOperation.Create ? "create" : "update";
 
-    private void Write(StringBuilder text, string name, string help)
-    {
-        var isFirst = true;
-        foreach (var (key, count) in _counters)
-        {
-            if (key.Name != name)
-                continue;
-            if (isFirst)
-                text.Append(CultureInfo.InvariantCulture, $"# HELP {name} {help}\n# TYPE {name} counter\n");
-            isFirst = false;
-            text.Append(CultureInfo.InvariantCulture, $"{name}{{{key.Labels}}} {Volatile.Read(ref count.Value)}\n");
-        }
-    }
-
-    private void Count(string name, string labels) => Interlocked.Increment(ref _counters.GetOrAdd((name, labels), static _ => new StrongBox<long>()).Value);
-
-    private static string Request(AdmissionContext context)
-    {
-        var resource = context.Is("", "pods") ? "pod" : context.Is("", "namespaces") ? "namespace" : "controller";
-        var operation = context.Operation == AdmissionOperation.Create ? "create" : "update";
-        return $"request_operation=\"{operation}\",resource=\"{resource}\",subresource=\"{context.Subresource}\"";
-    }
+    private static string Resource(AdmissionContext context) => context.Is("", "pods") ? "pod" : context.Is("", "namespaces") ? "namespace" : "controller";
 }

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using K3sFast.ApiMachinery;
 
 namespace K3sFast.ApiServer;
@@ -79,12 +80,16 @@ internal sealed class MutatingAdmissionPolicies(AdmissionParts parts) : Admissio
             {
                 var metadata = parameter?.Root["metadata"u8] ?? default;
                 var who = $"{policy.Name}/{binding.Name}/{metadata["namespace"u8].AsString()}/{metadata["name"u8].AsString()}";
-                await InvokeOneAsync(context, request, policy, binding, resource, parameter?.Root ?? default, authorizer, who, problems).ConfigureAwait(false);
+                var started = Stopwatch.GetTimestamp();
+                var before = problems.Count;
+                if (await InvokeOneAsync(context, request, policy, binding, resource, parameter?.Root ?? default, authorizer, who, problems).ConfigureAwait(false))
+                    parts.Metrics.Policies.Mutated(policy.Name, binding.Name, problems.Count > before ? problems[before].Message : null, started);
             }
         }
     }
 
-    private async ValueTask InvokeOneAsync(
+    // False = the policy had nothing to say to this request.
+    private static async ValueTask<bool> InvokeOneAsync(
         AdmissionContext context, AdmissionRequest request, MutatingPolicy policy, PolicyBinding binding, ResourceInfo resource, ApiNode parameter, PolicyAuthorizer authorizer,
         string who, List<Problem> problems)
     {
@@ -93,7 +98,7 @@ internal sealed class MutatingAdmissionPolicies(AdmissionParts parts) : Admissio
         if (error is not null)
             problems.Add(new Problem(policy, binding, error, "Invalid"));
         if (!matches || !context.Reinvocation.IsDue(who))
-            return;
+            return error is not null;
         var isChanged = false;
         foreach (var mutation in policy.Mutations)
         {
@@ -111,6 +116,7 @@ internal sealed class MutatingAdmissionPolicies(AdmissionParts parts) : Admissio
         }
         if (policy.MayBeReinvoked)
             context.Reinvocation.Asked(who);
+        return true;
     }
 
     private static async ValueTask<(bool IsChanged, string? Problem)> MutateAsync(

@@ -110,15 +110,21 @@ internal sealed class ValidatingAdmissionPolicies(AdmissionParts parts) : Admiss
         }
     }
 
-    private static void Follow(
+    private void Follow(
         AdmissionContext context, ValidatingPolicy policy, PolicyBinding binding, PolicyVerdict verdict, Dictionary<string, List<string>> notes, ref Denial? first)
     {
+        var metrics = parts.Metrics.Policies;
         foreach (var decision in verdict.Decisions)
         {
             if (!decision.IsDenied)
+            {
+                if (decision.IsError)
+                    metrics.Validated(policy.Name, binding.Name, decision.Message, "allow", decision.Elapsed);
                 continue;
+            }
             foreach (var action in binding.Actions)
             {
+                metrics.Validated(policy.Name, binding.Name, decision.Message, action.ToLowerInvariant(), decision.Elapsed);
                 switch (action)
                 {
                     case "Deny":
@@ -138,6 +144,7 @@ internal sealed class ValidatingAdmissionPolicies(AdmissionParts parts) : Admiss
             if (annotation.Error is { } error)
             {
                 first ??= new Denial(policy.Name, binding.Name, error, "");
+                metrics.Validated(policy.Name, binding.Name, error, "deny", TimeSpan.Zero);
                 continue;
             }
             if (!notes.TryGetValue(annotation.Key, out var values))

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using K3sFast.ApiMachinery;
 
 namespace K3sFast.ApiServer;
@@ -38,9 +39,16 @@ internal sealed class ValidatingPolicy : AdmissionPolicy
         {
             var budget = new PolicyBudget(CelLimits.PerPolicy);
             var results = new PolicyResult[_rules.Length];
+            var times = new TimeSpan[_rules.Length];
             for (var i = 0; i < results.Length; i++)
+            {
+                var started = Stopwatch.GetTimestamp();
                 results[i] = await variables.EvaluateAsync(_rules[i].Expression, budget).ConfigureAwait(false);
+                times[i] = Stopwatch.GetElapsedTime(started);
+            }
             var decisions = await DecideAsync(variables, results, budget).ConfigureAwait(false);
+            foreach (var decision in decisions)
+                decision.Elapsed = times[decision.Index];
             return new PolicyVerdict(decisions, await AnnotateAsync(variables).ConfigureAwait(false));
         }
         catch (PolicyBudgetException spent)
@@ -119,7 +127,11 @@ internal sealed class ValidatingPolicy : AdmissionPolicy
 /// <param name="Message">The words.</param>
 /// <param name="Reason">The status' reason; "" = Invalid.</param>
 /// <param name="IsError">It could not be evaluated.</param>
-internal sealed record PolicyDecision(int Index, bool IsDenied, string Message, string Reason, bool IsError);
+internal sealed record PolicyDecision(int Index, bool IsDenied, string Message, string Reason, bool IsError)
+{
+    /// <summary>How long its expression took.</summary>
+    internal TimeSpan Elapsed { get; set; }
+}
 
 /// <summary>An annotation for the audit event, or what kept it from being made.</summary>
 internal sealed record PolicyAnnotation(string Key, string Value, string? Error);
