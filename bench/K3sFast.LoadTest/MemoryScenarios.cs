@@ -15,7 +15,7 @@ internal static class MemoryScenarios
         await SettleAsync();
         var before = report.Server().PssBytes;
         var pods = options.Scaled(Pods);
-        await Objects.CreatePodsAsync(api, pods, variables: 6);
+        await Objects.CreatePodsAsync(api, pods, variables: 4);
         await SettleAsync();
         var one = await api.SendAsync(HttpMethod.Get, Objects.Pods + "/p-0");
         report.Add($"{pods} pods of 3 KB: bytes of one", one.Length, "B");

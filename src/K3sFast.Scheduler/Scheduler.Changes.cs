@@ -64,7 +64,7 @@ public sealed partial class Scheduler
     private void PlacedPodSet(V1Pod pod)
     {
         var before = _state.FindPlaced(pod.Metadata.Uid);
-        var now = new PodInfo(pod).Placed();
+        var now = new PodInfo(pod).Placed(_placedParts);
         _state.Place(now, now.Pod.Spec.NodeName);
         if (before is not { } old)
         {

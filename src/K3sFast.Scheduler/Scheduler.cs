@@ -28,6 +28,7 @@ public sealed partial class Scheduler
 
     // Owned by the loop
     private readonly ClusterState _state = new();
+    private readonly PlacedParts _placedParts = new();
     private readonly SchedulingQueue _queue;
     private readonly Placement _placement;
     private readonly Preemptor _preemptor;

@@ -72,7 +72,7 @@ internal sealed class OwnerGraph(IGraphListener listener)
             foreach (var owner in node.Owners)
             {
                 if (!_nodes.TryGetValue(owner.Uid, out var parent)) continue;
-                parent.Dependents.Remove(node);
+                parent.RemoveDependent(node);
                 if (parent.DeletesDependents) listener.MayDelete(parent.Uid);
                 else if (parent.IsVirtual && parent.Dependents.Count == 0) _nodes.Remove(parent.Uid);
             }
@@ -106,14 +106,14 @@ internal sealed class OwnerGraph(IGraphListener listener)
             if (!_nodes.TryGetValue(old.Uid, out var parent)) continue;
             if (now is null)
             {
-                parent.Dependents.Remove(node);
+                parent.RemoveDependent(node);
                 if (parent.IsVirtual && parent.Dependents.Count == 0) _nodes.Remove(parent.Uid);
             }
             // An owner that waited for this one need not any more.
             if (old.BlockOwnerDeletion == true && now?.BlockOwnerDeletion != true && parent.DeletesDependents) listener.MayDelete(parent.Uid);
         }
         var isChanged = !node.Owners.Select(static owner => owner.Uid).SequenceEqual(owners.Select(static owner => owner.Uid));
-        node.Owners = [.. owners];
+        node.Owners = owners.Count == 0 ? [] : [.. owners];
         if (!isChanged) return;
         var hasNewOwnerThatGoes = false;
         foreach (var owner in owners)
@@ -130,7 +130,7 @@ internal sealed class OwnerGraph(IGraphListener listener)
                 // The uid is right and the rest is not: there is no such owner.
                 listener.MayDelete(node.Uid);
             }
-            parent.Dependents.Add(node);
+            parent.AddDependent(node);
             hasNewOwnerThatGoes |= parent.DeletesDependents;
         }
         if (hasNewOwnerThatGoes) listener.MayDelete(node.Uid);
@@ -140,6 +140,10 @@ internal sealed class OwnerGraph(IGraphListener listener)
 
     private sealed class Node(string uid)
     {
+        private static readonly IReadOnlyCollection<Node> s_none = [];
+
+        private HashSet<Node>? _dependents;
+
         internal string Uid { get; } = uid;
 
         internal DiscoveredResource? Resource { get; private set; }
@@ -160,7 +164,16 @@ internal sealed class OwnerGraph(IGraphListener listener)
 
         internal IReadOnlyList<V1OwnerReference> Owners { get; set; } = [];
 
-        internal HashSet<Node> Dependents { get; } = [];
+        // Most objects own nothing.
+        internal IReadOnlyCollection<Node> Dependents => _dependents ?? s_none;
+
+        internal void AddDependent(Node node) => (_dependents ??= []).Add(node);
+
+        internal void RemoveDependent(Node node)
+        {
+            if (_dependents is null || !_dependents.Remove(node) || _dependents.Count > 0) return;
+            _dependents = null;
+        }
 
         internal void Identify(DiscoveredResource resource, string namespaceName, string name) =>
             (Resource, Group, Kind, Namespace, Name) = (resource, resource.Group, resource.Kind, namespaceName, name);

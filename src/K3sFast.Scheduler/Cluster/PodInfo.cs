@@ -60,21 +60,20 @@ internal sealed class PodInfo
     /// The same without all that only the pod's own way needs: who it is, its labels, its node, when it began and whether it is leaving. A cluster's placed
     /// pods are many.
     /// </summary>
-    internal PodInfo Placed()
+    internal PodInfo Placed(PlacedParts parts)
     {
         var (metadata, status) = (Pod.Metadata, Pod.Status);
         return new PodInfo(this, new V1Pod
         {
             Metadata = new V1ObjectMeta
             {
-                Name = metadata.Name, NamespaceProperty = metadata.NamespaceProperty, Uid = metadata.Uid, Labels = metadata.Labels, DeletionTimestamp = metadata.DeletionTimestamp,
+                Name = metadata.Name, NamespaceProperty = metadata.NamespaceProperty, Uid = metadata.Uid, Labels = parts.Labels(metadata.Labels), DeletionTimestamp = metadata.DeletionTimestamp,
                 Generation = metadata.Generation, ResourceVersion = metadata.ResourceVersion,
             },
-            Spec = new V1PodSpec { NodeName = Pod.Spec.NodeName, Priority = Pod.Spec.Priority },
-            Status = status is null ? null : new V1PodStatus
-            {
-                Phase = status.Phase, StartTime = status.StartTime, Conditions = metadata.DeletionTimestamp is null ? null : status.Conditions,
-            },
+            Spec = parts.Spec(Pod.Spec.NodeName, Pod.Spec.Priority),
+            Status = status is null ? null
+                : metadata.DeletionTimestamp is null ? parts.Status(status.Phase, status.StartTime)
+                : new V1PodStatus { Phase = status.Phase, StartTime = status.StartTime, Conditions = status.Conditions },
         });
     }
 
