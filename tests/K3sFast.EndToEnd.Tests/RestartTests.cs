@@ -36,28 +36,15 @@ public sealed class RestartTests(RestartCluster cluster) : IClassFixture<Restart
         var address = (await Node.KubectlAsync(["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"])).Ok();
         await Eventually.GetAsync(() => Node.RunAsync("curl", "-s", "-m", "2", $"http://{address}/"), result => result.ExitCode == 0, "the service answers");
 
-        // One request after the other, until the file is gone; prints how many were made and how many failed.
-        var go = Path.Combine(Node.Folder, "go");
-        var made = Path.Combine(Node.Folder, "made");
-        await File.WriteAllTextAsync(go, "");
-        await File.WriteAllTextAsync(made, "0");
-        async Task UntilMadeAsync(int more)
-        {
-            var count = int.Parse("0" + (await File.ReadAllTextAsync(made)).Trim());
-            await Eventually.GetAsync(async () => int.Parse("0" + (await File.ReadAllTextAsync(made)).Trim()), now => now >= count + more, "further requests");
-        }
-        using var load = Node.StartCommand(
-            "sh", "-c", $"n=0; f=0; while [ -e {go} ]; do n=$((n+1)); echo $n >{made}; curl -s -m 2 -o /dev/null http://{address}/ || f=$((f+1)); sleep 0.01; done; echo $n $f");
-        await UntilMadeAsync(10);
+        using var requests = await RequestLoop.StartAsync(Node, address);
+        await requests.UntilMadeAsync(10);
         await Node.StopAsync();
         // With no server at all the service goes on.
-        await UntilMadeAsync(20);
+        await requests.UntilMadeAsync(20);
         Node.Start();
         await Node.WaitReadyAsync();
-        await UntilMadeAsync(20);
-        File.Delete(go);
-        var counts = (await load.StandardOutput.ReadToEndAsync()).Trim().Split(' ');
-        Assert.Equal("0", counts[1]);
+        await requests.UntilMadeAsync(20);
+        Assert.Equal(0, await requests.EndAsync());
         Assert.Equal(before, await ContainerIdAsync());
     }
 
