@@ -13,12 +13,11 @@ struct map {
 
 static void *(*const bpf_map_lookup_elem)(const void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static long (*const bpf_map_update_elem)(const void *map, const void *key, const void *value, __u64 flags) = (void *)BPF_FUNC_map_update_elem;
+static long (*const bpf_map_delete_elem)(const void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
 static __u32 (*const bpf_get_prandom_u32)(void) = (void *)BPF_FUNC_get_prandom_u32;
 static __u64 (*const bpf_get_socket_cookie)(void *ctx) = (void *)BPF_FUNC_get_socket_cookie;
 static __u64 (*const bpf_get_netns_cookie)(void *ctx) = (void *)BPF_FUNC_get_netns_cookie;
-static void *(*const bpf_sk_storage_get)(const void *map, void *socket, void *value, __u64 flags) = (void *)BPF_FUNC_sk_storage_get;
-static long (*const bpf_sk_storage_delete)(const void *map, void *socket) = (void *)BPF_FUNC_sk_storage_delete;
 static int (*const bpf_set_retval)(int value) = (void *)BPF_FUNC_set_retval;
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

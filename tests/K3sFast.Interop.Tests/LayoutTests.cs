@@ -38,7 +38,6 @@ public sealed class LayoutTests
         Fields<bpf_attr_prog_load>(source, "union bpf_attr");
         Fields<bpf_attr_obj>(source, "union bpf_attr");
         Fields<bpf_attr_info>(source, "union bpf_attr", "info.");
-        Fields<bpf_attr_btf_load>(source, "union bpf_attr");
         Fields<bpf_attr_link_create>(source, "union bpf_attr", "link_create.");
         Fields<bpf_attr_link_update>(source, "union bpf_attr", "link_update.");
         Fields<bpf_map_info>(source, "struct bpf_map_info");

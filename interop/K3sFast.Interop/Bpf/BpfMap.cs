@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using System.Text;
 
 namespace K3sFast.Interop.Bpf;
@@ -25,7 +24,6 @@ internal sealed unsafe class BpfMap : IDisposable
     /// <exception cref="KernelException">Not permitted, or this kernel does not have the type.</exception>
     internal static BpfMap Create(BpfMapSpec spec)
     {
-        using var types = spec.Type == BpfConstants.BPF_MAP_TYPE_SK_STORAGE ? LoadTypes(spec.ValueSize) : null;
         var attributes = new bpf_attr_map_create
         {
             map_type = spec.Type,
@@ -33,9 +31,6 @@ internal sealed unsafe class BpfMap : IDisposable
             value_size = spec.ValueSize,
             max_entries = spec.MaxEntries,
             map_flags = spec.Flags,
-            btf_fd = types is null ? 0 : (uint)types.DangerousNumber,
-            btf_key_type_id = types is null ? 0u : 1,
-            btf_value_type_id = types is null ? 0u : 2,
         };
         Encoding.ASCII.GetBytes(KernelName(spec.Name), new Span<byte>(attributes.map_name, (int)BpfConstants.BPF_OBJ_NAME_LEN - 1));
         return new BpfMap(spec, new FileDescriptor(BpfCall.Do(BpfConstants.BPF_MAP_CREATE, ref attributes, "bpf map create " + spec.Name)));
@@ -182,21 +177,4 @@ internal sealed unsafe class BpfMap : IDisposable
     private void ThrowSizes() => throw new InvalidOperationException($"map {Spec.Name} has keys of {Spec.KeySize} and values of {Spec.ValueSize} bytes");
 
     internal static string KernelName(string name) => name.Length < BpfConstants.BPF_OBJ_NAME_LEN ? name : name[..(int)(BpfConstants.BPF_OBJ_NAME_LEN - 1)];
-
-    // The kernel keeps values of sockets only in maps whose types are told: 1 = int, 2 = an array of so many of them. Layout: linux/btf.h, a header of
-    // 24 bytes, the types (name, info = kind << 24, size or type; then what the kind asks for), the strings.
-    private static FileDescriptor LoadTypes(uint valueSize)
-    {
-        const uint kindInteger = 1u << 24, kindArray = 3u << 24, signed = 1u << 24, bits = 32;
-        var strings = "\0int\0"u8;
-        uint[] types = [1, kindInteger, sizeof(int), signed | bits, 0, kindArray, 0, 1, 1, valueSize / sizeof(int)];
-        var typeBytes = (uint)types.Length * sizeof(uint);
-        uint[] header = [0xeb9f | (1 << 16), 24, 0, typeBytes, typeBytes, (uint)strings.Length];
-        byte[] blob = [.. MemoryMarshal.AsBytes(header.AsSpan()), .. MemoryMarshal.AsBytes(types.AsSpan()), .. strings];
-        fixed (byte* pointer = blob)
-        {
-            var attributes = new bpf_attr_btf_load { btf = (ulong)pointer, btf_size = (uint)blob.Length };
-            return new FileDescriptor(BpfCall.Do(BpfConstants.BPF_BTF_LOAD, ref attributes, "bpf btf load"));
-        }
-    }
 }

@@ -19,7 +19,7 @@ internal sealed unsafe class BpfProgram : IDisposable
     /// <summary>Where it can be attached.</summary>
     internal uint AttachType { get; }
 
-    /// <summary>Loads a program of <paramref name="source"/> for sockets of a cgroup.</summary>
+    /// <summary>Loads a program of <paramref name="source"/> for the sockets of a cgroup.</summary>
     /// <param name="spec">The program.</param>
     /// <param name="source">Where it is from.</param>
     /// <param name="maps">By name; all that the program refers to.</param>
@@ -50,7 +50,7 @@ internal sealed unsafe class BpfProgram : IDisposable
         {
             var attributes = new bpf_attr_prog_load
             {
-                prog_type = BpfConstants.BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+                prog_type = attachType == BpfConstants.BPF_CGROUP_INET_SOCK_RELEASE ? BpfConstants.BPF_PROG_TYPE_CGROUP_SOCK : BpfConstants.BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
                 insn_cnt = (uint)(instructions.Length / InstructionSize),
                 insns = (ulong)code,
                 license = (ulong)terms,
@@ -90,6 +90,7 @@ internal sealed unsafe class BpfProgram : IDisposable
         "cgroup/recvmsg6" => BpfConstants.BPF_CGROUP_UDP6_RECVMSG,
         "cgroup/getpeername4" => BpfConstants.BPF_CGROUP_INET4_GETPEERNAME,
         "cgroup/getpeername6" => BpfConstants.BPF_CGROUP_INET6_GETPEERNAME,
+        "cgroup/sock_release" => BpfConstants.BPF_CGROUP_INET_SOCK_RELEASE,
         _ => throw new InvalidDataException($"nothing is known of programs in section {section}"),
     };
 

@@ -19,10 +19,6 @@ internal unsafe struct bpf_attr_map_create
     internal uint inner_map_fd;
     internal uint numa_node;
     internal fixed byte map_name[(int)BpfConstants.BPF_OBJ_NAME_LEN];
-    internal uint map_ifindex;
-    internal uint btf_fd;
-    internal uint btf_key_type_id;
-    internal uint btf_value_type_id;
 }
 
 /// <summary>BPF_MAP_*_ELEM, BPF_MAP_FREEZE</summary>
@@ -83,15 +79,6 @@ internal struct bpf_attr_info
     internal uint bpf_fd;
     internal uint info_len;
     internal ulong info;
-}
-
-/// <summary>BPF_BTF_LOAD</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct bpf_attr_btf_load
-{
-    internal ulong btf;
-    internal ulong btf_log_buf;
-    internal uint btf_size;
 }
 
 /// <summary>BPF_LINK_CREATE: the member named link_create.</summary>

@@ -51,7 +51,7 @@ internal sealed class DatagramSockets(SocketPrograms programs, bool isScoped, IL
             var stale = sockets.ListDatagram(isIPv6, (address, port, cookie) =>
             {
                 var at = SocketEndpoint.Of(SocketAddress.Of(address), port, Udp);
-                return gone.Contains(at) && programs.Flows.TryGet<FlowKey, SocketEndpoint>(new FlowKey(cookie, at, FlowKey.Answered), out _);
+                return gone.Contains(at) && programs.Peers.TryGet<ulong, SocketPeer>(cookie, out var peer) && peer.Backend == at;
             });
             sockets.Destroy(stale);
             count += stale.Count;

@@ -76,12 +76,11 @@ internal readonly record struct MemberKey(ulong Pool, SocketEndpoint Backend, ui
     internal const byte Lingering = 2;
 }
 
-/// <summary>struct flow_key: 32 bytes.</summary>
+/// <summary>struct peer: 40 bytes.</summary>
+/// <param name="Service">What a socket connected to, as its owner sees it.</param>
+/// <param name="Backend">What it got.</param>
 [StructLayout(LayoutKind.Sequential)]
-internal readonly record struct FlowKey(ulong Socket, SocketEndpoint At, uint Direction)
-{
-    internal const uint Asked = 0, Answered = 1;
-}
+internal readonly record struct SocketPeer(SocketEndpoint Service, SocketEndpoint Backend);
 
 /// <summary>struct settings: 24 bytes.</summary>
 [StructLayout(LayoutKind.Sequential)]

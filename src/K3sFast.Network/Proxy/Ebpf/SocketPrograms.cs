@@ -31,8 +31,7 @@ internal sealed class SocketPrograms : IDisposable
     internal BpfMap Members => _maps["members"];
     internal BpfMap NodeAddresses => _maps["node_addresses"];
     internal BpfMap Namespaces => _maps["namespaces"];
-    internal BpfMap Affinities => _maps["affinities"];
-    internal BpfMap Flows => _maps["flows"];
+    internal BpfMap Peers => _maps["peers"];
 
     /// <summary>False: this kernel cannot tell a process why it is refused; it gets EPERM.</summary>
     internal bool HasErrorCodes { get; private set; } = true;
@@ -204,7 +203,7 @@ internal sealed class SocketPrograms : IDisposable
     {
         KernelException { Errno: Errno.EPERM } => $"the right to load programs, CAP_BPF and CAP_NET_ADMIN ({e.Message})",
         KernelException { Errno: Errno.ENOSYS } => $"a kernel with CONFIG_BPF_SYSCALL ({e.Message})",
-        KernelException => $"a kernel of 5.8 or later with CONFIG_CGROUP_BPF ({e.Message})",
+        KernelException => $"a kernel of 5.9 or later with CONFIG_CGROUP_BPF ({e.Message})",
         _ => e.Message,
     };
 }

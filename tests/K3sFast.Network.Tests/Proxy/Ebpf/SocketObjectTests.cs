@@ -16,7 +16,7 @@ public sealed class SocketObjectTests
     {
         var parsed = BpfObject.Parse(ReadObject());
         Assert.Equal(
-            ["cgroup/connect4", "cgroup/connect6", "cgroup/getpeername4", "cgroup/getpeername6", "cgroup/recvmsg4", "cgroup/recvmsg6", "cgroup/sendmsg4", "cgroup/sendmsg6"],
+            ["cgroup/connect4", "cgroup/connect6", "cgroup/getpeername4", "cgroup/getpeername6", "cgroup/recvmsg4", "cgroup/recvmsg6", "cgroup/sendmsg4", "cgroup/sendmsg6", "cgroup/sock_release"],
             parsed.Programs.Select(program => program.Section).Order(StringComparer.Ordinal));
         Assert.Equal(
             ["affinities", "flows", "frontends", "members", "namespaces", "node_addresses", "peers", "slots"], parsed.Maps.Select(map => map.Name).Order(StringComparer.Ordinal));
@@ -34,9 +34,9 @@ public sealed class SocketObjectTests
         Size<SocketFrontend>("struct frontend");
         Size<SlotKey>("struct slot_key");
         Size<MemberKey>("struct member_key");
-        Size<FlowKey>("struct flow_key");
+        Size<SocketPeer>("struct peer");
         Size<SocketSettings>("struct settings");
-        source.AppendLine("_Static_assert(USABLE == 1 && LINGERING == 2 && ASKED == 0 && ANSWERED == 1, \"numbers\");");
+        source.AppendLine("_Static_assert(USABLE == 1 && LINGERING == 2, \"numbers\");");
         void Field(string name, string field, int offset) => source.AppendLine($"#include <stddef.h>\n_Static_assert(offsetof({name}, {field}) == {offset}, \"{name}.{field}\");");
         var endpoint = MemoryMarshal.AsBytes(new ReadOnlySpan<SocketEndpoint>([SocketEndpoint.Of(IPAddress.Parse("1.2.3.4"), 0x0506, 7)]));
         Assert.Equal([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4, 5, 6, 7, 0], endpoint.ToArray());
@@ -46,8 +46,7 @@ public sealed class SocketObjectTests
         foreach (var (field, offset) in Offsets(new SocketSettings(1, 2, 3, 4, 5))) Field("struct settings", s_settingsFields[field - 1], offset);
         Field("struct slot_key", "slot", 8);
         Field("struct member_key", "backend", 8);
-        Field("struct flow_key", "at", 8);
-        Field("struct flow_key", "direction", 28);
+        Field("struct peer", "backend", 20);
         Compile(source.ToString());
     }
 
