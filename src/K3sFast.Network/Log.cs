@@ -118,4 +118,16 @@ internal static partial class Log
 
     [LoggerMessage(9066, LogLevel.Warning, "What another proxy mode left in the kernel could not be removed")]
     internal static partial void OthersNotRemoved(ILogger logger, Exception failure);
+
+    [LoggerMessage(9040, LogLevel.Warning, "Service {Service} cannot be carried at {Address}: {Reason}")]
+    internal static partial void RelayFailed(ILogger logger, string service, string address, string reason);
+
+    [LoggerMessage(9041, LogLevel.Error, "This kernel has no nf_tables: what pods send beyond the cluster is not masqueraded, pods are held to their addresses by rp_filter alone, host ports are refused and network policies are not enforced")]
+    internal static partial void NoMasquerade(ILogger logger);
+
+    [LoggerMessage(9042, LogLevel.Warning, "Services are carried by this process (proxy-mode=userspace): endpoints see the node as their client, and open connections end with a restart")]
+    internal static partial void UserspaceStarted(ILogger logger);
+
+    [LoggerMessage(9043, LogLevel.Information, "Removed link {Link} with the addresses of Services that another proxy mode left")]
+    internal static partial void ServiceAddressesRemoved(ILogger logger, string link);
 }

@@ -7,8 +7,10 @@ using K3sFast.Network.HostPorts;
 using K3sFast.Network.Overlay;
 using K3sFast.Network.Policy;
 using K3sFast.Network.Proxy;
+using K3sFast.Network.Proxy.Addresses;
 using K3sFast.Network.Proxy.Ebpf;
 using K3sFast.Network.Proxy.Health;
+using K3sFast.Network.Proxy.Userspace;
 using K3sFast.Network.Routes;
 using Microsoft.Extensions.Logging;
 
@@ -44,15 +46,17 @@ public sealed class NetworkAgent
         setup.ApplySettings(
             _options.ClusterCidrs.Any(network => network.BaseAddress.AddressFamily == AddressFamily.InterNetworkV6), _options.Proxy.HasLocalhostNodePorts && _options.IsServiceProxyEnabled);
         setup.ApplySettings(_options.Proxy.ConntrackSettings);
-        if (_options.IsServiceProxyEnabled) setup.AddServiceRoutes(_options.ServiceCidrs);
-        WarnOfForeignDrops();
+        var hasRules = MasqueradeTables.IsSupported(_options);
+        if (!hasRules && _options.Proxy.Mode != ProxyMode.Userspace) throw new IOException("this kernel has no nf_tables (k3sfast check-config tells more): with --kube-proxy-arg=proxy-mode=userspace the node does without");
+        if (_options.IsServiceProxyEnabled) setup.AddServiceRoutes(_options.ServiceCidrs, isUnreachable: _options.Proxy.Mode is ProxyMode.Userspace or ProxyMode.Ipvs);
+        if (hasRules) WarnOfForeignDrops();
 
-        using var hostPorts = new HostPortTable(_options, _logger);
+        using var hostPorts = hasRules ? new HostPortTable(_options, _logger) : null;
         var metrics = new ProxyMetrics(new MetricRegistry());
         using var backend = CreateBackend(metrics);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        using var policies = _options.IsNetworkPolicyEnabled ? new PolicyAgent(_options, _policyInformers, _informers, _logger) : null;
-        if (policies is null) PolicyAgent.RemoveTables(_options);
+        using var policies = _options.IsNetworkPolicyEnabled && hasRules ? new PolicyAgent(_options, _policyInformers, _informers, _logger) : null;
+        if (policies is null && hasRules) PolicyAgent.RemoveTables(_options);
         using var listener = _options.HasPodNetwork ? Listen(host, hostPorts, policies, backend, out var server, out var handler) : None(out server, out handler);
         var parts = new List<Task>();
         if (server is not null && handler is not null)
@@ -83,7 +87,7 @@ public sealed class NetworkAgent
     }
 
     // A mode that this machine does not have is told loudly; Services work all the same.
-    private ProxyTables CreateBackend(ProxyMetrics metrics)
+    private ServiceBackend CreateBackend(ProxyMetrics metrics)
     {
         if (_options is { IsServiceProxyEnabled: true, Proxy.Mode: ProxyMode.Ebpf })
         {
@@ -98,10 +102,23 @@ public sealed class NetworkAgent
                 Log.EbpfUnavailable(_logger, e.Message);
             }
         }
+        if (_options is { IsServiceProxyEnabled: true, Proxy.Mode: ProxyMode.Userspace })
+        {
+            Log.UserspaceStarted(_logger);
+            return new RelayBackend(_options, _logger) { Metrics = metrics };
+        }
+        RemoveServiceAddresses();
         return new ProxyTables(_options, _logger) { Metrics = metrics };
     }
 
-    private Socket Listen(RouteSocket host, HostPortTable hostPorts, PolicyAgent? policies, ProxyTables backend, out CniServer? server, out CniHandler? handler)
+    // What a run in a mode that owns Services' addresses left: translating does not ask for them.
+    private void RemoveServiceAddresses()
+    {
+        using var addresses = new ServiceAddresses(_options.HostNamespace);
+        if (addresses.Remove()) Log.ServiceAddressesRemoved(_logger, ServiceAddresses.LinkName);
+    }
+
+    private Socket Listen(RouteSocket host, HostPortTable? hostPorts, PolicyAgent? policies, ServiceBackend backend, out CniServer? server, out CniHandler? handler)
     {
         handler = CreateHandler(host, hostPorts, policies, backend as EbpfTables);
         CniInstaller.InstallPlugin(_options.CniBinDir);
@@ -115,13 +132,13 @@ public sealed class NetworkAgent
         return null;
     }
 
-    private CniHandler CreateHandler(RouteSocket host, HostPortTable hostPorts, PolicyAgent? policies, EbpfTables? sockets)
+    private CniHandler CreateHandler(RouteSocket host, HostPortTable? hostPorts, PolicyAgent? policies, EbpfTables? sockets)
     {
         var broken = new List<string>();
         var store = new AttachmentStore(Path.Combine(_options.StateDir, "pods"), broken);
         foreach (var path in broken) Log.AttachmentBroken(_logger, path);
         var handler = new CniHandler(store, new PodLinks(host, _options.HostNamespace), hostPorts, _logger) { Policies = policies, Sockets = sockets };
-        hostPorts.Restore(store.List());
+        hostPorts?.Restore(store.List());
         sockets?.AdoptPods(store.List().SelectMany(static attachment => attachment.Addresses).ToHashSet());
         handler.Reconcile(host.ListLinks().Select(link => link.Name).ToHashSet());
         return handler;

@@ -20,7 +20,7 @@ internal sealed class CniHandler
     private readonly ILogger _logger;
     private readonly AttachmentStore _store;
     private readonly PodLinks _links;
-    private readonly HostPortTable _hostPorts;
+    private readonly HostPortTable? _hostPorts;
 
     // Guarded by _gate
     private readonly Lock _gate = new();
@@ -28,7 +28,11 @@ internal sealed class CniHandler
     private ILookup<string, IPAddress> _unknown = Array.Empty<(string Link, IPAddress Address)>().ToLookup(static entry => entry.Link, static entry => entry.Address);
     private PodNetworkSettings? _settings;
 
-    internal CniHandler(AttachmentStore store, PodLinks links, HostPortTable hostPorts, ILogger logger)
+    /// <param name="store">What is remembered.</param>
+    /// <param name="links">Who makes links.</param>
+    /// <param name="hostPorts">Who makes host ports; null = this kernel cannot.</param>
+    /// <param name="logger">Where it tells.</param>
+    internal CniHandler(AttachmentStore store, PodLinks links, HostPortTable? hostPorts, ILogger logger)
     {
         (_store, _links, _hostPorts, _logger) = (store, links, hostPorts, logger);
     }
@@ -139,6 +143,7 @@ internal sealed class CniHandler
 
     private void Add(CniRequest request, IBufferWriter<byte> answer)
     {
+        if (request.PortMappings.Count > 0 && _hostPorts is null) throw new CniException(CniException.BadConfiguration, "host ports need nf_tables, which this kernel does not have");
         using var pod = OpenNamespace(request);
         var attachment = Attach(request, out var settings);
         var (ns, name) = PodOf(request);
@@ -147,7 +152,7 @@ internal sealed class CniHandler
             if (name.Length > 0) Policies?.Attach(ns, name, attachment.Addresses);
             Sockets?.AddPod(pod);
             _links.Add(attachment, pod, settings.Mtu, settings.PreferredSources);
-            if (attachment.PortMappings.Count > 0) _hostPorts.Add(attachment);
+            if (attachment.PortMappings.Count > 0) _hostPorts!.Add(attachment);
         }
         catch (Exception e)
         {
@@ -244,7 +249,7 @@ internal sealed class CniHandler
     private void Release(PodAttachment attachment)
     {
         // Host ports first: the address may be somebody else's as soon as it is free.
-        if (attachment.PortMappings.Count > 0) _hostPorts.Remove(attachment);
+        if (attachment.PortMappings.Count > 0) _hostPorts?.Remove(attachment);
         lock (_gate) ReleaseLocked(attachment);
     }
 

@@ -23,16 +23,17 @@ internal readonly record struct ServiceChange(string Key, IReadOnlyList<ServiceP
 /// <remarks>One thread at a time (the proxy's loop).</remarks>
 internal abstract class ServiceBackend : IDisposable
 {
-    private readonly ConntrackTable _conntrack;
+    private readonly ConntrackTable? _conntrack;
+    private readonly StaleFlows? _flows;
     private readonly List<Family> _families = [];
 
     /// <param name="options">What the agent is told.</param>
     /// <param name="logger">Where it tells.</param>
-    private protected ServiceBackend(NetworkOptions options, ILogger logger)
+    /// <param name="hasConntrack">False: no flow is the kernel's to forget.</param>
+    private protected ServiceBackend(NetworkOptions options, ILogger logger, bool hasConntrack = true)
     {
         (Options, Logger) = (options, logger);
-        _conntrack = ConntrackTable.Open(options.HostNamespace);
-        Flows = new StaleFlows(_conntrack, logger);
+        if (hasConntrack) _flows = new StaleFlows(_conntrack = ConntrackTable.Open(options.HostNamespace), logger);
         foreach (var family in FamiliesOf(options)) _families.Add(new Family(new PacketSteps(family)));
     }
 
@@ -53,7 +54,6 @@ internal abstract class ServiceBackend : IDisposable
 
     private protected NetworkOptions Options { get; }
     private protected ILogger Logger { get; }
-    private protected StaleFlows Flows { get; }
 
     /// <summary>The families that have addresses in this cluster.</summary>
     internal static IEnumerable<NftFamily> FamiliesOf(NetworkOptions options)
@@ -124,7 +124,7 @@ internal abstract class ServiceBackend : IDisposable
     internal abstract bool Verify();
 
     /// <summary>Closes what is open; what carries Services stays in the kernel.</summary>
-    public virtual void Dispose() => _conntrack.Dispose();
+    public virtual void Dispose() => _conntrack?.Dispose();
 
     /// <summary>Brings a family's changes into the kernel. Called with no change as well: at the start, and when the node changed.</summary>
     /// <exception cref="KernelException">Refused.</exception>
@@ -137,9 +137,9 @@ internal abstract class ServiceBackend : IDisposable
 
     private void Forget(Family family, List<StaleFlows.Destination> destinations)
     {
-        if (destinations.Count == 0) return;
+        if (destinations.Count == 0 || _flows is null) return;
         var started = Stopwatch.GetTimestamp();
-        var count = Flows.Forget(family.Steps.IsIPv6, destinations);
+        var count = _flows.Forget(family.Steps.IsIPv6, destinations);
         Metrics?.ForgetFlows.With(family.Name).Observe(Stopwatch.GetElapsedTime(started).TotalSeconds);
         Metrics?.ForgottenFlows.With(family.Name).Add(count);
     }

@@ -71,13 +71,20 @@ internal sealed class NodeSetup(RouteSocket host, NetworkNamespace? hostNamespac
     /// isolated gateway) would refuse them. The link is that of the node's address; no packet to a cluster IP ever leaves by it, because what was
     /// not translated is refused.
     /// </summary>
-    internal void AddServiceRoutes(IReadOnlyList<IPNetwork> serviceCidrs)
+    /// <param name="serviceCidrs">Where cluster IPs are.</param>
+    /// <param name="isUnreachable">Cluster IPs that Services have are the node's own addresses: others lead nowhere.</param>
+    internal void AddServiceRoutes(IReadOnlyList<IPNetwork> serviceCidrs, bool isUnreachable = false)
     {
         var addresses = host.ListAddresses();
         using var batch = new NetlinkBatch();
         foreach (var network in serviceCidrs)
         {
             var family = network.BaseAddress.AddressFamily;
+            if (isUnreachable)
+            {
+                batch.ReplaceRoute(new RouteSpec(network, 0) { Type = RouteType.Unreachable });
+                continue;
+            }
             if (addresses.FirstOrDefault(address => address.Address.AddressFamily == family && nodeIPs.Contains(address.Address)) is not { } own) continue;
             if (own.LinkIndex == LoopbackIndex) continue;
             var scope = family == AddressFamily.InterNetwork ? RouteScope.Link : RouteScope.Universe;

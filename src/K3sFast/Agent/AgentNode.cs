@@ -4,6 +4,8 @@ using System.Runtime.InteropServices;
 using System.Security.Cryptography.X509Certificates;
 using K3sFast.Client;
 using K3sFast.Configuration;
+using K3sFast.Host;
+using K3sFast.Network.Proxy;
 using K3sFast.Server;
 using K3sFast.Supervisor;
 using k8s.Models;
@@ -33,6 +35,8 @@ internal sealed class AgentNode
     {
         if (!Environment.IsPrivilegedProcess)
             throw new ConfigurationException("must run as root");
+        if (HostChecks.Missing(HostChecks.All(KernelConfig.Read()), _config.Proxy.Mode != ProxyMode.Userspace) is { } missing)
+            throw new ConfigurationException(missing);
         using var stop = new CancellationTokenSource();
         using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);

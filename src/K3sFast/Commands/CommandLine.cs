@@ -6,7 +6,7 @@ namespace K3sFast.Commands;
 internal static class CommandLine
 {
     // k3s's other commands, each to come; refusing is better than half doing.
-    private static readonly string[] s_later = ["check-config", "etcd-snapshot", "secrets-encrypt", "certificate", "completion"];
+    private static readonly string[] s_later = ["etcd-snapshot", "secrets-encrypt", "certificate", "completion"];
 
     /// <returns>Exit code: 0, or 1 after a message on <paramref name="error"/>.</returns>
     public static async Task<int> RunAsync(string calledAs, string[] arguments, Func<string, string?> environment, TextWriter output, TextWriter error)
@@ -23,6 +23,8 @@ internal static class CommandLine
                 return await NodeCommand.RunAgentAsync(rest, environment, output, error).ConfigureAwait(false);
             case "token":
                 return await TokenCommand.RunAsync(rest, environment, output, error).ConfigureAwait(false);
+            case "check-config":
+                return CheckConfigCommand.Run(environment, !Console.IsOutputRedirected, output);
             case "cleanup":
                 return CleanupCommand.Run(rest, environment, output, error);
             case "version" or "--version" or "-v" or "-version":

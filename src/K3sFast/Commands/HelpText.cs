@@ -23,6 +23,7 @@ internal static class HelpText
            kubectl  Run kubectl
            crictl   Run crictl
            ctr      Run ctr
+           check-config  Tell what this machine lacks of a node's needs
            cleanup  Remove what a stopped node left in the kernel: pods, containers, mounts, links, rules, namespaces, cgroups
            version  Print the version
            help     Shows a list of commands

@@ -3,6 +3,8 @@ using K3sFast.AddOns.Dns;
 using K3sFast.Agent;
 using K3sFast.Client;
 using K3sFast.Configuration;
+using K3sFast.Host;
+using K3sFast.Network.Proxy;
 using K3sFast.Controllers;
 using K3sFast.Datastore;
 using K3sFast.Pki;
@@ -37,6 +39,8 @@ internal sealed class ServerNode
     {
         if (!Environment.IsPrivilegedProcess && _config.HasAgent)
             throw new ConfigurationException("must run as root unless --disable-agent is specified");
+        if (_config.HasAgent && HostChecks.Missing(HostChecks.All(KernelConfig.Read()), _config.Proxy.Mode != ProxyMode.Userspace) is { } missing)
+            throw new ConfigurationException(missing);
         using var stop = new CancellationTokenSource();
         using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
