@@ -7,7 +7,6 @@ using K3sFast.Network.HostPorts;
 using K3sFast.Network.Overlay;
 using K3sFast.Network.Policy;
 using K3sFast.Network.Proxy;
-using K3sFast.Network.Proxy.Addresses;
 using K3sFast.Network.Proxy.Ebpf;
 using K3sFast.Network.Proxy.Health;
 using K3sFast.Network.Proxy.Userspace;
@@ -107,15 +106,7 @@ public sealed class NetworkAgent
             Log.UserspaceStarted(_logger);
             return new RelayBackend(_options, _logger) { Metrics = metrics };
         }
-        RemoveServiceAddresses();
         return new ProxyTables(_options, _logger) { Metrics = metrics };
-    }
-
-    // What a run in a mode that owns Services' addresses left: translating does not ask for them.
-    private void RemoveServiceAddresses()
-    {
-        using var addresses = new ServiceAddresses(_options.HostNamespace);
-        if (addresses.Remove()) Log.ServiceAddressesRemoved(_logger, ServiceAddresses.LinkName);
     }
 
     private Socket Listen(RouteSocket host, HostPortTable? hostPorts, PolicyAgent? policies, ServiceBackend backend, out CniServer? server, out CniHandler? handler)

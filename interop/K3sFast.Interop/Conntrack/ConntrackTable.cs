@@ -85,7 +85,7 @@ public sealed class ConntrackTable : IDisposable
     private static byte Family(bool isIPv6) => isIPv6 ? (byte)Libc.AF_INET6 : (byte)Libc.AF_INET;
 
     // Addresses are made only for connections of the protocol: most of a table is TCP and is passed over.
-    private static bool TryRead(ReadOnlySpan<byte> payload, byte protocol, out ConntrackEntry entry)
+    internal static bool TryRead(ReadOnlySpan<byte> payload, byte protocol, out ConntrackEntry entry)
     {
         entry = default;
         if (payload.Length < Unsafe.SizeOf<nfgenmsg>()) return false;
@@ -124,7 +124,7 @@ public sealed class ConntrackTable : IDisposable
             }
         }
         tuple = default;
-        if (number != protocol || source.IsEmpty || destination.IsEmpty) return false;
+        if (number != protocol || source.Length is not (4 or 16) || destination.Length != source.Length) return false;
         tuple = new ConntrackTuple(new IPAddress(source), new IPAddress(destination), number, sourcePort, destinationPort);
         return true;
     }

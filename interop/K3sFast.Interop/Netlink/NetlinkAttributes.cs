@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Net;
 using System.Runtime.InteropServices;
 using System.Text;
 using static K3sFast.Interop.Netlink.NetlinkConstants;
@@ -21,6 +22,9 @@ internal ref struct NetlinkAttributes(ReadOnlySpan<byte> attributes)
     internal readonly uint U32 => Payload.Length >= 4 ? MemoryMarshal.Read<uint>(Payload) : 0;
     internal readonly uint U32BigEndian => Payload.Length >= 4 ? BinaryPrimitives.ReadUInt32BigEndian(Payload) : 0;
     internal readonly ulong U64BigEndian => Payload.Length >= 8 ? BinaryPrimitives.ReadUInt64BigEndian(Payload) : 0;
+
+    /// <summary>The payload as an address; null = it is none.</summary>
+    internal readonly IPAddress? Address => Payload.Length is 4 or 16 ? new IPAddress(Payload) : null;
 
     /// <summary>The payload as text, up to its NUL.</summary>
     internal readonly string Text

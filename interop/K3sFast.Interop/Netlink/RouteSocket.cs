@@ -71,8 +71,8 @@ public sealed class RouteSocket : IDisposable
             IPAddress? local = null, address = null;
             for (var attributes = new NetlinkAttributes(payload[Unsafe.SizeOf<ifaddrmsg>()..]); attributes.Next();)
             {
-                if (attributes.Type == IFA_LOCAL) local = new IPAddress(attributes.Payload);
-                if (attributes.Type == IFA_ADDRESS) address = new IPAddress(attributes.Payload);
+                if (attributes.Type == IFA_LOCAL) local = attributes.Address;
+                if (attributes.Type == IFA_ADDRESS) address = attributes.Address;
             }
             // On a point-to-point link IFA_ADDRESS is the other end's; IPv6 has no IFA_LOCAL otherwise.
             if ((local ?? address) is { } own) addresses.Add(new AddressInfo((int)header.ifa_index, own, header.ifa_prefixlen));
@@ -107,7 +107,7 @@ public sealed class RouteSocket : IDisposable
     }
 
     // What names no address is nobody's business here: a forwarding entry of the device itself, or one that is being asked for.
-    private static void ReadNeighbour(ReadOnlySpan<byte> payload, List<NeighbourInfo> neighbours)
+    internal static void ReadNeighbour(ReadOnlySpan<byte> payload, List<NeighbourInfo> neighbours)
     {
         if (payload.Length < Unsafe.SizeOf<ndmsg>()) return;
         var header = MemoryMarshal.Read<ndmsg>(payload);
@@ -115,7 +115,7 @@ public sealed class RouteSocket : IDisposable
         PhysicalAddress? address = null;
         for (var attributes = new NetlinkAttributes(payload[Unsafe.SizeOf<ndmsg>()..]); attributes.Next();)
         {
-            if (attributes.Type == NDA_DST && attributes.Payload.Length is 4 or 16) destination = new IPAddress(attributes.Payload);
+            if (attributes.Type == NDA_DST) destination = attributes.Address;
             if (attributes.Type == NDA_LLADDR) address = new PhysicalAddress(attributes.Payload.ToArray());
         }
         if (destination is null || address is null) return;
@@ -123,7 +123,7 @@ public sealed class RouteSocket : IDisposable
         neighbours.Add(new NeighbourInfo(spec, (header.ndm_state & NUD_PERMANENT) != 0));
     }
 
-    private static void ReadLink(ReadOnlySpan<byte> payload, List<LinkInfo> links)
+    internal static void ReadLink(ReadOnlySpan<byte> payload, List<LinkInfo> links)
     {
         if (payload.Length < Unsafe.SizeOf<ifinfomsg>()) return;
         var header = MemoryMarshal.Read<ifinfomsg>(payload);
@@ -163,7 +163,7 @@ public sealed class RouteSocket : IDisposable
                 case IFLA_VXLAN_ID: vni = (int)attributes.U32; break;
                 case IFLA_VXLAN_PORT: port = attributes.U16BigEndian; break;
                 case IFLA_VXLAN_LINK: link = (int)attributes.U32; break;
-                case IFLA_VXLAN_LOCAL or IFLA_VXLAN_LOCAL6: local = new IPAddress(attributes.Payload); break;
+                case IFLA_VXLAN_LOCAL or IFLA_VXLAN_LOCAL6: local = attributes.Address; break;
                 case IFLA_VXLAN_LEARNING: isLearning = attributes.U8 != 0; break;
                 default: break;
             }
@@ -171,7 +171,7 @@ public sealed class RouteSocket : IDisposable
         return new VxlanInfo(vni, port, link, local, isLearning);
     }
 
-    private static void ReadRoute(ReadOnlySpan<byte> payload, List<RouteInfo> routes)
+    internal static void ReadRoute(ReadOnlySpan<byte> payload, List<RouteInfo> routes)
     {
         if (payload.Length < Unsafe.SizeOf<rtmsg>()) return;
         var header = MemoryMarshal.Read<rtmsg>(payload);
@@ -182,15 +182,17 @@ public sealed class RouteSocket : IDisposable
         {
             switch (attributes.Type)
             {
-                case RTA_DST: destination = new IPAddress(attributes.Payload); break;
-                case RTA_GATEWAY: gateway = new IPAddress(attributes.Payload); break;
+                case RTA_DST: destination = attributes.Address ?? destination; break;
+                case RTA_GATEWAY: gateway = attributes.Address; break;
                 case RTA_OIF: link = (int)attributes.U32; break;
                 case RTA_TABLE: table = (int)attributes.U32; break;
                 case RTA_PRIORITY: metric = (int)attributes.U32; break;
                 default: break;
             }
         }
-        routes.Add(new RouteInfo(new IPNetwork(destination, header.rtm_dst_len), link, gateway, header.rtm_protocol, table, (RouteType)header.rtm_type, (RouteScope)header.rtm_scope, metric));
+        // The kernel keeps no bits behind the prefix; what does is not a route.
+        if (!IPNetwork.TryParse($"{destination}/{header.rtm_dst_len}", out var network)) return;
+        routes.Add(new RouteInfo(network, link, gateway, header.rtm_protocol, table, (RouteType)header.rtm_type, (RouteScope)header.rtm_scope, metric));
     }
 
     private List<T> Collect<T>(NetlinkBatch request, NetlinkSocket.MessageHandler<List<T>> handler)

@@ -213,6 +213,7 @@ internal sealed class NftBatch : IDisposable
         NftExpression.WriteValue(Messages, NFTA_SET_ELEM_KEY, element.Key);
         if (element.Verdict is { } verdict) NftExpression.WriteVerdict(Messages, NFTA_SET_ELEM_DATA, verdict);
         else if (element.Data.Bytes.Length > 0) NftExpression.WriteValue(Messages, NFTA_SET_ELEM_DATA, element.Data);
+        if (element.ExpirationMs > 0) Messages.U64BigEndian(NFTA_SET_ELEM_EXPIRATION, element.ExpirationMs);
         Messages.EndNested(nested);
     }
 

@@ -7,9 +7,9 @@ internal static class NftConstants
     internal const ushort NFNL_MSG_BATCH_BEGIN = 0x10, NFNL_MSG_BATCH_END = 0x11;
 
     internal const byte NFT_MSG_NEWTABLE = 0, NFT_MSG_GETTABLE = 1, NFT_MSG_DELTABLE = 2, NFT_MSG_NEWCHAIN = 3, NFT_MSG_GETCHAIN = 4, NFT_MSG_DELCHAIN = 5,
-        NFT_MSG_NEWRULE = 6, NFT_MSG_DELRULE = 8, NFT_MSG_NEWSET = 9, NFT_MSG_DELSET = 11, NFT_MSG_NEWSETELEM = 12, NFT_MSG_GETSETELEM = 13, NFT_MSG_DELSETELEM = 14;
+        NFT_MSG_NEWRULE = 6, NFT_MSG_GETRULE = 7, NFT_MSG_DELRULE = 8, NFT_MSG_NEWSET = 9, NFT_MSG_DELSET = 11, NFT_MSG_NEWSETELEM = 12, NFT_MSG_GETSETELEM = 13, NFT_MSG_DELSETELEM = 14, NFT_MSG_GETGEN = 16;
 
-    internal const ushort NFTA_LIST_ELEM = 1;
+    internal const ushort NFTA_LIST_ELEM = 1, NFTA_GEN_ID = 1;
     internal const ushort NFTA_TABLE_NAME = 1, NFTA_TABLE_HANDLE = 4;
     internal const ushort NFTA_CHAIN_TABLE = 1, NFTA_CHAIN_NAME = 3, NFTA_CHAIN_HOOK = 4, NFTA_CHAIN_POLICY = 5, NFTA_CHAIN_TYPE = 7, NFTA_CHAIN_USERDATA = 12;
     internal const ushort NFTA_HOOK_HOOKNUM = 1, NFTA_HOOK_PRIORITY = 2;
@@ -19,7 +19,7 @@ internal static class NftConstants
     internal const ushort NFTA_SET_DESC_SIZE = 1;
     internal const uint NFT_SET_ANONYMOUS = 1, NFT_SET_CONSTANT = 2, NFT_SET_MAP = 8, NFT_SET_TIMEOUT = 0x10, NFT_SET_EVAL = 0x20;
     internal const ushort NFTA_SET_ELEM_LIST_TABLE = 1, NFTA_SET_ELEM_LIST_SET = 2, NFTA_SET_ELEM_LIST_ELEMENTS = 3, NFTA_SET_ELEM_LIST_SET_ID = 4;
-    internal const ushort NFTA_SET_ELEM_KEY = 1, NFTA_SET_ELEM_DATA = 2;
+    internal const ushort NFTA_SET_ELEM_KEY = 1, NFTA_SET_ELEM_DATA = 2, NFTA_SET_ELEM_EXPIRATION = 5;
     internal const ushort NFTA_DATA_VALUE = 1, NFTA_DATA_VERDICT = 2, NFTA_VERDICT_CODE = 1, NFTA_VERDICT_CHAIN = 2;
     internal const uint NFT_DATA_VERDICT = 0xffffff00;
     internal const ushort NFTA_EXPR_NAME = 1, NFTA_EXPR_DATA = 2;

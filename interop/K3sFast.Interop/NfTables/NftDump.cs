@@ -68,6 +68,7 @@ public static class NftDump
         {
             socket.Dump(request, found, static list => list.Clear(), static (_, payload, list) =>
             {
+                if (payload.Length < 4) return;
                 for (var attributes = new NetlinkAttributes(payload[4..]); attributes.Next();)
                 {
                     if (attributes.Type == NFTA_TABLE_HANDLE) list.Add(attributes.U64BigEndian);
@@ -79,5 +80,92 @@ public static class NftDump
             return null;
         }
         return found.Count > 0 ? found[0] : null;
+    }
+
+    /// <summary>Keys of a set's elements, with the time that is left to those that leave; none if there is no such set.</summary>
+    internal static List<NftElement> ListElements(NetlinkSocket socket, NftFamily family, string table, string set)
+    {
+        using var request = new NetlinkBatch();
+        request.Begin(MessageType(NFT_MSG_GETSETELEM), NLM_F_DUMP, "nft list set", set);
+        ref var header = ref request.Append<nfgenmsg>();
+        header.nfgen_family = (byte)family;
+        request.Text(NFTA_SET_ELEM_LIST_TABLE, table);
+        request.Text(NFTA_SET_ELEM_LIST_SET, set);
+        request.End();
+        var found = new List<NftElement>();
+        try
+        {
+            socket.Dump(request, found, static list => list.Clear(), static (_, payload, list) => ReadElements(payload, list));
+        }
+        catch (KernelException e) when (e.Errno == Errno.ENOENT)
+        {
+            found.Clear();
+        }
+        return found;
+    }
+
+    /// <summary>A number that every change of any table in the namespace makes another.</summary>
+    internal static uint Generation(NetlinkSocket socket)
+    {
+        using var request = new NetlinkBatch();
+        request.Begin(MessageType(NFT_MSG_GETGEN), NLM_F_ACK, "nft get generation");
+        request.Append<nfgenmsg>();
+        request.End();
+        var found = new List<uint>();
+        socket.Dump(request, found, static list => list.Clear(), static (_, payload, list) =>
+        {
+            if (payload.Length < 4) return;
+            for (var attributes = new NetlinkAttributes(payload[4..]); attributes.Next();)
+            {
+                if (attributes.Type == NFTA_GEN_ID) list.Add(attributes.U32BigEndian);
+            }
+        });
+        return found.Count > 0 ? found[0] : 0;
+    }
+
+    /// <summary>How many rules a table has.</summary>
+    internal static int CountRules(NetlinkSocket socket, NftFamily family, string table)
+    {
+        using var request = new NetlinkBatch();
+        request.Begin(MessageType(NFT_MSG_GETRULE), NLM_F_DUMP, "nft list rules", table);
+        ref var header = ref request.Append<nfgenmsg>();
+        header.nfgen_family = (byte)family;
+        request.Text(NFTA_RULE_TABLE, table);
+        request.End();
+        var count = new int[1];
+        // Kernels that pass over the filter send other tables' rules too.
+        socket.Dump(request, (Count: count, table), static state => state.Count[0] = 0, static (_, payload, state) =>
+        {
+            if (payload.Length < 4) return;
+            for (var attributes = new NetlinkAttributes(payload[4..]); attributes.Next();)
+            {
+                if (attributes.Type == NFTA_RULE_TABLE && attributes.Text == state.table) state.Count[0]++;
+            }
+        });
+        return count[0];
+    }
+
+    /// <summary>Reads a message of elements: nfgenmsg | attributes, of which the list holds an attribute for each element.</summary>
+    internal static void ReadElements(ReadOnlySpan<byte> payload, List<NftElement> elements)
+    {
+        if (payload.Length < 4) return;
+        for (var attributes = new NetlinkAttributes(payload[4..]); attributes.Next();)
+        {
+            if (attributes.Type != NFTA_SET_ELEM_LIST_ELEMENTS) continue;
+            for (var list = new NetlinkAttributes(attributes.Payload); list.Next();)
+            {
+                var (key, expiration) = (default(byte[]), 0ul);
+                for (var element = new NetlinkAttributes(list.Payload); element.Next();)
+                {
+                    if (element.Type == NFTA_SET_ELEM_EXPIRATION) expiration = element.U64BigEndian;
+                    if (element.Type != NFTA_SET_ELEM_KEY) continue;
+                    for (var data = new NetlinkAttributes(element.Payload); data.Next();)
+                    {
+                        if (data.Type == NFTA_DATA_VALUE) key = data.Payload.ToArray();
+                    }
+                }
+                if (key is not null) elements.Add(new NftElement(new NftData(key), ExpirationMs: expiration));
+            }
+        }
     }
 }

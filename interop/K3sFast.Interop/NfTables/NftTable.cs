@@ -25,6 +25,7 @@ public sealed class NftTable : IDisposable
     private readonly Dictionary<(string Set, NftData Key), Claim> _claims = [];
     private bool _isKernelKnown;
     private ulong _handle;
+    private uint _generation;
 
     /// <summary>The table <paramref name="name"/>; nothing is read or written yet. The first change replaces whatever the kernel has under the name.</summary>
     public NftTable(NftFamily family, string name, NetworkNamespace? inside = null)
@@ -60,13 +61,17 @@ public sealed class NftTable : IDisposable
         }
     }
 
-    /// <summary>Rebuilds the table if somebody removed or replaced it; true = it was rebuilt. One cheap request otherwise.</summary>
+    /// <summary>
+    /// Rebuilds the table if somebody removed or replaced it, or took rules or elements out of it; true = it was rebuilt. One cheap request while nobody changed
+    /// anything in the namespace; otherwise what is there is counted.
+    /// </summary>
     /// <exception cref="KernelException">Refused.</exception>
     public bool Verify()
     {
         lock (_gate)
         {
-            if (_isKernelKnown && NftDump.FindTable(_socket, _family, _name) == _handle) return false;
+            if (_isKernelKnown && IsIntact()) return false;
+            _isKernelKnown = false;
             _batch.Clear();
             WriteAll();
             SendLocked();
@@ -126,6 +131,21 @@ public sealed class NftTable : IDisposable
         }
     }
 
+    private bool IsIntact()
+    {
+        var generation = NftDump.Generation(_socket);
+        if (generation == _generation) return true;
+        if (NftDump.FindTable(_socket, _family, _name) != _handle) return false;
+        if (NftDump.CountRules(_socket, _family, _name) != _fragments.Values.Sum(static fragment => fragment.Chains.Sum(static chain => chain.Rules.Count))) return false;
+        var expected = _claims.Keys.CountBy(static claim => claim.Set).ToDictionary();
+        foreach (var set in _fragments.Values.SelectMany(static fragment => fragment.Sets))
+        {
+            if (set.Timeout == TimeSpan.Zero && NftDump.ListElements(_socket, _family, _name, set.Name).Count != expected.GetValueOrDefault(set.Name)) return false;
+        }
+        _generation = generation;
+        return true;
+    }
+
     private void SendLocked()
     {
         _batch.Finish();
@@ -143,9 +163,10 @@ public sealed class NftTable : IDisposable
         WriteAll();
     }
 
-    // Everything anew: what the kernel had under the name goes in the same instant.
+    // Everything anew: what the kernel had under the name goes in the same instant; what rules had put into sets of ours stays.
     private void WriteAll()
     {
+        var remembered = ReadRemembered();
         _batch.AddTable();
         _batch.DeleteTable();
         _batch.AddTable();
@@ -168,6 +189,19 @@ public sealed class NftTable : IDisposable
             foreach (var (set, element) in fragment.Elements) AddClaim(owner, set, element, elements);
         }
         elements.Write(_batch);
+        foreach (var (set, known) in remembered) _batch.AddElements(set, known);
+    }
+
+    private List<(string Set, List<NftElement> Elements)> ReadRemembered()
+    {
+        var remembered = new List<(string, List<NftElement>)>();
+        var sets = _fragments.Values.SelectMany(static fragment => fragment.Sets).Where(static set => set.Timeout > TimeSpan.Zero).ToList();
+        if (sets.Count == 0 || NftDump.FindTable(_socket, _family, _name) is null) return remembered;
+        foreach (var set in sets)
+        {
+            if (NftDump.ListElements(_socket, _family, _name, set.Name) is { Count: > 0 } elements) remembered.Add((set.Name, elements));
+        }
+        return remembered;
     }
 
     // The order is what the kernel's references ask for: what is pointed at comes before what points, and goes after it.

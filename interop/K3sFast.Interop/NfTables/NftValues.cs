@@ -150,7 +150,8 @@ public readonly record struct NftType(uint Id, int Length)
 /// <param name="Key">The key.</param>
 /// <param name="Data">What a map says for it; default = nothing (a set) or a verdict.</param>
 /// <param name="Verdict">What a verdict map says for it.</param>
-public readonly record struct NftElement(NftData Key, NftData Data = default, NftVerdict? Verdict = null);
+/// <param name="ExpirationMs">In a set with a timeout: it leaves after this long; 0 = after the set's.</param>
+public readonly record struct NftElement(NftData Key, NftData Data = default, NftVerdict? Verdict = null, ulong ExpirationMs = 0);
 
 /// <summary>Number of a 4-byte register: 0 to 15. A 16-byte value fills four.</summary>
 public static class NftRegister

@@ -1,5 +1,6 @@
 using K3sFast.Interop;
 using K3sFast.Interop.NfTables;
+using K3sFast.Network.Proxy.Addresses;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Network.Proxy;
@@ -25,6 +26,13 @@ internal class ProxyTables : ServiceBackend
 
     /// <summary>True if an earlier run left its rules: they carry Services until the first change replaces them at one instant.</summary>
     internal override bool ExistsInKernel() => _families.TrueForAll(family => family.Table.Exists());
+
+    internal override void RemoveOthers()
+    {
+        base.RemoveOthers();
+        using var addresses = new ServiceAddresses(Options.HostNamespace);
+        if (addresses.Remove()) Log.ServiceAddressesRemoved(Logger, ServiceAddresses.LinkName);
+    }
 
     internal override bool Verify()
     {
