@@ -22,4 +22,7 @@ public sealed record DnsOptions
 
     /// <summary>Where the host's resolvers are read from.</summary>
     public string ResolvConf { get; init; } = "/etc/resolv.conf";
+
+    /// <summary>Threads that answer over UDP, each with a socket of its own.</summary>
+    public int UdpThreads { get; init; } = Math.Clamp(Environment.ProcessorCount, 1, 4);
 }

@@ -6,25 +6,32 @@ using Microsoft.Extensions.Logging;
 namespace K3sFast.AddOns.Dns;
 
 /// <summary>
-/// The cluster's DNS, built in: the zone follows Services, EndpointSlices and Nodes; everything else goes to the host's resolvers. It stands
-/// behind Service kube-system/kube-dns, where pods of every Kubernetes cluster look for it.
+/// The cluster's DNS, built in: names follow Services, EndpointSlices and Namespaces; the rest is as a Corefile says, which lies where k3s has it.
+/// It stands behind Service kube-system/kube-dns, where pods of every Kubernetes cluster look for it.
 /// </summary>
 public sealed class DnsServer
 {
     private const string ByService = "service";
+    private const string ConfigKey = "config";
 
     // Immutable after construction
     private readonly DnsOptions _options;
     private readonly ApiClient _client;
     private readonly ILogger _logger;
-    private readonly ClusterZone _zone;
-    private readonly ResolvConf _resolvConf;
-    private readonly Resolver _resolver;
+    private readonly DnsParts _parts;
     private readonly Informer<V1Service> _services;
     private readonly Informer<V1EndpointSlice> _slices;
     private readonly Informer<V1Node> _nodes;
+    private readonly Informer<V1Namespace> _namespaces;
     private readonly InformerFactory _informers;
+    private readonly DnsConfigMaps _maps;
+    private readonly EventRecorder _events;
     private readonly WorkQueue<string> _changed;
+    private readonly TaskCompletionSource<IPEndPoint> _listening = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    // Owned by the reconciler's one thread: addresses that pods were seen with
+    private readonly Dictionary<string, List<IPAddress>> _podAddresses = [];
+    private Informer<V1Pod>? _pods;
 
     /// <summary>A server, not yet running.</summary>
     public DnsServer(DnsOptions options, ApiClient client, ILoggerFactory loggers, TimeProvider? time = null)
@@ -32,60 +39,108 @@ public sealed class DnsServer
         time ??= TimeProvider.System;
         (_options, _client) = (options, client);
         _logger = loggers.CreateLogger("K3sFast.AddOns.Dns");
-        _zone = new ClusterZone(options.ClusterDomain);
-        _resolvConf = new ResolvConf(options.ResolvConf);
-        _resolver = new Resolver(_zone, new Forwarder(_resolvConf, time, _logger), time);
+        _parts = new DnsParts(options, new ClusterRecords(), new DnsMetrics(), new DnsEngineReference(), time, _logger) { ResolvConf = new ResolvConf(options.ResolvConf) };
         _informers = new InformerFactory(client, loggers, time);
-        _services = _informers.Get(Resources.Services);
-        _slices = _informers.Get(Resources.EndpointSlices);
+        // Many objects, read when they change: the bytes that the API's cache holds are enough.
+        _services = _informers.Get(Resources.Services, keepsEncoded: true);
+        _slices = _informers.Get(Resources.EndpointSlices, keepsEncoded: true);
         _nodes = _informers.Get(Resources.Nodes);
+        _namespaces = _informers.Get(Resources.Namespaces);
+        _maps = new DnsConfigMaps(client, _informers, _nodes, options.ClusterDomain, _logger);
+        _events = new EventRecorder(client, "coredns", options.NodeName, _logger, time);
         _slices.AddIndex(ByService, static slice => OwnerKey(slice) is { } key ? [key] : []);
         _changed = new WorkQueue<string>(time);
-        _services.AddHandler(service => _changed.Add($"{service.Metadata.NamespaceProperty}/{service.Metadata.Name}"));
+        _services.AddHandler(service => _changed.Add("s/" + service.Metadata.NamespaceProperty + "/" + service.Metadata.Name));
         _slices.AddHandler(slice =>
         {
-            if (OwnerKey(slice) is { } key) _changed.Add(key);
+            if (OwnerKey(slice) is { } key) _changed.Add("s/" + key);
         });
-        _nodes.AddHandler(node => _changed.Add(node.Metadata.Name));
+        _namespaces.AddHandler(@namespace => _changed.Add("n/" + @namespace.Metadata.Name));
+        _maps.AddHandler(() => _changed.Add(ConfigKey));
+        _nodes.AddHandler(_ => _changed.Add(ConfigKey));
     }
+
+    /// <summary>Where the server listens, once it does.</summary>
+    internal Task<IPEndPoint> Listening => _listening.Task;
+
+    internal ClusterRecords Records => _parts.Records;
+
+    internal DnsMetrics Metrics => _parts.Metrics;
 
     /// <summary>Follows the API, answers questions and keeps the Service published, until cancelled.</summary>
     /// <exception cref="System.Net.Sockets.SocketException">The port is in use, or an address is not this host's.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
-        var running = new List<Task> { _informers.RunAsync(cancellationToken) };
+        var running = new List<Task> { _informers.RunAsync(cancellationToken), _events.RunAsync(cancellationToken) };
         // No answer before the first lists are in: a name that is merely not known yet must not be denied.
         await _informers.WaitForSyncAsync(cancellationToken).ConfigureAwait(false);
-        foreach (var service in _services.List()) Rebuild($"{service.Metadata.NamespaceProperty}/{service.Metadata.Name}");
-        foreach (var node in _nodes.List()) Rebuild(node.Metadata.Name);
-        running.Add(new Reconciler<string>("dns", _changed, (key, _) =>
-        {
-            Rebuild(key);
-            return ValueTask.CompletedTask;
-        }, _logger).RunAsync(1, cancellationToken));
+        foreach (var @namespace in _namespaces.List()) Rebuild("n/" + @namespace.Metadata.Name);
+        foreach (var service in _services.List()) Rebuild("s/" + service.Metadata.NamespaceProperty + "/" + service.Metadata.Name);
 
-        if (_resolvConf.Servers.Length == 0) Log.NoResolvers(_logger, _options.ResolvConf);
-        foreach (var address in _options.NodeIPs)
+        using var listeners = new DnsListeners(_parts);
+        var reloader = new DnsReloader(_parts, _maps, listeners, _events);
+        await FollowPodsAsync(reloader.Load(), cancellationToken).ConfigureAwait(false);
+        _parts.Records.HasSynced = true;
+        _listening.TrySetResult(listeners.Endpoint);
+        if (_parts.ResolvConf.Servers.Length == 0) Log.NoResolvers(_logger, _options.ResolvConf);
+
+        running.Add(new Reconciler<string>("dns", _changed, async (key, stop) =>
         {
-            var listeners = new DnsListeners(new IPEndPoint(address, _options.Port), Math.Min(2, Environment.ProcessorCount), _resolver, _logger);
-            Log.DnsListens(_logger, _options.ClusterDomain, listeners.Endpoint);
-            running.Add(listeners.RunAsync(cancellationToken));
-        }
-        running.Add(new DnsService(_options, _client, _services, _slices, _logger).RunAsync(cancellationToken));
+            if (key != ConfigKey)
+            {
+                Rebuild(key);
+                return;
+            }
+            reloader.Reload(stop);
+            await FollowPodsAsync(_parts.Engine.Value.Config, stop).ConfigureAwait(false);
+        }, _logger).RunAsync(1, cancellationToken));
+        running.Add(_maps.RunAsync(cancellationToken));
+        running.Add(new DnsService(_options, _client, _services, _slices, _nodes, _logger).RunAsync(cancellationToken));
         await Task.WhenAll(running).ConfigureAwait(false);
     }
 
-    // "namespace/name" is a service, a bare name a node.
+    // Pods are many: they are followed only where the configuration asks for them.
+    private async Task FollowPodsAsync(DnsConfig config, CancellationToken cancellationToken)
+    {
+        if (!config.NeedsPods || _pods is not null) return;
+        _pods = _informers.Get(Resources.Pods, keepsEncoded: true);
+        _pods.AddHandler(pod => _changed.Add("p/" + pod.Metadata.NamespaceProperty + "/" + pod.Metadata.Name));
+        await _pods.WaitForSyncAsync(cancellationToken).ConfigureAwait(false);
+        foreach (var pod in _pods.List()) Rebuild("p/" + pod.Metadata.NamespaceProperty + "/" + pod.Metadata.Name);
+    }
+
+    // A kind's letter, then the object's key.
     private void Rebuild(string key)
     {
-        var slash = key.IndexOf('/', StringComparison.Ordinal);
-        if (slash < 0)
+        var (kind, name) = (key[0], key[2..]);
+        if (kind == 'n')
         {
-            _zone.Replace(key, _nodes.Get(null, key) is { } node ? ZoneRecords.Of(node) : []);
+            var found = _namespaces.Get(null, name);
+            _parts.Records.ReplaceNamespace(name, found is not null, found?.Metadata.Labels);
             return;
         }
-        var service = _services.Get(key[..slash], key[(slash + 1)..]);
-        _zone.Replace(key, service is null ? [] : ZoneRecords.Of(service, _slices.ByIndex(ByService, key), _options.ClusterDomain));
+        var slash = name.IndexOf('/', StringComparison.Ordinal);
+        if (kind == 'p')
+        {
+            RebuildPod(name, name[..slash], _pods!.Get(name[..slash], name[(slash + 1)..]));
+            return;
+        }
+        if (ServiceRecords.Key(name[(slash + 1)..], name[..slash]) is not { } labels) return;
+        var service = _services.Get(name[..slash], name[(slash + 1)..]);
+        _parts.Records.Replace(labels, service is null ? null : ServiceRecords.Of(service, _slices.ByIndex(ByService, name)));
+    }
+
+    private void RebuildPod(string key, string @namespace, V1Pod? pod)
+    {
+        if (_podAddresses.Remove(key, out var old))
+        {
+            foreach (var address in old) _parts.Records.ReplacePod(AddressKey.Of(address), @namespace, isThere: false);
+        }
+        // The address of a pod that ended may be another's already; a pod on the node's own network has none of its own.
+        if (pod?.Status is not { Phase: not ("Succeeded" or "Failed"), PodIPs: { Count: > 0 } addresses } || pod.Spec.HostNetwork == true) return;
+        var parsed = addresses.Select(static ip => IPAddress.TryParse(ip.Ip, out var address) ? address : null).OfType<IPAddress>().ToList();
+        _podAddresses[key] = parsed;
+        foreach (var address in parsed) _parts.Records.ReplacePod(AddressKey.Of(address), @namespace, isThere: true);
     }
 
     private static string? OwnerKey(V1EndpointSlice slice) =>

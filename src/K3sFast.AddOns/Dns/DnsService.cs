@@ -7,15 +7,18 @@ using Microsoft.Extensions.Logging;
 namespace K3sFast.AddOns.Dns;
 
 /// <summary>
-/// Publishes the server as pods know it: Service kube-system/kube-dns at the cluster's DNS address, without selector, and one EndpointSlice
-/// and the Endpoints that lead to this node. Puts them back when somebody takes them away.
+/// Publishes the server as pods know it: Service kube-system/kube-dns at the cluster's DNS address, without selector, and an EndpointSlice for
+/// each server and family. Puts back what somebody takes away. Every server looks after the others': one whose node is gone or not ready
+/// must not be asked, and it cannot say so itself.
 /// </summary>
 internal sealed class DnsService(
-    DnsOptions options, ApiClient client, Informer<V1Service> services, Informer<V1EndpointSlice> slices, ILogger logger)
+    DnsOptions options, ApiClient client, Informer<V1Service> services, Informer<V1EndpointSlice> slices, Informer<V1Node> nodes, ILogger logger)
 {
     private const string Namespace = "kube-system";
     private const string Name = "kube-dns";
     private const string ManagedBy = "k3sfast-dns";
+    private const string ManagedByLabel = "endpointslice.kubernetes.io/managed-by";
+    private const int MetricsPort = 9153;
 
     private string SliceName => $"{Name}-{options.NodeName}";
 
@@ -28,8 +31,9 @@ internal sealed class DnsService(
         });
         slices.AddHandler(slice =>
         {
-            if (slice.Metadata.Name == SliceName && slice.Metadata.NamespaceProperty == Namespace) queue.Add(Name);
+            if (IsOurs(slice)) queue.Add(Name);
         });
+        nodes.AddHandler(_ => queue.Add(Name));
         queue.Add(Name);
         await new Reconciler<string>("dns-service", queue, (_, stop) => PublishAsync(stop), logger).RunAsync(1, cancellationToken).ConfigureAwait(false);
     }
@@ -45,6 +49,7 @@ internal sealed class DnsService(
                 if (current is null) await CreateAsync(Resources.EndpointSlices, wanted, cancellationToken).ConfigureAwait(false);
                 else if (!IsSame(current, wanted)) await client.UpdateAsync(Resources.EndpointSlices, wanted, cancellationToken).ConfigureAwait(false);
             }
+            foreach (var slice in slices.List(Namespace).Where(IsOurs)) await LookAfterAsync(slice, cancellationToken).ConfigureAwait(false);
             await PublishEndpointsAsync(cancellationToken).ConfigureAwait(false);
         }
         catch (ApiException refused)
@@ -66,6 +71,34 @@ internal sealed class DnsService(
             // The informer has not heard of it yet; it will, and this is looked at again.
         }
     }
+
+    private static bool IsOurs(V1EndpointSlice slice) =>
+        slice.Metadata.NamespaceProperty == Namespace && slice.Metadata.Labels is { } labels && labels.TryGetValue(ManagedByLabel, out var owner) && owner == ManagedBy;
+
+    // Another server's slice follows its node: gone with it, not ready while it is not.
+    private async ValueTask LookAfterAsync(V1EndpointSlice slice, CancellationToken cancellationToken)
+    {
+        if (slice.Endpoints is not [{ NodeName: { } nodeName } endpoint] || nodeName == options.NodeName) return;
+        var node = nodes.Get(null, nodeName);
+        if (node is null)
+        {
+            await client.DeleteAsync(Resources.EndpointSlices, Namespace, slice.Metadata.Name, cancellationToken).ConfigureAwait(false);
+            return;
+        }
+        var isReady = IsUsable(nodeName);
+        if (endpoint.Conditions?.Ready == isReady) return;
+        var changed = Slice(slice.Metadata.Name, slice.AddressType, endpoint.Addresses[0], nodeName, isReady);
+        changed.Metadata.ResourceVersion = slice.Metadata.ResourceVersion;
+        await client.UpdateAsync(Resources.EndpointSlices, changed, cancellationToken).ConfigureAwait(false);
+    }
+
+    // Every server comes to the same conclusion. While no server's node is ready they are all used: an answer may come all the same.
+    private bool IsUsable(string nodeName) => IsReady(nodeName)
+        || !slices.List(Namespace).Where(IsOurs).Select(static slice => slice.Endpoints is [{ NodeName: { } name }] ? name : "").Append(options.NodeName).Any(IsReady);
+
+    private bool IsReady(string nodeName) => nodes.Get(null, nodeName) is { } node && IsReady(node);
+
+    private static bool IsReady(V1Node node) => node.Status?.Conditions?.FirstOrDefault(static condition => condition.Type == "Ready") is not { Status: not "True" };
 
     // Endpoints are what older tools look at; their slices are ours, so mirroring is told to keep away.
     private async Task PublishEndpointsAsync(CancellationToken cancellationToken)
@@ -92,6 +125,7 @@ internal sealed class DnsService(
             [
                 new V1ServicePort { Name = "dns", Port = 53, Protocol = "UDP", TargetPort = options.Port.ToString(CultureInfo.InvariantCulture) },
                 new V1ServicePort { Name = "dns-tcp", Port = 53, Protocol = "TCP", TargetPort = options.Port.ToString(CultureInfo.InvariantCulture) },
+                new V1ServicePort { Name = "metrics", Port = MetricsPort, Protocol = "TCP", TargetPort = MetricsPort.ToString(CultureInfo.InvariantCulture) },
             ],
         },
     };
@@ -102,35 +136,46 @@ internal sealed class DnsService(
         foreach (var address in options.NodeIPs)
         {
             var isV4 = address.AddressFamily == AddressFamily.InterNetwork;
-            var metadata = Metadata(isV4 ? SliceName : SliceName + "-v6");
-            metadata.Labels["kubernetes.io/service-name"] = Name;
-            metadata.Labels["endpointslice.kubernetes.io/managed-by"] = ManagedBy;
-            yield return new V1EndpointSlice
-            {
-                Metadata = metadata,
-                AddressType = isV4 ? "IPv4" : "IPv6",
-                Endpoints =
-                [
-                    new V1Endpoint
-                    {
-                        Addresses = [address.ToString()],
-                        NodeName = options.NodeName,
-                        Conditions = new V1EndpointConditions { Ready = true, Serving = true, Terminating = false },
-                    },
-                ],
-                Ports =
-                [
-                    new Discoveryv1EndpointPort { Name = "dns", Port = options.Port, Protocol = "UDP" },
-                    new Discoveryv1EndpointPort { Name = "dns-tcp", Port = options.Port, Protocol = "TCP" },
-                ],
-            };
+            yield return Slice(isV4 ? SliceName : SliceName + "-v6", isV4 ? "IPv4" : "IPv6", address.ToString(), options.NodeName, IsUsable(options.NodeName));
         }
+    }
+
+    private V1EndpointSlice Slice(string name, string addressType, string address, string nodeName, bool isReady)
+    {
+        var metadata = Metadata(name);
+        metadata.Labels["kubernetes.io/service-name"] = Name;
+        metadata.Labels[ManagedByLabel] = ManagedBy;
+        return new V1EndpointSlice
+        {
+            Metadata = metadata,
+            AddressType = addressType,
+            Endpoints =
+            [
+                new V1Endpoint
+                {
+                    Addresses = [address],
+                    NodeName = nodeName,
+                    Conditions = new V1EndpointConditions { Ready = isReady, Serving = isReady, Terminating = false },
+                },
+            ],
+            Ports =
+            [
+                new Discoveryv1EndpointPort { Name = "dns", Port = options.Port, Protocol = "UDP" },
+                new Discoveryv1EndpointPort { Name = "dns-tcp", Port = options.Port, Protocol = "TCP" },
+                new Discoveryv1EndpointPort { Name = "metrics", Port = MetricsPort, Protocol = "TCP" },
+            ],
+        };
     }
 
     private V1Endpoints Endpoints()
     {
         var metadata = Metadata(Name);
         metadata.Labels["endpointslice.kubernetes.io/skip-mirror"] = "true";
+        // All servers', as their slices tell: whoever writes them last writes the same.
+        var ready = slices.List(Namespace).Where(IsOurs).Where(static slice => slice.Endpoints is [{ Conditions.Ready: not false }])
+            .Select(static slice => (Ip: slice.Endpoints[0].Addresses[0], slice.Endpoints[0].NodeName))
+            .Union(options.NodeIPs.Select(address => (Ip: address.ToString(), options.NodeName)))
+            .OrderBy(static entry => entry.Ip, StringComparer.Ordinal);
         return new V1Endpoints
         {
             Metadata = metadata,
@@ -138,11 +183,12 @@ internal sealed class DnsService(
             [
                 new V1EndpointSubset
                 {
-                    Addresses = [.. options.NodeIPs.Select(address => new V1EndpointAddress { Ip = address.ToString(), NodeName = options.NodeName })],
+                    Addresses = [.. ready.Select(static entry => new V1EndpointAddress { Ip = entry.Ip, NodeName = entry.NodeName })],
                     Ports =
                     [
                         new Corev1EndpointPort { Name = "dns", Port = options.Port, Protocol = "UDP" },
                         new Corev1EndpointPort { Name = "dns-tcp", Port = options.Port, Protocol = "TCP" },
+                        new Corev1EndpointPort { Name = "metrics", Port = MetricsPort, Protocol = "TCP" },
                     ],
                 },
             ],

@@ -20,7 +20,9 @@ internal static class SystemRoles
         Rule("ClusterRole", "", "system:coredns", "discovery.k8s.io", "endpointslices", "list,watch"),
         Binding("ClusterRoleBinding", "", "system:coredns", "ClusterRole/system:coredns", "ServiceAccount:kube-system/coredns"),
         Rule("Role", "kube-system", "system:coredns", "-", "endpoints,services", "get,create,update"),
-        Rule("Role", "kube-system", "system:coredns", "discovery.k8s.io", "endpointslices", "get,create,update"),
+        Rule("Role", "kube-system", "system:coredns", "discovery.k8s.io", "endpointslices", "get,create,update,delete"),
+        Rule("Role", "kube-system", "system:coredns", "-", "configmaps", "get,list,watch,create,patch"),
+        Rule("Role", "kube-system", "system:coredns", "-", "events", "create,patch"),
         Binding("RoleBinding", "kube-system", "system:coredns", "Role/system:coredns", "ServiceAccount:kube-system/coredns"),
         Binding("ClusterRoleBinding", "", "kube-apiserver-kubelet-admin", "ClusterRole/system:kubelet-api-admin", "User:kube-apiserver"),
     ];

@@ -38,7 +38,7 @@ internal static class DnsProbe
                 var data = type switch
                 {
                     DnsType.A or DnsType.Aaaa => new IPAddress(message.Slice(at, size)).ToString(),
-                    DnsType.Cname or DnsType.Ptr => NameAt(message, at),
+                    DnsType.Cname or DnsType.Ptr or DnsType.NS => NameAt(message, at),
                     DnsType.Srv => $"{U16(message, at)} {U16(message, at + 2)} {U16(message, at + 4)} {NameAt(message, at + 6)}",
                     DnsType.Txt => System.Text.Encoding.ASCII.GetString(message.Slice(at + 1, message[at])),
                     _ => "",
