@@ -77,6 +77,21 @@ public sealed record OverlayOptions
     /// <summary>Addresses that other nodes reach this one by, instead of its own; at most one per family counts.</summary>
     public IReadOnlyList<IPAddress> ExternalIPs { get; init; } = [];
 
+    /// <summary>MTU of the link that carries the traffic; 0 = its own.</summary>
+    public int UnderlayMtu { get; init; }
+
+    /// <summary>VXLAN: peers on the same network are reached by plain routes, and only those behind a router by the device.</summary>
+    public bool IsDirectRoutingOn { get; init; }
+
+    /// <summary>UDP port of WireGuard, and that for IPv6: flannel's.</summary>
+    public (ushort IPv4, ushort IPv6) WireGuardPorts { get; init; } = (51820, 51821);
+
+    /// <summary>How often WireGuard sends something, so that nodes behind address translation stay reachable; 0 = never. The default is k3s' own.</summary>
+    public int WireGuardKeepaliveSeconds { get; init; } = 25;
+
+    /// <summary>A secret of 32 bytes that all nodes have, beside WireGuard's keys; empty: none.</summary>
+    public ReadOnlyMemory<byte> WireGuardSharedKey { get; init; }
+
     /// <summary>Where flannel's users look for the node's subnet.</summary>
     public string SubnetFile { get; init; } = "/run/flannel/subnet.env";
 

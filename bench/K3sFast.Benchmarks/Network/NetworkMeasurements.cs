@@ -109,7 +109,7 @@ internal static class NetworkMeasurements
 
     private static void MeasurePeerTable(NetworkNamespace node, RouteSocket host)
     {
-        var backend = new VxlanBackend(host, node, new OverlayOptions { Backend = "vxlan", Vni = 7 }, "self", isIPv6: false);
+        var backend = new VxlanBackend(host, node, new OverlayOptions { Backend = "vxlan", Vni = 7 }, [], "self", isIPv6: false);
         var table = new PeerTable(host, backend, isIPv6: false, NullLogger.Instance);
         table.Start(Underlay.Find(host, "", [IPAddress.Parse("192.0.0.1")], AddressFamily.InterNetwork)!, IPNetwork.Parse("10.32.0.0/24"));
         var peers = Enumerable.Range(1, Peers).Select(i => ($"n{i}", FlannelAnnotations.Read(Node(i), FlannelAnnotations.CidrsOf(Node(i))!, isIPv6: false) is { } peer ? peer with { Data = """{"VNI":7,"VtepMAC":"02:00:00:00:00:07"}""" } : null)).ToList();

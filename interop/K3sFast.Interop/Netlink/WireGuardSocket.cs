@@ -12,7 +12,11 @@ namespace K3sFast.Interop.Netlink;
 /// <param name="Endpoint">Where its packets are sent.</param>
 /// <param name="AllowedNetworks">What may come from it, and is sent to it.</param>
 /// <param name="KeepaliveSeconds">How often something is sent so that a NAT on the way stays open; 0 = never.</param>
-public sealed record WireGuardPeer(ReadOnlyMemory<byte> PublicKey, IPEndPoint Endpoint, IReadOnlyList<IPNetwork> AllowedNetworks, int KeepaliveSeconds);
+public sealed record WireGuardPeer(ReadOnlyMemory<byte> PublicKey, IPEndPoint Endpoint, IReadOnlyList<IPNetwork> AllowedNetworks, int KeepaliveSeconds)
+{
+    /// <summary>A secret of both, 32 bytes; empty = none.</summary>
+    public ReadOnlyMemory<byte> SharedKey { get; init; }
+}
 
 /// <summary>Keys and peers of WireGuard devices, by generic netlink (linux/wireguard.h; Linux 5.6 and later).</summary>
 /// <remarks>Any thread. A private key that is given to the kernel cannot be read back by who has no CAP_NET_ADMIN.</remarks>
@@ -83,6 +87,7 @@ public sealed class WireGuardSocket : IDisposable
         batch.U32(WGPEER_A_FLAGS, isRemoved ? WGPEER_F_REMOVE_ME : WGPEER_F_REPLACE_ALLOWEDIPS);
         if (!isRemoved)
         {
+            if (peer.SharedKey.Length > 0) batch.Bytes(WGPEER_A_PRESHARED_KEY, peer.SharedKey.Span);
             // struct sockaddr_in or sockaddr_in6, as .NET keeps it on Linux.
             batch.Bytes(WGPEER_A_ENDPOINT, peer.Endpoint.Serialize().Buffer.Span[..peer.Endpoint.Serialize().Size]);
             batch.U16(WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, (ushort)peer.KeepaliveSeconds);

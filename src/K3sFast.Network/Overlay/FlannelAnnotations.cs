@@ -22,12 +22,17 @@ internal static class FlannelAnnotations
     // An administrator's word on it, which flannel has to be told each time it starts.
     private static string PublicIPOverwrite(bool isIPv6) => PublicIP(isIPv6) + "-overwrite";
 
+    /// <summary>Where an administrator says that a node is reached; null = nobody does.</summary>
+    internal static string? OverwriteOf(V1Node node, bool isIPv6) =>
+        node.Metadata.Annotations is { } annotations && annotations.TryGetValue(PublicIPOverwrite(isIPv6), out var text) && IPAddress.TryParse(text, out var address)
+        && address.AddressFamily == (isIPv6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork) ? text : null;
+
     /// <summary>What a node says about one family; null = nothing yet, or nothing that can be read.</summary>
     internal static OverlayPeer? Read(V1Node node, IReadOnlyList<IPNetwork> cidrs, bool isIPv6)
     {
         if (node.Metadata.Annotations is not { } annotations || !annotations.TryGetValue(Data(isIPv6), out var data)) return null;
         var family = isIPv6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
-        if (!annotations.TryGetValue(PublicIPOverwrite(isIPv6), out var text) && !annotations.TryGetValue(PublicIP(isIPv6), out text)) return null;
+        if (OverwriteOf(node, isIPv6) is not { } text && !annotations.TryGetValue(PublicIP(isIPv6), out text)) return null;
         if (!IPAddress.TryParse(text, out var address) || address.AddressFamily != family) return null;
         foreach (var cidr in cidrs)
         {

@@ -22,7 +22,7 @@ internal sealed class HostGatewayBackend(IReadOnlyList<IPNetwork> clusterCidrs, 
 
     internal override IReadOnlyList<KernelEntry> EntriesOf(OverlayPeer peer, out string? refusal)
     {
-        if (!_underlay!.Networks.Any(network => network.Contains(peer.PublicIP)))
+        if (!_underlay!.IsNextTo(peer.PublicIP))
         {
             refusal = $"its address {peer.PublicIP} is not on a network of {_underlay.Link.Name} ({string.Join(", ", _underlay.Networks)}), and host-gw goes over no router: use --flannel-backend=vxlan";
             return [];
@@ -32,10 +32,11 @@ internal sealed class HostGatewayBackend(IReadOnlyList<IPNetwork> clusterCidrs, 
     }
 
     internal override IReadOnlyList<KernelEntry> ReadEntries(RouteSocket host) =>
-    [
-        .. host.ListRoutes(isIPv6)
-            .Where(route => route is { Protocol: RouteSpec.OwnProtocol, Gateway: not null, Table: 254 } && route.LinkIndex == LinkIndex
-                && clusterCidrs.Any(cluster => cluster.BaseAddress.AddressFamily == route.Destination.BaseAddress.AddressFamily && cluster.Contains(route.Destination.BaseAddress)))
-            .Select(route => new RouteEntry(new RouteSpec(route.Destination, route.LinkIndex, route.Gateway))),
-    ];
+        [.. ReadDirectRoutes(host.ListRoutes(isIPv6), clusterCidrs, LinkIndex)];
+
+    /// <summary>Our routes to peers' pods over no device of ours.</summary>
+    internal static IEnumerable<KernelEntry> ReadDirectRoutes(IEnumerable<RouteInfo> routes, IReadOnlyList<IPNetwork> clusterCidrs, int linkIndex) => routes
+        .Where(route => route is { Protocol: RouteSpec.OwnProtocol, Gateway: not null, Table: 254 } && route.LinkIndex == linkIndex
+            && clusterCidrs.Any(cluster => cluster.BaseAddress.AddressFamily == route.Destination.BaseAddress.AddressFamily && cluster.Contains(route.Destination.BaseAddress)))
+        .Select(static route => new RouteEntry(new RouteSpec(route.Destination, route.LinkIndex, route.Gateway)));
 }

@@ -12,6 +12,9 @@ internal abstract class OverlayBackend
     /// <summary>The link that peers' routes go through; 0 while there is none.</summary>
     internal int LinkIndex { get; private protected set; }
 
+    /// <summary>Links whose changes may have taken something of ours away.</summary>
+    internal virtual IEnumerable<int> WatchedLinks => [LinkIndex];
+
     /// <summary>MTU of this node's pods: what the underlay carries less what is put around a packet.</summary>
     internal int Mtu { get; private protected set; }
 

@@ -122,7 +122,7 @@ internal sealed class PodNetwork
                 // Peers first: what an earlier run left for them is theirs still, and must not be taken for something stale.
                 Apply(dirty);
                 if (isDoubtful && Verify()) Log.OverlayRestored(_logger);
-                _linkIndexes = [.. _tables.Select(static table => table.Backend.LinkIndex)];
+                _linkIndexes = [.. _tables.SelectMany(static table => table.Backend.WatchedLinks)];
                 if (own is not null && _tables.Count > 0) await PublishAsync(own, cancellationToken).ConfigureAwait(false);
             }
             else
@@ -175,8 +175,8 @@ internal sealed class PodNetwork
                 OverlayBackend backend = overlay.Backend switch
                 {
                     "host-gw" => new HostGatewayBackend(_options.ClusterCidrs, isIPv6),
-                    "wireguard-native" => new WireGuardBackend(_host, _options.HostNamespace, overlay.KeyDir, isIPv6),
-                    _ => new VxlanBackend(_host, _options.HostNamespace, overlay, _options.NodeName, isIPv6),
+                    "wireguard-native" => new WireGuardBackend(_host, _options.HostNamespace, overlay, isIPv6),
+                    _ => new VxlanBackend(_host, _options.HostNamespace, overlay, _options.ClusterCidrs, _options.NodeName, isIPv6),
                 };
                 _tables.Add(table = new PeerTable(_host, backend, isIPv6, _logger));
             }
@@ -252,7 +252,7 @@ internal sealed class PodNetwork
         {
             var external = _options.Overlay!.ExternalIPs.FirstOrDefault(address => address.AddressFamily == table.Family);
             wanted[FlannelAnnotations.Data(table.IsIPv6)] = table.Backend.Data;
-            wanted[FlannelAnnotations.PublicIP(table.IsIPv6)] = (external ?? table.Local)!.ToString();
+            wanted[FlannelAnnotations.PublicIP(table.IsIPv6)] = external?.ToString() ?? FlannelAnnotations.OverwriteOf(own, table.IsIPv6) ?? table.Local!.ToString();
         }
         var annotations = own.Metadata.Annotations;
         if (annotations is not null && wanted.All(note => annotations.TryGetValue(note.Key, out var value) && value == note.Value)) return;

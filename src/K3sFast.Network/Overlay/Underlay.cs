@@ -10,6 +10,9 @@ namespace K3sFast.Network.Overlay;
 /// <param name="Networks">The networks that it reaches without a router.</param>
 internal sealed record Underlay(LinkInfo Link, IPAddress Local, IReadOnlyList<IPNetwork> Networks)
 {
+    /// <summary>No router lies between here and the address.</summary>
+    internal bool IsNextTo(IPAddress address) => Networks.Any(network => network.Contains(address));
+
     /// <summary>
     /// The named link, else the one that has the node's address, else the one with the default route; null when there is none, or it has no address of the
     /// family.

@@ -12,9 +12,11 @@ namespace K3sFast.Network.Overlay;
 
 /// <summary>
 /// VXLAN as flannel has it: one device per node (flannel.1), which learns nothing. A peer is three entries: a route to its subnet by the subnet's first
-/// address, that address' MAC, and that MAC's node. No packet is ever flooded, nobody is ever asked.
+/// address, that address' MAC, and that MAC's node. No packet is ever flooded, nobody is ever asked. With direct routing, a peer that no router lies before
+/// is one plain route.
 /// </summary>
-internal sealed class VxlanBackend(RouteSocket host, NetworkNamespace? hostNamespace, OverlayOptions options, string nodeName, bool isIPv6) : OverlayBackend
+internal sealed class VxlanBackend(
+    RouteSocket host, NetworkNamespace? hostNamespace, OverlayOptions options, IReadOnlyList<IPNetwork> clusterCidrs, string nodeName, bool isIPv6) : OverlayBackend
 {
     // Ethernet, IP, UDP and VXLAN around a packet: 14 + 20 (or 40) + 8 + 8 bytes.
     private const int OverheadIPv4 = 50, OverheadIPv6 = 70;
@@ -24,7 +26,11 @@ internal sealed class VxlanBackend(RouteSocket host, NetworkNamespace? hostNames
 
     private readonly string _name = isIPv6 ? $"flannel-v6.{options.Vni}" : $"flannel.{options.Vni}";
 
+    private Underlay? _underlay;
+
     internal override string Type => "vxlan";
+
+    internal override IEnumerable<int> WatchedLinks => options.IsDirectRoutingOn && _underlay is { } underlay ? [LinkIndex, underlay.Link.Index] : [LinkIndex];
 
     /// <summary>The same for the same node, so that a device that is made again changes nothing for its peers.</summary>
     internal PhysicalAddress Address { get; } = AddressOf(nodeName, options.Vni, isIPv6);
@@ -33,7 +39,8 @@ internal sealed class VxlanBackend(RouteSocket host, NetworkNamespace? hostNames
 
     internal override bool EnsureDevice(Underlay underlay, IPNetwork subnet)
     {
-        Mtu = underlay.Link.Mtu - (isIPv6 ? OverheadIPv6 : OverheadIPv4);
+        _underlay = underlay;
+        Mtu = (options.UnderlayMtu > 0 ? options.UnderlayMtu : underlay.Link.Mtu) - (isIPv6 ? OverheadIPv6 : OverheadIPv4);
         using var batch = new NetlinkBatch();
         var link = host.FindLink(_name);
         var isNew = link is null || !IsRight(link, underlay);
@@ -62,6 +69,7 @@ internal sealed class VxlanBackend(RouteSocket host, NetworkNamespace? hostNames
     internal override IReadOnlyList<KernelEntry> EntriesOf(OverlayPeer peer, out string? refusal)
     {
         refusal = null;
+        if (options.IsDirectRoutingOn && _underlay!.IsNextTo(peer.PublicIP)) return [new RouteEntry(new RouteSpec(peer.Subnet, _underlay.Link.Index, peer.PublicIP))];
         if (ReadAddress(peer.Data) is not { } address)
         {
             refusal = $"its backend data is not that of VXLAN network {options.Vni}: {peer.Data}";
@@ -83,7 +91,9 @@ internal sealed class VxlanBackend(RouteSocket host, NetworkNamespace? hostNames
         {
             if (neighbour.IsPermanent && (neighbour.Spec.IsForwardingEntry || neighbour.Spec.Destination.AddressFamily == Family)) entries.Add(new NeighbourEntry(neighbour.Spec));
         }
-        foreach (var route in host.ListRoutes(isIPv6))
+        var routes = host.ListRoutes(isIPv6);
+        if (options.IsDirectRoutingOn) entries.AddRange(HostGatewayBackend.ReadDirectRoutes(routes, clusterCidrs, _underlay!.Link.Index));
+        foreach (var route in routes)
         {
             if (route.LinkIndex == LinkIndex && route.Gateway is not null && route.Table == 254)
                 entries.Add(new RouteEntry(new RouteSpec(route.Destination, LinkIndex, route.Gateway) { IsOnLink = true, Protocol = route.Protocol }));

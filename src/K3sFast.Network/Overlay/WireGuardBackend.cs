@@ -11,16 +11,14 @@ namespace K3sFast.Network.Overlay;
 /// WireGuard as flannel has it: one device per node and family (flannel-wg, port 51820; flannel-wg-v6, port 51821), a peer per node that may send from its
 /// pods' subnet, and a route to it.
 /// </summary>
-internal sealed class WireGuardBackend(RouteSocket host, NetworkNamespace? hostNamespace, string keyDir, bool isIPv6) : OverlayBackend
+internal sealed class WireGuardBackend(RouteSocket host, NetworkNamespace? hostNamespace, OverlayOptions options, bool isIPv6) : OverlayBackend
 {
     // IPv6, UDP and WireGuard around a packet: 40 + 8 + 32 bytes, as flannel and wg-quick(8) reckon.
     private const int Overhead = 80;
     private const int KeyBytes = 32;
-    // k3s' setting: nodes behind address translation stay reachable.
-    private const int KeepaliveSeconds = 25;
 
     private readonly string _name = isIPv6 ? "flannel-wg-v6" : "flannel-wg";
-    private readonly ushort _port = isIPv6 ? (ushort)51821 : (ushort)51820;
+    private readonly ushort _port = isIPv6 ? options.WireGuardPorts.IPv6 : options.WireGuardPorts.IPv4;
     private WireGuardSocket? _wireGuard;
     private byte[] _publicKey = [];
 
@@ -30,7 +28,7 @@ internal sealed class WireGuardBackend(RouteSocket host, NetworkNamespace? hostN
 
     internal override bool EnsureDevice(Underlay underlay, IPNetwork subnet)
     {
-        Mtu = underlay.Link.Mtu - Overhead;
+        Mtu = (options.UnderlayMtu > 0 ? options.UnderlayMtu : underlay.Link.Mtu) - Overhead;
         using var batch = new NetlinkBatch();
         var link = host.FindLink(_name);
         var isNew = link?.Kind != "wireguard";
@@ -78,7 +76,9 @@ internal sealed class WireGuardBackend(RouteSocket host, NetworkNamespace? hostN
         _wireGuard!.ChangePeers(LinkIndex, [.. present.Select(Peer).OfType<WireGuardPeer>()], [.. gone.Select(Peer).OfType<WireGuardPeer>()]);
 
     private WireGuardPeer? Peer(OverlayPeer peer) =>
-        ReadKey(peer.Data) is { } key ? new WireGuardPeer(key, new IPEndPoint(peer.PublicIP, _port), [peer.Subnet], KeepaliveSeconds) : null;
+        ReadKey(peer.Data) is { } key
+            ? new WireGuardPeer(key, new IPEndPoint(peer.PublicIP, _port), [peer.Subnet], options.WireGuardKeepaliveSeconds) { SharedKey = options.WireGuardSharedKey }
+            : null;
 
     /// <summary>The key in a peer's annotation; null when there is none.</summary>
     internal static byte[]? ReadKey(string data)
@@ -99,12 +99,12 @@ internal sealed class WireGuardBackend(RouteSocket host, NetworkNamespace? hostN
     // Curve25519 takes any 32 bytes when these bits are set and cleared (RFC 7748 §5).
     private byte[] PrivateKey()
     {
-        var path = Path.Combine(keyDir, _name + ".key");
+        var path = Path.Combine(options.KeyDir, _name + ".key");
         if (File.Exists(path) && Convert.FromBase64String(File.ReadAllText(path).Trim()) is { Length: KeyBytes } kept) return kept;
         var key = RandomNumberGenerator.GetBytes(KeyBytes);
         key[0] &= 248;
         key[31] = (byte)((key[31] & 127) | 64);
-        Directory.CreateDirectory(keyDir);
+        Directory.CreateDirectory(options.KeyDir);
         using var file = new FileStream(path, new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite });
         file.Write(System.Text.Encoding.ASCII.GetBytes(Convert.ToBase64String(key) + "\n"));
         return key;

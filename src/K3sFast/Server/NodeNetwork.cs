@@ -1,4 +1,3 @@
-using System.Text.Json;
 using K3sFast.Configuration;
 using K3sFast.Network;
 
@@ -51,33 +50,6 @@ internal static class NodeNetwork
             KeyDir = Path.GetDirectoryName(config.Paths.FlannelConf)!,
             SubnetFile = config.Paths.IsDefaultData ? DefaultSubnetFile : Path.Combine(config.Paths.Run, "flannel", "subnet.env"),
         };
-        return config.FlannelConf.Length > 0 ? Read(config.FlannelConf, options) : options;
-    }
-
-    // flannel's net-conf.json: {"Network": …, "Backend": {"Type": "vxlan", "VNI": 1, "Port": 8472}}. The network is the cluster's.
-    private static OverlayOptions Read(string path, OverlayOptions options)
-    {
-        try
-        {
-            using var document = JsonDocument.Parse(File.ReadAllBytes(path));
-            var backend = document.RootElement.GetProperty("Backend");
-            var type = backend.GetProperty("Type").GetString() switch
-            {
-                "vxlan" => "vxlan",
-                "host-gw" => "host-gw",
-                "wireguard" => "wireguard-native",
-                var other => throw new ConfigurationException($"--flannel-conf {path}: backend type \"{other}\" is not one of vxlan, host-gw, wireguard"),
-            };
-            return options with
-            {
-                Backend = type,
-                Vni = backend.TryGetProperty("VNI", out var vni) ? vni.GetInt32() : options.Vni,
-                Port = backend.TryGetProperty("Port", out var port) ? port.GetUInt16() : options.Port,
-            };
-        }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or IOException or UnauthorizedAccessException)
-        {
-            throw new ConfigurationException($"failed to read --flannel-conf {path}: {e.Message}", e);
-        }
+        return config.FlannelConf.Length > 0 ? FlannelConf.Read(config.FlannelConf, options) : options;
     }
 }

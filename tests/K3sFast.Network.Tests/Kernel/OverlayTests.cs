@@ -188,6 +188,50 @@ public sealed class OverlayTests
     }
 
     [Fact]
+    public async Task Vxlan_DirectRouting_GoesByTheDeviceOnlyOverARouter()
+    {
+        TestNode.RequirePrivilege();
+        using var lan = new TestLan();
+        await using var one = lan.AddNode(1, hasIPv6: false);
+        await using var two = lan.AddNode(2, hasIPv6: false);
+        LanNode[] nodes = [one, two];
+        foreach (var node in nodes) await node.StartAsync("vxlan", options => options with { Overlay = options.Overlay! with { IsDirectRoutingOn = true } });
+        var far = Flannel("far", 7, "vxlan", """{"VNI":1,"VtepMAC":"02:00:00:00:00:07"}""");
+        far.Metadata.Annotations["flannel.alpha.coreos.com/public-ip"] = "198.51.100.7";
+        await lan.Api.Client.CreateAsync(Resources.Nodes, far, Cancellation);
+        var (from, to) = (await one.AddPodAsync("a"), await two.AddPodAsync("b"));
+        using var server = Traffic.ServeTcp(to.Namespace, 8080, "b");
+        await WaitAnswerAsync(from.Namespace, to.Address, nodes);
+        Assert.Equal(("b", from.Address), await Traffic.AskTcpAsync(from.Namespace, to.Address, 8080));
+        string Routes() => TestLan.Ip(one.Namespace, "route show");
+        await LanNode.Until(() => Task.FromResult(Routes().Contains("10.42.7.0/24 via 10.42.7.0 dev flannel.1")), one.Log.ToString());
+        Assert.Contains("10.42.2.0/24 via 192.0.2.2 dev eth0", Routes());
+        Assert.DoesNotContain("dst 192.0.2.2", TestNode.Execute(one.Namespace, "bridge", "", null, "fdb", "show", "dev", "flannel.1").Output);
+        // Somebody deletes it: it is back.
+        TestLan.Ip(one.Namespace, "route del 10.42.2.0/24");
+        await WaitAnswerAsync(from.Namespace, to.Address, nodes);
+    }
+
+    [Fact]
+    public async Task PublicAddress_OverwrittenByAnAdministrator_IsWhatTheOthersUse()
+    {
+        TestNode.RequirePrivilege();
+        using var lan = new TestLan();
+        await using var one = lan.AddNode(1, hasIPv6: false);
+        await using var two = lan.AddNode(2, hasIPv6: false);
+        TestLan.Ip(two.Namespace, "address add 192.0.2.88/24 dev eth0");
+        var own = two.Object;
+        own.Metadata.Annotations = new Dictionary<string, string> { ["flannel.alpha.coreos.com/public-ip-overwrite"] = "192.0.2.88" };
+        await lan.Api.Client.CreateAsync(Resources.Nodes, own, Cancellation);
+        LanNode[] nodes = [one, two];
+        foreach (var node in nodes) await node.StartAsync("vxlan");
+        await LanNode.Until(
+            () => Task.FromResult(TestNode.Execute(one.Namespace, "bridge", "", null, "fdb", "show", "dev", "flannel.1").Output.Contains("dst 192.0.2.88")), one.Log.ToString());
+        // Nodes with flannel read this one alone.
+        await LanNode.Until(async () => (await lan.Api.Client.GetAsync(Resources.Nodes, null, two.Name, Cancellation)).Metadata.Annotations["flannel.alpha.coreos.com/public-ip"] == "192.0.2.88", two.Log.ToString());
+    }
+
+    [Fact]
     public async Task HostGateway_PeerBehindARouter_IsRefusedWithAWord()
     {
         TestNode.RequirePrivilege();

@@ -20,7 +20,7 @@ public sealed class PeerTableTests
         TestLan.Ip(inside, "link set lo up", "link add eth0 type veth peer name other", "link set other up", "link set eth0 up", "address add 192.0.2.1/16 dev eth0");
         using var host = RouteSocket.Open(inside);
         var options = new OverlayOptions { Backend = "vxlan" };
-        var backend = new VxlanBackend(host, inside, options, "self", isIPv6: false);
+        var backend = new VxlanBackend(host, inside, options, [], "self", isIPv6: false);
         var table = new PeerTable(host, backend, isIPv6: false, NullLogger.Instance);
         var underlay = Underlay.Find(host, "", [IPAddress.Parse("192.0.2.1")], System.Net.Sockets.AddressFamily.InterNetwork)!;
         table.Start(underlay, IPNetwork.Parse("10.32.0.0/24"));
@@ -58,7 +58,7 @@ public sealed class PeerTableTests
         TestLan.Ip(inside, "link set lo up", "link add eth0 type veth peer name other", "link set other up", "link set eth0 up", "address add 192.0.2.1/16 dev eth0", "link add flannel.1 type veth peer name another");
         using var host = RouteSocket.Open(inside);
         var underlay = Underlay.Find(host, "", [IPAddress.Parse("192.0.2.1")], System.Net.Sockets.AddressFamily.InterNetwork)!;
-        VxlanBackend Backend(ushort port = 8472) => new(host, inside, new OverlayOptions { Backend = "vxlan", Port = port }, "self", isIPv6: false);
+        VxlanBackend Backend(ushort port = 8472) => new(host, inside, new OverlayOptions { Backend = "vxlan", Port = port }, [], "self", isIPv6: false);
         Assert.True(Backend().EnsureDevice(underlay, IPNetwork.Parse("10.32.0.0/24")));
         var index = host.FindLink("flannel.1")!.Index;
         Assert.False(Backend().EnsureDevice(underlay, IPNetwork.Parse("10.32.0.0/24")));
@@ -80,7 +80,7 @@ public sealed class PeerTableTests
     {
         using var inside = NetworkNamespace.OpenCurrent();
         using var host = RouteSocket.Open();
-        Assert.Equal(isGood, new VxlanBackend(host, null, new OverlayOptions { Backend = "vxlan" }, "self", isIPv6: false).ReadAddress(data) is not null);
+        Assert.Equal(isGood, new VxlanBackend(host, null, new OverlayOptions { Backend = "vxlan" }, [], "self", isIPv6: false).ReadAddress(data) is not null);
     }
 
     [Theory]
