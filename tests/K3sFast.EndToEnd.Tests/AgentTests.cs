@@ -1,7 +1,8 @@
 namespace K3sFast.EndToEnd.Tests;
 
 /// <summary>More than one node: joining, packets between them, streams, and what happens when one of them goes.</summary>
-public sealed class AgentTests(AgentCluster cluster) : IClassFixture<AgentCluster>
+[Collection(nameof(AgentCluster))]
+public sealed class AgentTests(AgentCluster cluster)
 {
     private static readonly TimeSpan s_failover = TimeSpan.FromMinutes(4);
 

@@ -1,5 +1,9 @@
 namespace K3sFast.EndToEnd.Tests;
 
+/// <summary>Tests that share an <see cref="AgentCluster"/>: one after the other.</summary>
+[CollectionDefinition(nameof(AgentCluster))]
+public sealed class AgentClusterTests : ICollectionFixture<AgentCluster>;
+
 /// <summary>A dual-stack cluster of one server and two agents that its tests may stop and kill.</summary>
 public sealed class AgentCluster : IAsyncLifetime
 {

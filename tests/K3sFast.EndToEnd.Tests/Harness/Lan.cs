@@ -5,12 +5,12 @@ using System.Runtime.InteropServices;
 namespace K3sFast.EndToEnd.Tests;
 
 /// <summary>
-/// A network of its own for one cluster: a namespace with a bridge, where the outside world lives (192.0.2.1), and one namespace per node
+/// A network of its own for one cluster: a namespace with a bridge, where the outside world lives (192.0.2.1 and 2001:db8::1), and one namespace per node
 /// hanging on it. Nothing leaves the machine.
 /// </summary>
 internal sealed partial class Lan : IAsyncDisposable
 {
-    internal const string Gateway = "192.0.2.1";
+    internal const string Gateway = "192.0.2.1", Gateway6 = "2001:db8::1";
 
     private static int s_count = -1;
 
@@ -28,6 +28,7 @@ internal sealed partial class Lan : IAsyncDisposable
         await lan.AddNamespaceAsync(lan.Outside);
         await lan.InAsync(lan.Outside, "ip", "link", "add", "br0", "type", "bridge");
         await lan.InAsync(lan.Outside, "ip", "address", "add", Gateway + "/24", "dev", "br0");
+        await lan.InAsync(lan.Outside, "ip", "address", "add", Gateway6 + "/64", "dev", "br0", "nodad");
         await lan.InAsync(lan.Outside, "ip", "link", "set", "br0", "up");
         return lan;
     }

@@ -1,8 +1,9 @@
 /* What busybox-static cannot do: UDP, and looking names up (a static glibc has no resolver). Built with musl, which has.
    netprobe serve PORT NAME        answers every datagram with NAME and what came
    netprobe ask ADDRESS PORT TEXT  sends one datagram and prints the answer
+   netprobe follow ADDRESS PORT    goes on sending datagrams from one port, and prints who answers whenever it is somebody else
    netprobe get HOST PORT          prints the body of GET / from a host by name or address
-   The last two fail after two seconds without an answer. */
+   ask and get fail after two seconds without an answer. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -44,6 +45,26 @@ static int ask(const char *address, int port, const char *text)
     return 0;
 }
 
+static int follow(const char *address, int port)
+{
+    struct sockaddr_in peer = { .sin_family = AF_INET, .sin_port = htons(port) };
+    struct timeval patience = { .tv_usec = 100000 };
+    char answer[2048], last[2048] = "";
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    inet_pton(AF_INET, address, &peer.sin_addr);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(fd, (struct sockaddr *)&peer, sizeof peer)) { perror("connect"); return 1; }
+    for (;;) {
+        /* Nobody there at the moment: asked again. */
+        if (send(fd, "?", 1, 0) < 0) { usleep(patience.tv_usec); continue; }
+        ssize_t n = recv(fd, answer, sizeof answer - 1, 0);
+        if (n < 0) continue;
+        answer[n] = 0;
+        if (strcmp(answer, last)) { puts(answer); fflush(stdout); strcpy(last, answer); }
+        usleep(patience.tv_usec);
+    }
+}
+
 static int get(const char *host, const char *port)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found;
@@ -71,6 +92,7 @@ int main(int argc, char **argv)
 {
     if (argc == 4 && !strcmp(argv[1], "serve")) return serve(atoi(argv[2]), argv[3]);
     if (argc == 5 && !strcmp(argv[1], "ask")) return ask(argv[2], atoi(argv[3]), argv[4]);
+    if (argc == 4 && !strcmp(argv[1], "follow")) return follow(argv[2], atoi(argv[3]));
     if (argc == 4 && !strcmp(argv[1], "get")) return get(argv[2], argv[3]);
     return 2;
 }
