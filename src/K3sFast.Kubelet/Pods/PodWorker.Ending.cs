@@ -21,7 +21,7 @@ internal sealed partial class PodWorker
             {
                 UpdateProbes(pod, containers, isTerminating: true);
                 PublishStatus(pod, containers, isTerminal: false);
-                await StopContainersAsync(pod, containers, isRemoved, cancellationToken).ConfigureAwait(false);
+                await ReportWhileAsync(StopContainersAsync(pod, containers, isRemoved, cancellationToken), pod, containers, cancellationToken).ConfigureAwait(false);
             }
             foreach (var sandbox in Runtime.Sandboxes)
             {
@@ -53,6 +53,27 @@ internal sealed partial class PodWorker
 
     // While something is in the way the end is tried again soon; an ended pod that stays waits to be woken.
     private TimeSpan EndDelay() => _isCleanedUp ? TimeSpan.FromHours(1) : NextRetry();
+
+    // A pod may take minutes to end, and whether it is still ready concerns who sends it traffic.
+    private async Task ReportWhileAsync(Task stopping, V1Pod pod, IReadOnlyList<PodContainer> containers, CancellationToken cancellationToken)
+    {
+        using var isOver = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        while (!stopping.IsCompleted)
+        {
+            var woken = _signal.WaitAsync(isOver.Token);
+            if (await Task.WhenAny(stopping, woken).ConfigureAwait(false) == woken && woken.IsCompletedSuccessfully)
+            {
+                PublishStatus(pod, containers, isTerminal: false);
+                continue;
+            }
+            await isOver.CancelAsync().ConfigureAwait(false);
+            await woken.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            break;
+        }
+        // What was taken here may have been about something else as well.
+        Wake();
+        await stopping.ConfigureAwait(false);
+    }
 
     private async Task StopContainersAsync(V1Pod pod, IReadOnlyList<PodContainer> containers, bool isRemoved, CancellationToken cancellationToken)
     {

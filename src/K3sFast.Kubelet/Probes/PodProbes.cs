@@ -25,7 +25,7 @@ internal sealed class PodProbes(Prober prober, EventRecorder events, TimeProvide
             if (runtime.Latest(container.Name) is not { IsRunning: true } record) continue;
             foreach (var (type, probe) in ProbesOf(container.Spec))
             {
-                if (isTerminating && type != ProbeType.Readiness) continue;
+                if (isTerminating && type != ProbeType.Readiness && !HasStarted(record, type)) continue;
                 wanted.Add((record.Id, type));
                 Start(pod, container, record, type, probe, podIP);
             }
@@ -60,6 +60,9 @@ internal sealed class PodProbes(Prober prober, EventRecorder events, TimeProvide
         _stop.Cancel();
         lock (_gate) _running.Clear();
     }
+
+    // Over for long, and still what readiness rests on.
+    private bool HasStarted(ContainerRecord record, ProbeType type) => type == ProbeType.Startup && Result(record.Id, type) == ProbeResult.Success;
 
     private static IEnumerable<(ProbeType Type, V1Probe Probe)> ProbesOf(V1Container spec)
     {

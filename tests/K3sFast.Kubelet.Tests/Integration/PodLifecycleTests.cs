@@ -103,6 +103,28 @@ public sealed class PodLifecycleTests(ContainerdFixture containerd)
     }
 
     [Fact]
+    public async Task EndingPod_StopsBeingReady_SaysSoBeforeItHasEnded()
+    {
+        await using var agent = new AgentHarness(containerd, "ending");
+        agent.Start();
+        await agent.CreateAsync(AgentHarness.Pod("slow", "touch /tmp/ready; trap 'rm /tmp/ready' TERM; while :; do sleep 0.1; done", pod =>
+        {
+            pod.Spec.TerminationGracePeriodSeconds = 600;
+            pod.Spec.Containers[0].StartupProbe = new V1Probe { Exec = new V1ExecAction { Command = ["/bin/true"] }, PeriodSeconds = 1 };
+            pod.Spec.Containers[0].ReadinessProbe = new V1Probe { Exec = new V1ExecAction { Command = ["/bin/test", "-e", "/tmp/ready"] }, PeriodSeconds = 1, FailureThreshold = 2 };
+        }));
+        static bool IsReady(V1Pod pod) => pod.Status?.Conditions?.Any(c => c.Type == "Ready" && c.Status == "True") == true;
+        await agent.WaitAsync("slow", IsReady);
+
+        await agent.DeleteAsync("slow", graceSeconds: 600);
+
+        var pod = await agent.WaitAsync("slow", pod => pod.Metadata.DeletionTimestamp is not null && !IsReady(pod));
+        Assert.NotNull(pod.Status.ContainerStatuses[0].State.Running);
+        Assert.True(pod.Status.ContainerStatuses[0].Started);
+        await agent.DeleteAsync("slow", graceSeconds: 1);
+    }
+
+    [Fact]
     public async Task LivenessProbe_Fails_ContainerIsRestarted()
     {
         await using var agent = new AgentHarness(containerd, "liveness");
