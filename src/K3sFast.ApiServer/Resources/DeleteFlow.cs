@@ -119,49 +119,68 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
     private const int MaxConflictRetries = 10;
 
     /// <summary>Deletes one object. IsDeleted tells whether it is gone already.</summary>
+    /// <remarks>A pod goes in two writes even when nobody waits for its end, so that every watcher sees it marked before it sees it gone.</remarks>
     internal async ValueTask<WriteAnswer> DeleteAsync(ResourceStorage storage, WriteContext context, DeleteOptions options)
     {
-        for (var tries = 0; ; tries++)
+        StoredObject? marked = null;
+        try
         {
-            using var current = storage.Get(context.Namespace, context.Name)
-                ?? throw ApiStatus.NotFound(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
-            using var old = storage.Decode(current);
-            CheckPreconditions(storage.Info, old.Root, current.Revision.ToString(CultureInfo.InvariantCulture), context.Name, options);
-            if (tries == 0 && !context.IsAdmitted)
-                await writes.AdmitDeleteAsync(storage, old.Root, context).ConfigureAwait(false);
+            for (var tries = 0; ; tries++)
+            {
+                using var current = storage.Get(context.Namespace, context.Name);
+                if (current is null)
+                    return marked is null ? throw ApiStatus.NotFound(storage.Info.Group, storage.Info.Resource, context.Name).ToException() : AnswerOf(marked, isDeleted: true);
+                using var old = storage.Decode(current);
+                CheckPreconditions(storage.Info, old.Root, current.Revision.ToString(CultureInfo.InvariantCulture), context.Name, options);
+                if (tries == 0 && !context.IsAdmitted)
+                    await writes.AdmitDeleteAsync(storage, old.Root, context).ConfigureAwait(false);
 
-            using var document = old.Clone();
-            var isMarked = Mark(storage.Info, document.Root, options);
-            if (WriteFlow.IsReadyToGo(storage.Info, document.Root))
-            {
-                if (await writes.DeleteNowAsync(storage, current, context).ConfigureAwait(false) is { } last)
-                    return isMarked && storage.Info is { Group: "", Resource: "pods" } ? AsMarked(storage, document, current, last) : last;
+                using var document = old.Clone();
+                var isMarked = Mark(storage.Info, document.Root, options);
+                var isReady = WriteFlow.IsReadyToGo(storage.Info, document.Root);
+                if (!isMarked && !isReady)
+                    return AnswerOf(current, isDeleted: false);
+                if (context.IsDryRun && isMarked && (!isReady || IsGraceful(storage.Info)))
+                    return new WriteAnswer(storage.WithVersion(document.Root, current.Revision), isDeleted: isReady);
+                if (isReady && !(isMarked && IsGraceful(storage.Info)))
+                {
+                    if (await writes.DeleteNowAsync(storage, current, context).ConfigureAwait(false) is { } last)
+                        return last;
+                }
+                else if (await MarkAsync(storage, current, document, context).ConfigureAwait(false) is { } stored)
+                {
+                    if (!isReady)
+                        return new WriteAnswer(stored);
+                    marked?.Dispose();
+                    marked = stored;
+                    if (await writes.DeleteNowAsync(storage, stored, context).ConfigureAwait(false) is { } last)
+                        return last;
+                    if (options.ResourceVersion is not null)
+                        options = options with { ResourceVersion = stored.Revision.ToString(CultureInfo.InvariantCulture) };
+                }
+                if (tries >= MaxConflictRetries)
+                    throw ApiStatus.Conflict(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
             }
-            else if (!isMarked)
-            {
-                current.Retain();
-                return new WriteAnswer(current);
-            }
-            else
-            {
-                document.Root["metadata"u8].Remove("resourceVersion"u8);
-                using var body = storage.Encode(document.Root);
-                if (context.IsDryRun)
-                    return new WriteAnswer(storage.WithVersion(document.Root, current.Revision));
-                if (await storage.TryUpdateAsync(current, body.Written, context.Cancel).ConfigureAwait(false) is { } stored)
-                    return new WriteAnswer(stored);
-            }
-            if (tries >= MaxConflictRetries)
-                throw ApiStatus.Conflict(storage.Info.Group, storage.Info.Resource, context.Name).ToException();
+        }
+        finally
+        {
+            marked?.Dispose();
         }
     }
 
-    // Pods go in two steps, of which whoever deletes sees the first.
-    private static WriteAnswer AsMarked(ResourceStorage storage, ApiObject document, StoredObject current, WriteAnswer last)
+    private static async ValueTask<StoredObject?> MarkAsync(ResourceStorage storage, StoredObject current, ApiObject document, WriteContext context)
     {
-        last.Dispose();
-        return new WriteAnswer(storage.WithVersion(document.Root, current.Revision), isDeleted: true);
+        using var body = storage.Encode(document.Root);
+        return await storage.TryUpdateAsync(current, body.Written, context.Cancel).ConfigureAwait(false);
     }
+
+    private static WriteAnswer AnswerOf(StoredObject stored, bool isDeleted)
+    {
+        stored.Retain();
+        return new WriteAnswer(stored, isDeleted: isDeleted);
+    }
+
+    private static bool IsGraceful(ResourceInfo resource) => resource is { Group: "", Resource: "pods" };
 
     /// <summary>Kinds whose delete answers with the object even when it is gone at once.</summary>
     internal static bool ReturnsObject(ResourceInfo resource) => resource.Group switch
@@ -181,7 +200,7 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
         if (ObjectText.IsDeleting(obj))
         {
             var held = metadata["deletionGracePeriodSeconds"u8].AsInt64();
-            if (resource is not { Group: "", Resource: "pods" } || held == 0)
+            if (!IsGraceful(resource) || held == 0)
                 return ApplyPropagation(metadata, options.Propagation);
             // A deletion that is under way can only be hurried.
             if (options.GracePeriodSeconds is not { } wanted || (wanted < 0 ? 1 : wanted) >= held)
@@ -233,7 +252,7 @@ internal sealed class DeleteFlow(WriteFlow writes, TimeProvider clock)
 
     private static long GraceOf(ResourceInfo resource, ApiNode obj, long? wanted)
     {
-        if (resource is not { Group: "", Resource: "pods" })
+        if (!IsGraceful(resource))
             return 0;
         // Nobody runs it, or it ran out: nothing to wait for.
         var phase = obj["status"u8]["phase"u8];

@@ -37,6 +37,40 @@ public sealed class DeleteTests(TestServer server)
         Assert.Equal(404, (await server.GetAsync(path)).Code);
     }
 
+    [Theory]
+    [InlineData("", "p", "")]
+    [InlineData("", "p", """{"gracePeriodSeconds":30}""")]
+    [InlineData("", "", "")]
+    [InlineData("\"nodeName\":\"n\",", "p", """{"gracePeriodSeconds":0}""")]
+    public async Task Pod_GoneAtOnce_IsSeenMarkedBeforeItIsSeenGone(string fields, string name, string options)
+    {
+        var ns = await server.NamespaceAsync();
+        var path = await PodAsync(server, ns, fields);
+        await using var watch = await WatchClient.OpenAsync(server, $"/api/v1/namespaces/{ns}/pods?watch=1");
+        Assert.Equal("ADDED", (await watch.NextAsync()).Type);
+        var answer = await server.SendAsync(HttpMethod.Delete, name.Length > 0 ? path : $"/api/v1/namespaces/{ns}/pods", options);
+        Assert.True(answer.Code == 200, answer.Text);
+        var (first, marked) = await watch.NextAsync();
+        var (second, gone) = await watch.NextAsync();
+        Assert.Equal(("MODIFIED", "DELETED"), (first, second));
+        Assert.Equal(0, (int)marked["metadata"]!["deletionGracePeriodSeconds"]!);
+        Assert.NotNull(marked["metadata"]!["deletionTimestamp"]);
+        Assert.Equal(marked["metadata"]!["deletionTimestamp"]!.ToString(), gone["metadata"]!["deletionTimestamp"]!.ToString());
+        Assert.True(long.Parse((string)gone["metadata"]!["resourceVersion"]!, null) > long.Parse((string)marked["metadata"]!["resourceVersion"]!, null));
+        if (name.Length > 0)
+            Assert.Equal((string)gone["metadata"]!["resourceVersion"]!, (string)answer.Json["metadata"]!["resourceVersion"]!);
+    }
+
+    [Fact]
+    public async Task Pod_DeletedDry_IsAnsweredAsMarkedAndStays()
+    {
+        var ns = await server.NamespaceAsync();
+        var path = await PodAsync(server, ns, "");
+        var answer = await server.SendAsync(HttpMethod.Delete, path + "?dryRun=All");
+        Assert.Equal(0, (int)answer.Json["metadata"]!["deletionGracePeriodSeconds"]!);
+        Assert.Null((await server.GetAsync(path)).Json["metadata"]!["deletionTimestamp"]);
+    }
+
     [Fact]
     public async Task Collection_WithALimit_DeletesAsManyAndNamesThem()
     {
