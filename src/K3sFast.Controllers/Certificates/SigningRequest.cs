@@ -3,6 +3,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using K3sFast.ApiMachinery;
 
 namespace K3sFast.Controllers;
 
@@ -47,12 +48,12 @@ internal sealed class SigningRequest
     {
         try
         {
-            var text = Encoding.UTF8.GetString(pem);
-            if (!PemEncoding.TryFind(text, out var fields) || text.AsSpan()[fields.Label] is not "CERTIFICATE REQUEST")
-                throw new FormatException("PEM block type must be CERTIFICATE REQUEST");
-            // The extensions that are taken over are only names, which are read one by one.
+            if (CertificateRequestText.Problem(pem) is { } problem)
+                throw new FormatException(problem);
+            // The signature is verified, for more kinds of keys than the platform knows. The extensions that are taken over are only names, which are read one by one.
             return new SigningRequest(CertificateRequest.LoadSigningRequestPem(
-                text, HashAlgorithmName.SHA256, CertificateRequestLoadOptions.UnsafeLoadCertificateExtensions));
+                Encoding.Latin1.GetString(pem), HashAlgorithmName.SHA256,
+                CertificateRequestLoadOptions.UnsafeLoadCertificateExtensions | CertificateRequestLoadOptions.SkipSignatureValidation));
         }
         catch (Exception error) when (error is CryptographicException or ArgumentException or AsnContentException)
         {

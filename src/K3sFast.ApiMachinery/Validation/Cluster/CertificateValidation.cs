@@ -65,8 +65,8 @@ internal static class CertificateValidation
 
     private static void Spec(At at, ApiNode spec, ApiNode old)
     {
-        if (Decode(spec["request"u8].AsString()) is not { } pem || !IsCertificateRequest(pem))
-            at["request"].Invalid(spec["request"u8], "PEM block type must be CERTIFICATE REQUEST");
+        if (CertificateRequestText.Problem(Decode(spec["request"u8].AsString())) is { } problem)
+            at["request"].Invalid(spec["request"u8], problem);
         var usages = spec["usages"u8];
         if (usages.Count == 0)
             at["usages"].Required();
@@ -240,7 +240,4 @@ internal static class CertificateValidation
         var buffer = new byte[base64.Length];
         return Convert.TryFromBase64String(base64, buffer, out int written) ? buffer[..written] : null;
     }
-
-    private static bool IsCertificateRequest(byte[] pem) =>
-        pem.AsSpan().IndexOf("-----BEGIN CERTIFICATE REQUEST-----"u8) >= 0 || pem.AsSpan().IndexOf("-----BEGIN NEW CERTIFICATE REQUEST-----"u8) >= 0;
 }
