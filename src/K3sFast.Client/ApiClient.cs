@@ -67,6 +67,18 @@ public sealed class ApiClient(IApiTransport transport)
         return Read(resource, await Transport.SendAsync(request, cancellationToken).ConfigureAwait(false));
     }
 
+    /// <summary>Applies a configuration by server-side apply, taking from others what it names.</summary>
+    public async ValueTask<T> ForceApplyAsync<T>(Resource<T> resource, T configuration, string manager, CancellationToken cancellationToken)
+        where T : class, IKubernetesObject<V1ObjectMeta>
+    {
+        configuration.ApiVersion = resource.ApiVersion;
+        configuration.Kind = resource.Kind;
+        var patch = PatchBody.Apply(ModelJson.Serialize(configuration));
+        var path = resource.Path(configuration.Metadata.NamespaceProperty, configuration.Metadata.Name, null);
+        var request = new ApiRequest("PATCH", $"{path}?fieldManager={Uri.EscapeDataString(manager)}&force=true", patch.Body, patch.ContentType);
+        return Read(resource, await Transport.SendAsync(request, cancellationToken).ConfigureAwait(false));
+    }
+
     /// <summary>Asks for deletion; an object that is not there throws (<see cref="ApiException.IsNotFound"/>).</summary>
     public async ValueTask DeleteAsync<T>(
         Resource<T> resource, string? namespaceName, string name, CancellationToken cancellationToken, V1DeleteOptions? options = null)

@@ -39,16 +39,24 @@ internal sealed class AuthenticationWiring : IAsyncDisposable
         var clients = new ClientChain(options.ClientAuthorities, clock);
         FollowFile(options.ClientAuthoritiesFile, clients, clock, logger);
         FrontProxy? proxy = null;
+        ClientChain? proxies = null;
         if (wanted.RequestHeaders is { } headers)
         {
-            var proxies = new ClientChain(headers.Authorities, clock);
+            proxies = new ClientChain(headers.Authorities, clock);
             FollowFile(headers.AuthoritiesFile, proxies, clock, logger);
             proxy = new FrontProxy(headers, proxies);
         }
+        Trust = new ClusterTrust(clients, wanted.RequestHeaders, proxies, clock);
         Authenticator = new Authenticator(proxy, new ClientCertificates(clients), new TokenUnion(kinds), anonymous, logger);
     }
 
     internal Authenticator Authenticator { get; }
+
+    /// <summary>What other servers are told of whom this one believes.</summary>
+    internal ClusterTrust Trust { get; }
+
+    /// <summary>Called when CAs have been read again; false = call again soon.</summary>
+    internal Func<CancellationToken, Task<bool>>? TrustChanged { get; set; }
 
     /// <summary>Loops that follow files; each ends with the token.</summary>
     internal IEnumerable<Task> Follow(CancellationToken cancel) => _loops.Select(loop => loop(cancel));
@@ -64,7 +72,7 @@ internal sealed class AuthenticationWiring : IAsyncDisposable
     {
         if (path.Length == 0)
             return;
-        var file = new ReloadedFile(path, [], (bytes, _) =>
+        var file = new ReloadedFile(path, [], async (bytes, cancel) =>
         {
             var authorities = new X509Certificate2Collection();
             try
@@ -78,7 +86,8 @@ internal sealed class AuthenticationWiring : IAsyncDisposable
             if (authorities.Count == 0)
                 throw new ApiServerStartException("data does not contain any valid RSA or ECDSA certificates");
             chain.Use(authorities);
-            return Task.FromResult(true);
+            // Who asks this server's ConfigMap whom to believe learns it too; when that fails now it is tried again.
+            return TrustChanged is not { } tell || await tell(cancel).ConfigureAwait(false);
         }, clock, logger);
         _loops.Add(file.FollowAsync);
     }

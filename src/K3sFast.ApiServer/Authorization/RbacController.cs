@@ -11,6 +11,7 @@ namespace K3sFast.ApiServer;
 internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy, WriteFlow writes, IReadOnlyList<string> furtherRoles, ILogger logger)
 {
     private const string Group = "rbac.authorization.k8s.io";
+    private const string AggregationManager = "clusterrole-aggregation-controller";
     private const int BatchEvents = 64;
 
     private readonly ResourceStorage _clusterRoles = catalog.Storage(Group, "clusterroles");
@@ -237,13 +238,9 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
         }
         try
         {
-            using var answer = await writes.UpdateAsync(_clusterRoles, "", new WriteContext(
-                UserInfo.ApiServer, "", name, false, cancel, FieldOwner.ApiServer(_clusterRoles, TimeProvider.System)), old =>
-            {
-                var changed = old.Clone();
-                Collect(changed.Root, name);
-                return changed;
-            }).ConfigureAwait(false);
+            // As the controller of that name would do it: the merge notes the owner.
+            var context = new WriteContext(UserInfo.ApiServer, "", name, false, cancel);
+            using var answer = await writes.UpdateAsync(_clusterRoles, "", context, old => Applied(old, name), isPatch: true).ConfigureAwait(false);
             return true;
         }
         catch (ApiStatusException refused) when (refused.Status.Code is 404 or 409)
@@ -252,36 +249,45 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
         }
     }
 
+    private ApiObject Applied(ApiObject role, string name)
+    {
+        using var config = ApiObject.Rent();
+        config.Root.Set("apiVersion"u8, _clusterRoles.Info.ApiVersionUtf8);
+        config.Root.Set("kind"u8, _clusterRoles.Info.KindUtf8);
+        config.Root.GetOrAddObject("metadata"u8).Set("name"u8, name);
+        config.Root.Set("aggregationRule"u8, role.Root["aggregationRule"u8]);
+        Collect(config.Root, name);
+        config.Root.Remove("aggregationRule"u8);
+        return _clusterRoles.Fields.For(_clusterRoles.Info, "").Apply(role.Root, config.Root, AggregationManager, isForced: true, TimeProvider.System.GetUtcNow());
+    }
+
+    // One selector after the other, the roles of each by their names.
     private void Collect(ApiNode role, string ownName)
     {
         var rules = role.Document.NewArray();
-        var selectors = role["aggregationRule"u8]["clusterRoleSelectors"u8];
-        foreach (var stored in _clusterRoles.All(null))
+        foreach (var selector in role["aggregationRule"u8]["clusterRoleSelectors"u8].Elements)
         {
-            if (stored.Name() == ownName)
-                continue;
-            using var candidate = _clusterRoles.Decode(stored);
-            if (!IsSelected(selectors, candidate.Root["metadata"u8]["labels"u8]))
-                continue;
-            foreach (var rule in candidate.Root["rules"u8].Elements)
+            foreach (var stored in _clusterRoles.All(null))
             {
-                var isKnown = false;
-                foreach (var known in rules.Elements)
-                    isKnown |= known.DeepEquals(rule);
-                if (!isKnown)
-                    rules.Append(rule);
+                if (stored.Name() == ownName)
+                    continue;
+                using var candidate = _clusterRoles.Decode(stored);
+                if (LabelMatching.Matches(selector, candidate.Root["metadata"u8]["labels"u8]))
+                    AddNew(rules, candidate.Root["rules"u8]);
             }
         }
         role.Set("rules"u8, rules);
     }
 
-    private static bool IsSelected(ApiNode selectors, ApiNode labels)
+    private static void AddNew(ApiNode rules, ApiNode others)
     {
-        foreach (var selector in selectors.Elements)
+        foreach (var rule in others.Elements)
         {
-            if (LabelMatching.Matches(selector, labels))
-                return true;
+            var isKnown = false;
+            foreach (var known in rules.Elements)
+                isKnown |= known.DeepEquals(rule);
+            if (!isKnown)
+                rules.Append(rule);
         }
-        return false;
     }
 }

@@ -1,5 +1,4 @@
 using System.Net;
-using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using K3sFast.ApiMachinery;
 using Microsoft.Extensions.Logging;
@@ -10,7 +9,7 @@ namespace K3sFast.ApiServer;
 /// What the API server itself keeps in the cluster: the system namespaces, the priority classes, the kubernetes Service with its endpoints, and the
 /// ConfigMap by which other servers learn whom to trust.
 /// </summary>
-internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, MasterLeases masters, ApiServerOptions options, ILogger logger)
+internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, MasterLeases masters, ClusterTrust trust, ApiServerOptions options, ILogger logger)
 {
     // Upstream rechecks its namespaces once a minute and its endpoints every ten seconds; nothing else writes those of a server alone, so once a minute does for all.
     private static readonly TimeSpan s_period = TimeSpan.FromMinutes(1);
@@ -90,6 +89,7 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, M
             {
                 await Task.Delay(masters.IsShared ? MasterLeases.Renewal : s_period, options.Clock, cancel).ConfigureAwait(false);
                 await EnsureNamespacesAsync(cancel).ConfigureAwait(false);
+                await EnsureTrustAsync(cancel).ConfigureAwait(false);
                 await PublishAsync(port, cancel).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (cancel.IsCancellationRequested)
@@ -119,25 +119,23 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, M
             obj.Set("description"u8, description);
         }, null, cancel);
 
-    private Task EnsureTrustAsync(CancellationToken cancel)
+    /// <summary>Tells other servers whom this one believes now; false when that could not be written.</summary>
+    internal async Task<bool> TellTrustAsync(CancellationToken cancel)
     {
-        var clientCa = Pem(options.ClientAuthorities);
-        var proxy = options.Authentication.RequestHeaders;
-        void Write(ApiNode obj)
+        try
         {
-            var data = obj.GetOrAddObject("data"u8);
-            data.Set("client-ca-file"u8, clientCa);
-            if (proxy is null)
-                return;
-            data.Set("requestheader-client-ca-file"u8, Pem(proxy.Authorities));
-            data.Set("requestheader-allowed-names"u8, JsonList(proxy.AllowedNames));
-            data.Set("requestheader-extra-headers-prefix"u8, JsonList(proxy.ExtraHeaderPrefixes));
-            data.Set("requestheader-group-headers"u8, JsonList(proxy.GroupHeaders));
-            data.Set("requestheader-uid-headers"u8, JsonList(proxy.UidHeaders));
-            data.Set("requestheader-username-headers"u8, JsonList(proxy.UsernameHeaders));
+            await EnsureTrustAsync(cancel).ConfigureAwait(false);
+            return true;
         }
-        return EnsureAsync(catalog.Storage("", "configmaps"), "kube-system", "extension-apiserver-authentication", Write, Write, cancel);
+        catch (Exception error) when (error is not OperationCanceledException)
+        {
+            Log.BackgroundFailed(logger, $"telling whom to trust in {ClusterTrust.Name}", error.Message);
+            return false;
+        }
     }
+
+    private Task EnsureTrustAsync(CancellationToken cancel) =>
+        EnsureAsync(catalog.Storage("", "configmaps"), "kube-system", ClusterTrust.Name, trust.Write, trust.Write, cancel);
 
     private Task EnsureServiceAsync(int port, CancellationToken cancel)
     {
@@ -274,15 +272,5 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, M
         {
             // Another server of the cluster has just made it.
         }
-    }
-
-    private static string JsonList(IEnumerable<string> values) => $"[{string.Join(",", values.Select(static value => GoText.Quote(value)))}]";
-
-    private static string Pem(X509Certificate2Collection certificates)
-    {
-        var text = new StringBuilder();
-        foreach (var certificate in certificates)
-            text.Append(certificate.ExportCertificatePem()).Append('\n');
-        return text.ToString();
     }
 }

@@ -87,7 +87,12 @@ public sealed class ApiServer : IAsyncDisposable
         _flows = options.EnablePriorityAndFairness
             ? new FlowController(_catalog, _writes, options.MaxRequestsInFlight + options.MaxMutatingRequestsInFlight, _metrics, options.Clock, _logger)
             : null;
-        _system = new SystemObjects(_catalog, _writes, new MasterLeases(store, options.AdvertiseAddress), options, _logger);
+        _tokens = new ServiceAccountTokens(
+            [options.Issuer, .. options.FormerServiceAccountIssuers], options.ServiceAccountAudiences ?? [options.Issuer, "k3s"], options.ServiceAccountKeys);
+        _legacyTokens = new LegacyTokenTracking(_catalog, _writes, options.Clock, _logger);
+        _authentication = new AuthenticationWiring(options, _catalog, _tokens, _legacyTokens, _metrics, _logger);
+        _system = new SystemObjects(_catalog, _writes, new MasterLeases(store, options.AdvertiseAddress), _authentication.Trust, options, _logger);
+        _authentication.TrustChanged = _system.TellTrustAsync;
         _storeProbe = new StoreProbe(store, _cacher, options.Clock);
         AddHealthChecks();
         _namespacesReady = _health.AddStartHook("start-system-namespaces-controller");
@@ -107,10 +112,6 @@ public sealed class ApiServer : IAsyncDisposable
         var dialer = new BackendDialer(options);
         _kubelets = new KubeletConnector(_catalog.Storage("", "nodes"), options, dialer);
         _proxy = new BackendProxy(_kubelets, dialer);
-        _tokens = new ServiceAccountTokens(
-            [options.Issuer, .. options.FormerServiceAccountIssuers], options.ServiceAccountAudiences ?? [options.Issuer, "k3s"], options.ServiceAccountKeys);
-        _legacyTokens = new LegacyTokenTracking(_catalog, _writes, options.Clock, _logger);
-        _authentication = new AuthenticationWiring(options, _catalog, _tokens, _legacyTokens, _metrics, _logger);
         _audit = AuditLog.Create(options.Audit, _metrics.Audit, options.Clock, _logger);
         _pipeline = MakePipeline();
         _host = new KestrelHost(options, loggers);
@@ -146,6 +147,7 @@ public sealed class ApiServer : IAsyncDisposable
         _rolesReady.Done();
         _loops.AddRange(_rbac.Follow(_stopping.Token));
         _loops.AddRange(_authentication.Follow(_stopping.Token));
+        _loops.AddRange(_host.Follow(_stopping.Token));
         _loops.AddRange(_authorization.Follow(_stopping.Token));
         await _legacyTokens.EnsureSinceAsync(cancellationToken).ConfigureAwait(false);
         await _host.StartAsync(new ApiServerApp(_pipeline, _stopping.Token), cancellationToken).ConfigureAwait(false);

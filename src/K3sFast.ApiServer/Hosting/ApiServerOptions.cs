@@ -29,6 +29,9 @@ public sealed record ApiServerOptions
     /// <summary>The CA of our serving certificates: published for pods, and trusted for kubelets.</summary>
     public required X509Certificate2Collection ServerAuthorities { get; init; }
 
+    /// <summary>Certificates for clients that ask for certain names; all others are shown <see cref="ServingCertificate"/>.</summary>
+    public IReadOnlyList<NamedCertificate> NamedCertificates { get; init; } = [];
+
     /// <summary>The CAs whose client certificates are users.</summary>
     public required X509Certificate2Collection ClientAuthorities { get; init; }
 

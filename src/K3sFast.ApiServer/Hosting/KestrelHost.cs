@@ -28,6 +28,7 @@ internal sealed class KestrelHost : IAsyncDisposable
 
     private readonly WebApplication _application;
     private readonly IServer _server;
+    private readonly NamedCertificates? _named;
     private readonly ApiServerOptions _options;
     private readonly CipherSuitesPolicy? _ciphers;
     private SslStreamCertificateContext _certificate;
@@ -37,6 +38,7 @@ internal sealed class KestrelHost : IAsyncDisposable
         _options = options;
         _ciphers = options.CipherSuites.Count == 0 ? null : CiphersOf(options.CipherSuites);
         _certificate = ContextOf(options.ServingCertificate, options.ServingChain);
+        _named = options.NamedCertificates.Count == 0 ? null : new NamedCertificates(options.NamedCertificates, options.Clock, loggers.CreateLogger<KestrelHost>());
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton(loggers);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration();
@@ -64,6 +66,9 @@ internal sealed class KestrelHost : IAsyncDisposable
 
     /// <summary>New connections get this certificate; those that stand keep theirs.</summary>
     internal void UseCertificate(X509Certificate2 certificate, X509Certificate2Collection chain) => Volatile.Write(ref _certificate, ContextOf(certificate, chain));
+
+    /// <summary>Follows the files of certificates by name until cancelled.</summary>
+    internal IEnumerable<Task> Follow(CancellationToken cancel) => _named?.Follow(cancel) ?? [];
 
     internal Task StopAsync(CancellationToken cancel) => _server.StopAsync(cancel);
 
@@ -94,27 +99,54 @@ internal sealed class KestrelHost : IAsyncDisposable
         kestrel.Listen(new IPEndPoint(_options.BindAddress, _options.Port), listen =>
         {
             listen.Protocols = HttpProtocols.Http1AndHttp2;
-            listen.UseHttps(https =>
-            {
-                https.ServerCertificate = _options.ServingCertificate;
-                https.ClientCertificateMode = ClientCertificateMode.AllowCertificate;
-                // Any certificate may be shown; what it is worth is decided per request, with upstream's 401.
-                https.ClientCertificateValidation = static (certificate, chain, _) =>
-                {
-                    ClientChain.Remember(certificate, chain);
-                    return true;
-                };
-                https.SslProtocols = _options.TlsVersions;
-                https.CheckCertificateRevocation = false;
-                https.OnAuthenticate = (_, tls) =>
-                {
-                    tls.ServerCertificateContext = Volatile.Read(ref _certificate);
-                    // A resumed session does not show the client's certificate again; authentication would depend on the session cache.
-                    tls.AllowTlsResume = false;
-                    tls.CipherSuitesPolicy = _ciphers;
-                };
-            });
+            if (_named is not null)
+                listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = OptionsOf });
+            else
+                listen.UseHttps(Configure);
         });
+    }
+
+    private void Configure(HttpsConnectionAdapterOptions https)
+    {
+        https.ServerCertificate = _options.ServingCertificate;
+        https.ClientCertificateMode = ClientCertificateMode.AllowCertificate;
+        // Any certificate may be shown; what it is worth is decided per request, with upstream's 401.
+        https.ClientCertificateValidation = static (certificate, chain, _) =>
+        {
+            ClientChain.Remember(certificate, chain);
+            return true;
+        };
+        https.SslProtocols = _options.TlsVersions;
+        https.CheckCertificateRevocation = false;
+        https.OnAuthenticate = (_, tls) => Configure(tls, Volatile.Read(ref _certificate));
+    }
+
+    private void Configure(SslServerAuthenticationOptions tls, SslStreamCertificateContext certificate)
+    {
+        tls.ServerCertificateContext = certificate;
+        // A resumed session does not show the client's certificate again; authentication would depend on the session cache.
+        tls.AllowTlsResume = false;
+        tls.CipherSuitesPolicy = _ciphers;
+    }
+
+    // The same for a server with certificates by name, which is asked when the client has said what name it wants.
+    private ValueTask<SslServerAuthenticationOptions> OptionsOf(TlsHandshakeCallbackContext handshake)
+    {
+        var local = (handshake.Connection.LocalEndPoint as IPEndPoint)?.Address;
+        var tls = new SslServerAuthenticationOptions
+        {
+            ClientCertificateRequired = true,
+            RemoteCertificateValidationCallback = static (_, certificate, chain, _) =>
+            {
+                if (certificate is X509Certificate2 shown)
+                    ClientChain.Remember(shown, chain);
+                return true;
+            },
+            EnabledSslProtocols = _options.TlsVersions,
+            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+        };
+        Configure(tls, _named!.Find(handshake.ClientHelloInfo.ServerName, local) ?? Volatile.Read(ref _certificate));
+        return new(tls);
     }
 
     // Those of TLS 1.3 cannot be chosen there, and are all on.

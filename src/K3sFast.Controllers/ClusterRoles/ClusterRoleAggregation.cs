@@ -34,16 +34,21 @@ internal sealed class ClusterRoleAggregation : Controller
         var matchers = selectors.Select(LabelMatcher.Of).ToList();
         var rules = new List<V1PolicyRule>();
         var seen = new HashSet<string>();
-        foreach (var source in _roles.List().OrderBy(static source => source.Metadata.Name, StringComparer.Ordinal))
+        var sources = _roles.List().OrderBy(static source => source.Metadata.Name, StringComparer.Ordinal).ToList();
+        foreach (var matcher in matchers)
         {
-            if (source.Metadata.Name == name || !matchers.Any(matcher => matcher.Matches(source.Metadata.Labels))) continue;
-            foreach (var rule in source.Rules ?? [])
+            foreach (var source in sources)
             {
-                if (seen.Add(Text([rule]))) rules.Add(rule);
+                if (source.Metadata.Name == name || !matcher.Matches(source.Metadata.Labels)) continue;
+                foreach (var rule in source.Rules ?? [])
+                {
+                    if (seen.Add(Text([rule]))) rules.Add(rule);
+                }
             }
         }
         if (Text(role.Rules) == Text(rules)) return;
-        await _client.UpdateAsync(Resources.ClusterRoles, role with { Rules = rules }, cancellationToken).ConfigureAwait(false);
+        var configuration = new V1ClusterRole { Metadata = new V1ObjectMeta { Name = name }, Rules = rules };
+        await _client.ForceApplyAsync(Resources.ClusterRoles, configuration, Name, cancellationToken).ConfigureAwait(false);
     }
 
     private static string Text(IList<V1PolicyRule>? rules) => string.Join(';', (rules ?? []).Select(static rule =>

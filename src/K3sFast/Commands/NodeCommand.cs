@@ -55,13 +55,11 @@ internal static class NodeCommand
         }
     }
 
-    // klog's -v: 4 is where its authors put debug output, 8 and above dump everything.
-    private static LogLevel LevelOf(FlagValues flags) => flags.Number("v", 0, 100) switch
+    private static LogLevel LevelOf(FlagValues flags)
     {
-        >= 8 => LogLevel.Trace,
-        >= 4 => LogLevel.Debug,
-        _ => flags.IsOn("debug") ? LogLevel.Debug : LogLevel.Information,
-    };
+        var level = LogrusLoggerFactory.LevelOf(flags.Number("v", 0, 100));
+        return flags.IsOn("debug") && level > LogLevel.Debug ? LogLevel.Debug : level;
+    }
 
     private static StreamWriter OpenLog(FlagValues flags, TextWriter error, out TextWriter[] outputs)
     {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text;
 using Microsoft.Extensions.Logging;
@@ -12,6 +13,8 @@ internal sealed class LogrusLoggerFactory : ILoggerFactory
     private readonly TextWriter[] _outputs;
     private readonly TimeProvider _clock;
 
+    private readonly ConcurrentDictionary<string, LogLevel> _raised = new(StringComparer.Ordinal);
+
     // Guarded by _gate.
     private readonly StringBuilder _line = new(256);
 
@@ -24,7 +27,20 @@ internal sealed class LogrusLoggerFactory : ILoggerFactory
 
     public LogLevel Minimum { get; }
 
+    /// <summary>klog's -v: 4 is where its authors put debug output, 8 and above dump everything.</summary>
+    public static LogLevel LevelOf(int verbosity) => verbosity switch
+    {
+        >= 8 => LogLevel.Trace,
+        >= 4 => LogLevel.Debug,
+        _ => LogLevel.Information,
+    };
+
+    /// <summary>Lets one component tell more than the others; it never tells less. For loggers that are made from here on.</summary>
+    public void Raise(string component, LogLevel minimum) => _raised[component] = minimum;
+
     public ILogger CreateLogger(string categoryName) => new LogrusLogger(this, ComponentOf(categoryName));
+
+    private LogLevel MinimumOf(string component) => _raised.TryGetValue(component, out var raised) && raised < Minimum ? raised : Minimum;
 
     public void AddProvider(ILoggerProvider provider) => throw new NotSupportedException("log lines have one form and one place");
 
@@ -104,9 +120,11 @@ internal sealed class LogrusLoggerFactory : ILoggerFactory
 
     private sealed class LogrusLogger(LogrusLoggerFactory factory, string component) : ILogger
     {
+        private readonly LogLevel _minimum = factory.MinimumOf(component);
+
         public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
 
-        public bool IsEnabled(LogLevel logLevel) => logLevel != LogLevel.None && logLevel >= factory.Minimum;
+        public bool IsEnabled(LogLevel logLevel) => logLevel != LogLevel.None && logLevel >= _minimum;
 
         public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {

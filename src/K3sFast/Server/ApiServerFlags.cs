@@ -31,8 +31,8 @@ internal static class ApiServerFlags
     private static readonly (FlagFate Fate, string Why, string[] Names)[] s_others =
     [
         (FlagFate.Warned, K3sDecides, ["advertise-address", "bind-address", "secure-port", "cert-dir", "service-cluster-ip-range", "service-node-port-range", "permit-address-sharing", "permit-port-sharing"]),
-        (FlagFate.Warned, "the listener shows the certificate of --tls-san, which renews itself", ["tls-cert-file", "tls-private-key-file", "tls-sni-cert-key"]),
-        (FlagFate.Warned, "curves are OpenSSL's choice", ["tls-curve-preferences"]),
+        (FlagFate.Refused, "agents and k3s.yaml trust the certificate of --tls-san, which renews itself; show another by name with tls-sni-cert-key", ["tls-cert-file", "tls-private-key-file"]),
+        (FlagFate.Refused, "connections would be made on curves that were not chosen: curves are OpenSSL's choice", ["tls-curve-preferences"]),
         (FlagFate.Warned, NoEtcd,
             ["etcd-compaction-interval", "etcd-count-metric-poll-period", "etcd-db-metric-poll-interval", "etcd-healthcheck-timeout", "etcd-readycheck-timeout", "lease-reuse-duration-seconds"]),
         (FlagFate.Refused, NoEtcd, ["etcd-cafile", "etcd-certfile", "etcd-keyfile", "etcd-prefix", "etcd-servers", "etcd-servers-overrides", "storage-backend"]),
@@ -50,10 +50,11 @@ internal static class ApiServerFlags
         (FlagFate.Warned, NoAggregation, ["aggregator-reject-forwarding-redirect", "enable-aggregator-routing", "proxy-client-cert-file", "proxy-client-key-file"]),
         (FlagFate.Warned, "profiles are not served", ["profiling", "contention-profiling", "debug-socket-path"]),
         (FlagFate.Warned, OwnLog,
-            ["log-flush-frequency", "log-json-info-buffer-size", "log-json-split-stream", "log-text-info-buffer-size", "log-text-split-stream", "logging-format", "v", "vmodule"]),
+            ["log-flush-frequency", "log-json-info-buffer-size", "log-json-split-stream", "log-text-info-buffer-size", "log-text-split-stream", "logging-format"]),
+        (FlagFate.Warned, "log lines have no source files; see v", ["vmodule"]),
         (FlagFate.Warned, "traces are not exported", ["tracing-config-file"]),
         (FlagFate.Warned, "all metrics are told", ["allow-metric-labels", "allow-metric-labels-manifest", "disabled-metrics"]),
-        (FlagFate.Warned, "the port opens when all start hooks are done", ["livez-grace-period", "storage-initialization-timeout", "send-retry-after-while-not-ready-once"]),
+        (FlagFate.Warned, "the port opens when all start hooks are done", ["storage-initialization-timeout", "send-retry-after-while-not-ready-once"]),
         (FlagFate.Warned, "a stopping server ends watches at once and other requests after five seconds", ["shutdown-send-retry-after", "shutdown-watch-termination-grace-period"]),
         (FlagFate.Warned, "collections are deleted one object after the other", ["delete-collection-workers"]),
         (FlagFate.Warned, OneServer,
@@ -115,13 +116,13 @@ internal static class ApiServerFlags
                 "authorization-mode", "authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl", "authorization-webhook-config-file",
                 "authorization-webhook-version", "client-ca-file", "cors-allowed-origins", "default-not-ready-toleration-seconds", "default-unreachable-toleration-seconds",
                 "disable-admission-plugins", "enable-admission-plugins", "enable-bootstrap-token-auth", "enable-priority-and-fairness", "event-ttl", "external-hostname",
-                "feature-gates", "goaway-chance", "http2-max-streams-per-connection", "max-mutating-requests-inflight", "max-requests-inflight", "min-request-timeout",
+                "feature-gates", "goaway-chance", "http2-max-streams-per-connection", "livez-grace-period", "max-mutating-requests-inflight", "max-requests-inflight", "min-request-timeout",
                 "oidc-ca-file", "oidc-client-id", "oidc-groups-claim", "oidc-groups-prefix", "oidc-issuer-url", "oidc-required-claim", "oidc-signing-algs", "oidc-username-claim",
                 "oidc-username-prefix", "request-timeout", "requestheader-allowed-names", "requestheader-client-ca-file", "requestheader-extra-headers-prefix",
                 "requestheader-group-headers", "requestheader-uid-headers", "requestheader-username-headers", "runtime-config", "service-account-extend-token-expiration",
                 "service-account-issuer", "service-account-jwks-uri", "service-account-key-file", "service-account-lookup", "service-account-max-token-expiration",
                 "service-account-signing-key-file", "show-hidden-metrics-for-version", "shutdown-delay-duration", "strict-transport-security-directives", "tls-cipher-suites",
-                "tls-min-version", "token-auth-file",
+                "tls-min-version", "tls-sni-cert-key", "token-auth-file", "v",
             ])
         {
             yield return (name, FlagFate.Honoured, "");

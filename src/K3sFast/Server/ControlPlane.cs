@@ -4,6 +4,7 @@ using K3sFast.ApiServer;
 using K3sFast.Client;
 using K3sFast.Configuration;
 using K3sFast.Datastore;
+using K3sFast.Logging;
 using K3sFast.Pki;
 using K3sFast.Supervisor;
 using Microsoft.Extensions.Logging;
@@ -50,6 +51,10 @@ internal sealed class ControlPlane : IAsyncDisposable
         IDatastore? store = null;
         ApiServer.ApiServer? api = null;
         ApiServerFlags.Check(config.ApiServerArgs, loggers.CreateLogger("K3sFast.Server"));
+        if (loggers is LogrusLoggerFactory lines)
+            lines.Raise("apiserver", LogrusLoggerFactory.LevelOf(config.ApiServerArgs.Number("v", 0, 0, 100)));
+        // Nothing is unready without being dead here, so there is nothing to be patient with; what is no duration is refused all the same.
+        config.ApiServerArgs.Duration("livez-grace-period", TimeSpan.Zero);
         try
         {
             store = await config.Datastore.OpenAsync(loggers, ct).ConfigureAwait(false);

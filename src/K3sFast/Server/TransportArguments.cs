@@ -17,8 +17,24 @@ internal static class TransportArguments
         StrictTransportSecurity = StrictTransportSecurity(arguments),
         TlsVersions = TlsVersions(arguments.Text("tls-min-version")),
         CipherSuites = [.. arguments.Many("tls-cipher-suites").Select(CipherSuite)],
+        NamedCertificates = [.. arguments.Many("tls-sni-cert-key", splits: false).Select(Named)],
         ShutdownDelay = arguments.Duration("shutdown-delay-duration", TimeSpan.Zero),
     };
+
+    // certificate,key or certificate,key:name,name
+    private static NamedCertificate Named(string text)
+    {
+        var colon = text.IndexOf(':', StringComparison.Ordinal);
+        var names = colon < 0 ? "" : text[(colon + 1)..].Trim();
+        if (colon >= 0 && names.Length == 0)
+            throw Wrong("empty names list is not allowed");
+        var files = (colon < 0 ? text : text[..colon]).Split(',');
+        if (files.Length != 2)
+            throw Wrong("expected comma separated certificate and key file paths");
+        return new NamedCertificate(files[0].Trim(), files[1].Trim(), [.. names.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)]);
+
+        ConfigurationException Wrong(string why) => new($"invalid value \"{text}\" for tls-sni-cert-key in --kube-apiserver-arg: {why}");
+    }
 
     private static SslProtocols TlsVersions(string oldest) => oldest switch
     {

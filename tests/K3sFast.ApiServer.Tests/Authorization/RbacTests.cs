@@ -54,6 +54,10 @@ public sealed class RbacTests(TestServer server)
         Assert.Contains("\"deployments\"", admin.Text);
         Assert.Contains("\"rolebindings\"", admin.Text);
         Assert.DoesNotContain("\"nodes\"", admin.Text);
+        // By server-side apply, as the controller of that name.
+        var owner = admin.Json["metadata"]!["managedFields"]!.AsArray().Single(static entry => (string?)entry!["manager"] == "clusterrole-aggregation-controller")!;
+        Assert.Equal("Apply", (string?)owner["operation"]);
+        Assert.Equal("""{"f:rules":{}}""", owner["fieldsV1"]!.ToJsonString());
     }
 
     [Theory]

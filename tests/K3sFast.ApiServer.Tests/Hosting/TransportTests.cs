@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Authentication;
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
 namespace K3sFast.ApiServer.Tests;
@@ -59,11 +60,47 @@ public sealed class TransportTests
         await File.WriteAllTextAsync(file, server.Certificates.Authority.ExportCertificatePem() + "\n" + other.Authority.ExportCertificatePem(), Stop);
         await OwnServer.UntilAsync(async () => (await server.GetAsync("/api/v1/namespaces", newcomer)).Code == 200);
         Assert.Equal(200, (await server.GetAsync("/api/v1/namespaces")).Code);
+        // Other servers are told of it.
+        await OwnServer.UntilAsync(async () => await TrustAsync(server) is var told && told.Contains(other.Authority) && told.Contains(server.Certificates.Authority));
         // Nonsense leaves everything as it was.
         await File.WriteAllTextAsync(file, "nonsense", Stop);
         await File.WriteAllTextAsync(file, other.Authority.ExportCertificatePem(), Stop);
         await OwnServer.UntilAsync(async () => (await server.GetAsync("/api/v1/namespaces")).Code == 401);
         Assert.Equal(200, (await server.GetAsync("/api/v1/namespaces", newcomer)).Code);
+    }
+
+    [Fact]
+    public async Task Name_ThatHasACertificate_IsAnsweredWithIt_AlsoWhenItsFilesChange()
+    {
+        var folder = OwnServer.NewDirectory();
+        string certificate = Path.Combine(folder, "a.crt"), key = Path.Combine(folder, "a.key"), wild = Path.Combine(folder, "w.crt"), wildKey = Path.Combine(folder, "w.key");
+        WritePair(certificate, key, "CN=own.example.com");
+        WritePair(wild, wildKey, "CN=wild");
+        await using var server = new TestServer
+        {
+            Adjust = options => options with { NamedCertificates = [new NamedCertificate(certificate, key, []), new NamedCertificate(wild, wildKey, ["*.example.com"])] },
+        };
+        await server.InitializeAsync();
+        Assert.Equal("CN=own.example.com", await SubjectAsync(server, "own.example.com"));
+        Assert.Equal("CN=wild", await SubjectAsync(server, "other.example.com"));
+        Assert.Equal("CN=kube-apiserver", await SubjectAsync(server, "a.b.example.com"));
+        // Client certificates count as ever, and who names no server is shown the server's own.
+        Assert.Equal(200, (await server.GetAsync("/api/v1/namespaces")).Code);
+        WritePair(certificate, key, "CN=next.example.com");
+        await OwnServer.UntilAsync(async () => await SubjectAsync(server, "next.example.com") == "CN=next.example.com");
+        Assert.Equal("CN=wild", await SubjectAsync(server, "own.example.com"));
+    }
+
+    [Fact]
+    public async Task Certificate_OfAnotherKey_StopsTheStart()
+    {
+        var folder = OwnServer.NewDirectory();
+        string certificate = Path.Combine(folder, "a.crt"), key = Path.Combine(folder, "a.key");
+        WritePair(certificate, key, "CN=a");
+        WritePair(Path.Combine(folder, "b.crt"), key, "CN=b");
+        var server = new TestServer { Adjust = options => options with { NamedCertificates = [new NamedCertificate(certificate, key, [])] } };
+        var refused = await Assert.ThrowsAsync<ApiServerStartException>(async () => await server.InitializeAsync());
+        Assert.StartsWith("failed to load SNI cert and key ", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -104,6 +141,31 @@ public sealed class TransportTests
         await enough.CancelAsync();
         await stopping;
         await server.DisposeAsync();
+    }
+
+    private static async Task<X509Certificate2Collection> TrustAsync(TestServer server)
+    {
+        var answer = await server.GetAsync("/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication");
+        var told = new X509Certificate2Collection();
+        told.ImportFromPem((string)answer.Json["data"]!["client-ca-file"]!);
+        return told;
+    }
+
+    private static void WritePair(string certificate, string keyFile, string subject)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var made = new CertificateRequest(subject, key, HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddDays(1));
+        File.WriteAllText(certificate, made.ExportCertificatePem());
+        File.WriteAllText(keyFile, key.ExportPkcs8PrivateKeyPem());
+    }
+
+    private static async Task<string> SubjectAsync(TestServer server, string name)
+    {
+        using var client = new TcpClient();
+        await client.ConnectAsync(IPAddress.Loopback, server.Server.Port, Stop);
+        await using var tls = new SslStream(client.GetStream());
+        await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions { TargetHost = name, RemoteCertificateValidationCallback = static (_, _, _, _) => true }, Stop);
+        return tls.RemoteCertificate!.Subject;
     }
 
     private static string Write(string file, X509Certificate2 certificate)

@@ -106,6 +106,8 @@ public sealed class ApiServerFlagsTests
     [InlineData("tls-cipher-suites=TLS_NULL", "Cipher suite TLS_NULL not supported or doesn't exist")]
     [InlineData("cors-allowed-origins=example.com", "--cors-allowed-origins has an invalid regular expression: regular expression does not pin to start/end of host in the origin header")]
     [InlineData("strict-transport-security-directives=never", "--strict-transport-security-directives invalid, allowed values: max-age=expireTime, includeSubDomains, preload. see https://tools.ietf.org/html/rfc6797#section-6.1 for more information")]
+    [InlineData("tls-sni-cert-key=a.crt", "invalid value \"a.crt\" for tls-sni-cert-key in --kube-apiserver-arg: expected comma separated certificate and key file paths")]
+    [InlineData("tls-sni-cert-key=a.crt,a.key:", "invalid value \"a.crt,a.key:\" for tls-sni-cert-key in --kube-apiserver-arg: empty names list is not allowed")]
     [InlineData("shutdown-delay-duration=x", "invalid value \"x\" for shutdown-delay-duration in --kube-apiserver-arg: must be a duration such as 1h30m")]
     public void Transport_WithAWrongValue_IsRefused(string word, string message) =>
         Assert.Equal(message, Assert.Throws<ConfigurationException>(() => TransportArguments.Apply(Options(), new ComponentArguments("kube-apiserver-arg", [word]))).Message);
@@ -117,7 +119,9 @@ public sealed class ApiServerFlagsTests
             [
                 "tls-min-version=VersionTLS13", "tls-cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", "external-hostname=api.example.com",
                 "cors-allowed-origins=//a\\.com(:|$)", "strict-transport-security-directives=max-age=31536000,includeSubDomains", "shutdown-delay-duration=3s",
+                "tls-sni-cert-key=a.crt,a.key", "tls-sni-cert-key=b.crt, b.key:*.b.com, b.com",
             ]));
+        Assert.Equal(["a.crt a.key ", "b.crt b.key *.b.com b.com"], options.NamedCertificates.Select(static named => $"{named.CertificateFile} {named.KeyFile} {string.Join(' ', named.Names)}"));
         Assert.Equal(SslProtocols.Tls13, options.TlsVersions);
         Assert.Equal([TlsCipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TlsCipherSuite.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256], options.CipherSuites);
         Assert.Equal(("api.example.com", "max-age=31536000; includeSubDomains", TimeSpan.FromSeconds(3)), (options.ExternalHostname, options.StrictTransportSecurity, options.ShutdownDelay));

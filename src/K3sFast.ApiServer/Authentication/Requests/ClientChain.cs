@@ -15,6 +15,9 @@ internal sealed class ClientChain(X509Certificate2Collection authorities, TimePr
     private ConditionalWeakTable<X509Certificate2, Verdict> _verdicts = [];
     private X509Certificate2Collection _authorities = authorities;
 
+    /// <summary>The CAs of now.</summary>
+    internal X509Certificate2Collection Authorities => Volatile.Read(ref _authorities);
+
     /// <summary>Judges by other CAs from here on, certificates of connections that stand as well.</summary>
     internal void Use(X509Certificate2Collection others)
     {
