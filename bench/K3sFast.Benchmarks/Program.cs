@@ -13,6 +13,7 @@ using BenchmarkDotNet.Toolchains.InProcess.Emit;
 //        sudo dotnet run -c Release -- network [--rounds N]: how soon packets follow policies and nodes, see NetworkMeasurements.
 //        dotnet run -c Release -- start [--objects N] [--pods]: until the caches of a big store show everything, and what an object costs then, see CacheStart.
 //        sudo dotnet run -c Release -- services [--rounds N]: connections through Services and their programming, both back ends, see ServiceMeasurements.
+//        dotnet run -c Release -- hostile [NAME-PART]: time and bytes that refusing a hostile body takes, see HostileRequests.
 // Every class of this assembly runs with this one configuration: workstation, non-concurrent collector, allocated bytes shown, JSON results.
 internal static class Program
 {
@@ -22,6 +23,7 @@ internal static class Program
         if (arguments is ["network", ..]) return K3sFast.Benchmarks.Network.NetworkMeasurements.RunAsync(arguments).GetAwaiter().GetResult();
         if (arguments is ["start", ..]) return K3sFast.Benchmarks.CacheStart.RunAsync(arguments).GetAwaiter().GetResult();
         if (arguments is ["services", ..]) return K3sFast.Benchmarks.Network.ServiceMeasurements.Run(arguments);
+        if (arguments is ["hostile", ..]) return K3sFast.Benchmarks.HostileRequests.RunAsync(arguments).GetAwaiter().GetResult();
         var isShort = arguments.Contains("--short");
         var job = (isShort ? Job.ShortRun.WithToolchain(new InProcessEmitToolchain(new())) : Job.Default).WithGcServer(false).WithGcConcurrent(false);
         var config = ManualConfig.CreateEmpty()

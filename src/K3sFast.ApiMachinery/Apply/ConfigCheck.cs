@@ -8,6 +8,8 @@ namespace K3sFast.ApiMachinery;
 /// </summary>
 internal sealed class ConfigCheck
 {
+    private const int MaxPath = 4096;
+
     private readonly List<string> _errors = [];
 
     private ConfigCheck()
@@ -29,6 +31,7 @@ internal sealed class ConfigCheck
 
     private void Visit(ApiNode node, in TypedPlace place, string path)
     {
+        StackGuard.Enter();
         if (node.Kind == NodeKind.Null)
             return;
         switch (place.Kind)
@@ -55,7 +58,7 @@ internal sealed class ConfigCheck
     {
         foreach (var member in node.Members)
         {
-            var at = $"{path}.{Encoding.UTF8.GetString(member.Name)}";
+            var at = Below(path, $".{Encoding.UTF8.GetString(member.Name)}");
             if (place.Kind == PlaceKind.Message && !place.Type!.TryGetField(member.Name, out _) && !place.Type.PreserveUnknown)
             {
                 Add(at, "field not declared in schema");
@@ -71,7 +74,7 @@ internal sealed class ConfigCheck
         {
             var at = 0;
             foreach (var element in list.Elements)
-                Visit(element, place.Element, $"{path}[{at++}]");
+                Visit(element, place.Element, Below(path, $"[{at++}]"));
             return;
         }
         var index = new ListIndex();
@@ -81,7 +84,7 @@ internal sealed class ConfigCheck
             var element = PathElement.Describe(index.PathOf(i));
             if (index.IsRepetition(i))
                 Add(path, $"duplicate entries for key {element}");
-            Visit(index.ElementAt(i), place.Element, path + element);
+            Visit(index.ElementAt(i), place.Element, Below(path, element));
         }
         if (index.Error is not null)
             Add(path, index.Error);
@@ -110,7 +113,14 @@ internal sealed class ConfigCheck
         }
     }
 
-    private void Add(string path, string message) => _errors.Add(path.Length == 0 ? message : $"{path}: {message}");
+    private void Add(string path, string message)
+    {
+        if (_errors.Count < FieldErrorList.MaxErrors)
+            _errors.Add(path.Length == 0 ? message : $"{path}: {message}");
+    }
+
+    // A path that nobody would read to its end is not told to its end, so that deep configurations do not make long paths for every level.
+    private static string Below(string path, string step) => path.Length > MaxPath ? path : path + step;
 
     private static string GoType(ApiNode node) => node.Kind switch
     {

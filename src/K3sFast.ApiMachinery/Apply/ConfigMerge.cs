@@ -11,6 +11,7 @@ internal static class ConfigMerge
 
     private static void MergeObject(ApiNode target, ApiNode config, in TypedPlace place)
     {
+        StackGuard.Enter();
         foreach (var member in config.Members)
         {
             var current = target[member.Name];

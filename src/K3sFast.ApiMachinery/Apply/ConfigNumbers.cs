@@ -15,6 +15,7 @@ public static class ConfigNumbers
     /// <summary>Rewrites numbers with a fraction or an exponent, in place.</summary>
     public static void Normalize(ApiNode node)
     {
+        StackGuard.Enter();
         foreach (var member in node.Members)
             Normalize(member.Value);
         foreach (var element in node.Elements)

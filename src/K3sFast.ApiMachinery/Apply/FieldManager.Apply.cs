@@ -86,12 +86,12 @@ public sealed partial class FieldManager
         own = new ManagedEntry(manager, true, _apiVersion, subresource, set) { Time = previous?.Time };
         if (previous is null)
         {
-            entries.Add(own);
+            own = entries.Add(own);
             return null;
         }
         using var last = previous.Fields.Clone();
         var lastVersion = previous.ApiVersion;
-        entries.Add(own);
+        own = entries.Add(own);
         if (last.IsEmpty || TypeOf(lastVersion) is not { } lastType || (lastVersion == _apiVersion && last.IsSubsetOf(set)))
             return null;
         return Prune(entries, merged, last, lastVersion, lastType);

@@ -16,6 +16,7 @@ internal static class FieldRemoval
 
     private static void CollapseAtomic(FieldSet fields, int node, in TypedPlace place)
     {
+        StackGuard.Enter();
         for (var child = fields.FirstChild(node); child != 0; child = fields.NextSibling(child))
         {
             if (fields.FirstChild(child) == 0)
@@ -33,6 +34,7 @@ internal static class FieldRemoval
 
     private static void RemoveMembers(ApiNode target, FieldSet fields, int node, in TypedPlace place)
     {
+        StackGuard.Enter();
         if (place.IsAtomic)
         {
             target.Clear();
@@ -93,6 +95,7 @@ internal static class FieldRemoval
 
     private static void AddNamedFields(FieldSet fields, int node, in TypedPlace place)
     {
+        StackGuard.Enter();
         for (var child = fields.FirstChild(node); child != 0; child = fields.NextSibling(child))
         {
             if (fields.FirstChild(child) == 0)

@@ -40,6 +40,7 @@ public sealed partial class FieldSet
 
     private void Union(int node, FieldSet other, int otherNode)
     {
+        StackGuard.Enter();
         int previous = 0, mine = _nodes[node].First, theirs = other._nodes[otherNode].First;
         while (theirs != 0)
         {
@@ -69,6 +70,7 @@ public sealed partial class FieldSet
 
     private void Subtract(int node, FieldSet other, int otherNode, bool isRecursive)
     {
+        StackGuard.Enter();
         int previous = 0, mine = _nodes[node].First, theirs = other._nodes[otherNode].First;
         while (mine != 0 && theirs != 0)
         {
@@ -102,6 +104,7 @@ public sealed partial class FieldSet
 
     private void Intersect(FieldSet both, int into, int node, FieldSet other, int otherNode)
     {
+        StackGuard.Enter();
         int mine = _nodes[node].First, theirs = other._nodes[otherNode].First;
         while (mine != 0 && theirs != 0)
         {
@@ -127,6 +130,7 @@ public sealed partial class FieldSet
 
     private bool IsSubsetOf(int node, FieldSet other, int otherNode)
     {
+        StackGuard.Enter();
         int mine = _nodes[node].First, theirs = other._nodes[otherNode].First;
         while (mine != 0)
         {
@@ -148,6 +152,7 @@ public sealed partial class FieldSet
 
     private void CopyChildren(int into, FieldSet other, int otherNode)
     {
+        StackGuard.Enter();
         for (var theirs = other._nodes[otherNode].First; theirs != 0; theirs = other._nodes[theirs].Next)
         {
             var child = Append(into, other.ElementOf(theirs));

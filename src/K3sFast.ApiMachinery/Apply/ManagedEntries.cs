@@ -49,20 +49,18 @@ internal sealed class ManagedEntries : IDisposable
     public ManagedEntry? Find(string manager, bool isApply, string apiVersion, string subresource) =>
         _byIdentity.GetValueOrDefault(IdentityOf(manager, isApply, apiVersion, subresource));
 
-    /// <summary>Adds an entry; one that is the same manager's gives way.</summary>
-    public void Add(ManagedEntry entry)
+    /// <summary>Adds an entry, or puts its content in that of the same manager that is there; answers the one that is in the list now.</summary>
+    public ManagedEntry Add(ManagedEntry entry)
     {
         var identity = IdentityOf(entry);
         if (_byIdentity.TryGetValue(identity, out var known))
         {
-            Items[Items.IndexOf(known)] = entry;
-            known.Dispose();
+            known.Become(entry);
+            return known;
         }
-        else
-        {
-            Items.Add(entry);
-        }
+        Items.Add(entry);
         _byIdentity[identity] = entry;
+        return entry;
     }
 
     /// <summary>Takes out and disposes all entries of which that is true.</summary>

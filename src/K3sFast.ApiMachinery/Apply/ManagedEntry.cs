@@ -43,6 +43,14 @@ internal sealed class ManagedEntry : IDisposable
     /// <summary>Seconds since the epoch; 0 when there is no time.</summary>
     public long Seconds => Time is not null && ScalarText.TryParseTime(Encoding.UTF8.GetBytes(Time), isMicro: false, out var time) is null ? time.UnixSeconds : 0;
 
+    /// <summary>Takes over what another entry of the same manager has.</summary>
+    public void Become(ManagedEntry other)
+    {
+        Fields = other.Fields;
+        ApiVersion = other.ApiVersion;
+        Time = other.Time;
+    }
+
     /// <summary>The order of entries that differ in nothing but who they are; that of upstream's manager identifiers.</summary>
     public int CompareIdentity(ManagedEntry other)
     {

@@ -72,6 +72,7 @@ internal sealed class ObjectComparison : IDisposable
 
         private void Visit(in TypedValue old, in TypedValue current, in TypedPlace place)
         {
+            StackGuard.Enter();
             // Most writes leave most of an object as it is: spec and status are looked at as a whole before they are taken apart, lists too.
             if ((Trail.Depth == 1 || place.Kind == PlaceKind.List) && !IsMetadata(place) && TypedValue.AreIdentical(old, current))
                 return;

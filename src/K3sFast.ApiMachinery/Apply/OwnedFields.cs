@@ -32,6 +32,7 @@ internal static class OwnedFields
 
         private void Visit(in TypedValue value, in TypedPlace place)
         {
+            StackGuard.Enter();
             switch (place.Kind)
             {
                 case PlaceKind.Scalar:

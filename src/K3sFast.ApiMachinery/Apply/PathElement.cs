@@ -24,8 +24,18 @@ internal static class PathElement
     {
         if (left[0] != right[0])
             return Rank(left[0]) - Rank(right[0]);
-        return left[0] == Field ? left[2..].SequenceCompareTo(right[2..]) : left.SequenceEqual(right) ? 0 : CompareValues(left[2..], right[2..]);
+        if (left[0] == Field)
+            return left[2..].SequenceCompareTo(right[2..]);
+        var common = left.CommonPrefixLength(right);
+        if (common == left.Length && common == right.Length)
+            return 0;
+        // Elements of one list mostly differ inside a text, whose bytes then settle it; the one that ends there comes first.
+        if (IsInText(left[..common]) && left.IndexOf((byte)'\\') < 0 && right.IndexOf((byte)'\\') < 0)
+            return left[common] == '"' ? -1 : right[common] == '"' ? 1 : left[common] - right[common];
+        return CompareValues(left[2..], right[2..]);
     }
+
+    private static bool IsInText(ReadOnlySpan<byte> prefix) => (prefix.Count((byte)'"') & 1) == 1;
 
     /// <summary>The element as messages show it: <c>.name</c>, <c>[name="x",port=80]</c>, <c>[="x"]</c>, <c>[0]</c>.</summary>
     public static string Describe(ReadOnlySpan<byte> element)

@@ -53,6 +53,7 @@ public static class JsonCodec
         ReadOnlySpan<byte> json, TypeSchema? type, DecodeOptions options, ICollection<string>? strictErrors, out string? error, out bool isSyntax)
     {
         var document = ApiObject.RentForDecode(json.Length + 64);
+        document.MaxNodes = options.MaxNodes;
         var path = DecodePath.Rent();
         isSyntax = false;
         try
@@ -66,6 +67,11 @@ public static class JsonCodec
         {
             error = syntax.Message;
             isSyntax = true;
+        }
+        catch (ApiStatusException)
+        {
+            document.Dispose();
+            throw;
         }
         DecodePath.Return(path);
         if (error is null)

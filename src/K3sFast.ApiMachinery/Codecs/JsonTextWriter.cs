@@ -7,9 +7,9 @@ namespace K3sFast.ApiMachinery;
 /// <summary>
 /// Writes JSON tokens to a buffer writer with the escapes of Go's encoding/json, HTML escaping on, which is what kube-apiserver answers with:
 /// &lt; &gt; &amp; as \u003c \u003e \u0026, U+2028 and U+2029 as \u2028 and \u2029, \b \f \n \r \t short, other control bytes as \u00xx.
-/// The caller flushes once at the end.
+/// The caller flushes once at the end. Who writes for a message gives a limit, behind which trees are not written on.
 /// </summary>
-internal ref struct JsonTextWriter(IBufferWriter<byte> output)
+internal ref struct JsonTextWriter(IBufferWriter<byte> output, int limit = int.MaxValue)
 {
     private const int ChunkSize = 4096;
 
@@ -18,13 +18,19 @@ internal ref struct JsonTextWriter(IBufferWriter<byte> output)
         [.. Enumerable.Range(0, 0x20).Select(value => (byte)value), (byte)'"', (byte)'\\', (byte)'<', (byte)'>', (byte)'&', 0xE2]);
 
     private readonly IBufferWriter<byte> _output = output;
+    private readonly int _limit = limit;
     private Span<byte> _span;
     private int _used;
+    private int _flushed;
+
+    /// <summary>So much is written that the rest would not be read.</summary>
+    public readonly bool IsSpent => _flushed + _used > _limit;
 
     public void Flush()
     {
         if (_used > 0)
             _output.Advance(_used);
+        _flushed += _used;
         _span = default;
         _used = 0;
     }

@@ -13,12 +13,16 @@ internal ref struct JsonTreeDecoder
     // As upstream's strict decoder: more errors than this help nobody.
     private const int MaxStrictErrors = 100;
 
+    // The same error again is not told again; it is not even looked for any more when it comes very often.
+    private const int MaxStrictFinds = 1000;
+
     private readonly ApiObject _document;
     private readonly DecodePath _path;
     private readonly int _maxDepth;
     private ICollection<string>? _strictErrors;
     private JsonScanner _scanner;
     private int _depth;
+    private int _strictFinds;
 
     public JsonTreeDecoder(ReadOnlySpan<byte> json, ApiObject document, DecodePath path, int maxDepth, ICollection<string>? strictErrors)
     {
@@ -80,7 +84,7 @@ internal ref struct JsonTreeDecoder
             seen |= 1UL << (ordinal & 63);
             if (isDuplicate)
             {
-                AddStrictError("duplicate field", field.JsonName);
+                AddStrictError("duplicate field", field.JsonNameUtf8);
                 RemoveMember(node, _document.Text(start, length));
             }
             _path.PushField(type, field);
@@ -427,7 +431,7 @@ internal ref struct JsonTreeDecoder
             AddMember(node, DecodeFree(), start, length, 0);
             return;
         }
-        AddStrictError("unknown field", _strictErrors is null ? "" : Encoding.UTF8.GetString(_document.Text(start, length)));
+        AddStrictError("unknown field", _document.Text(start, length));
         DecodeFreeQuietly();
     }
 
@@ -443,7 +447,7 @@ internal ref struct JsonTreeDecoder
     private readonly void RemoveMember(int node, ReadOnlySpan<byte> name) => new ApiNode(_document, node).Remove(name);
 
     // The last of equal keys stays, as in Go's maps. A table is used from the size on where comparing all pairs would cost more.
-    private readonly void DropDuplicates(int map)
+    private void DropDuplicates(int map)
     {
         const int AllPairsLimit = 12;
         var count = _document[map].Count;
@@ -462,14 +466,14 @@ internal ref struct JsonTreeDecoder
             {
                 if (_document[earlier].NameLength != name.Length || !_document.NameOf(earlier).SequenceEqual(name))
                     continue;
-                AddStrictError("duplicate field", _strictErrors is null ? "" : Encoding.UTF8.GetString(name));
+                AddStrictError("duplicate field", name);
                 _document.Unlink(map, previous, earlier);
                 break;
             }
         }
     }
 
-    private readonly void DropDuplicatesSlow(int map, int count)
+    private void DropDuplicatesSlow(int map, int count)
     {
         var size = 64;
         while (size < count * 2)
@@ -486,7 +490,7 @@ internal ref struct JsonTreeDecoder
                 slot = (slot + 1) & (size - 1);
             if (slots[slot] != 0)
             {
-                AddStrictError("duplicate field", _strictErrors is null ? "" : Encoding.UTF8.GetString(_document.NameOf(child)));
+                AddStrictError("duplicate field", _document.NameOf(child));
                 _document[slots[slot]].FieldHint = -1;
                 hasDuplicates = true;
             }
@@ -504,10 +508,11 @@ internal ref struct JsonTreeDecoder
         }
     }
 
-    private readonly void AddStrictError(string what, string member)
+    private void AddStrictError(string what, ReadOnlySpan<byte> name)
     {
-        if (_strictErrors is null || _strictErrors.Count >= MaxStrictErrors)
+        if (_strictErrors is null || _strictErrors.Count >= MaxStrictErrors || _strictFinds++ >= MaxStrictFinds)
             return;
+        var member = GoText.Clip(Encoding.UTF8.GetString(name));
         var error = $"{what} {GoText.Quote(_path.Strict(_document, member))}";
         if (!_strictErrors.Contains(error))
             _strictErrors.Add(error);
@@ -586,6 +591,7 @@ internal ref struct JsonTreeDecoder
     {
         if (++_depth > _maxDepth)
             throw new JsonSyntaxException($"invalid character '{bracket}' exceeded max depth");
+        StackGuard.Enter();
     }
 
     private static bool IsNumber(byte next) => next == '-' || (uint)(next - '0') <= 9;

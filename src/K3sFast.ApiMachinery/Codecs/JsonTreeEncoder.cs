@@ -13,6 +13,7 @@ internal static class JsonTreeEncoder
 
     public static void WriteMessage(ref JsonTextWriter writer, ApiNode node, TypeSchema type)
     {
+        StackGuard.Enter();
         var fields = type.Fields;
         int[]? rented = null;
         Span<int> slots = fields.Length <= MaxSlotsOnStack
@@ -50,6 +51,7 @@ internal static class JsonTreeEncoder
     /// <summary>Free values as Go writes a map[string]interface{}: keys sorted at every level.</summary>
     public static void WriteSorted(ref JsonTextWriter writer, ApiNode node)
     {
+        StackGuard.Enter();
         if (node.Kind == NodeKind.Array)
         {
             writer.Raw((byte)'[');

@@ -11,6 +11,7 @@ internal static class ProtoTreeEncoder
 {
     public static void WriteMessage(ref ProtoWriter writer, ApiNode node, TypeSchema type)
     {
+        StackGuard.Enter();
         foreach (var field in type.ByProtoNumber)
         {
             if (field.Inline)

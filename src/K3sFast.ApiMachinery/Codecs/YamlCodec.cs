@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using YamlDotNet.Core;
 
@@ -22,13 +23,23 @@ public static class YamlCodec
     /// <exception cref="ApiStatusException">400 in upstream's words.</exception>
     public static ApiObject Decode(ReadOnlySpan<byte> yaml, TypeSchema? type, DecodeOptions options, ICollection<string>? strictErrors)
     {
-        var documents = DecodeDocuments(yaml, strictErrors ?? []);
+        var json = new ArrayBufferWriter<byte>(yaml.Length + 64);
+        WriteJson(yaml, json, strictErrors ?? []);
+        return JsonCodec.Decode(json.WrittenSpan, type, options, strictErrors);
+    }
+
+    /// <summary>The first document of a body as compact JSON; an empty one is an empty object.</summary>
+    /// <param name="yaml">The body.</param>
+    /// <param name="json">Takes the JSON.</param>
+    /// <param name="duplicates">Takes the first hundred keys that stand twice in a mapping; the last of them counts.</param>
+    /// <exception cref="ApiStatusException">400 in upstream's words.</exception>
+    public static void WriteJson(ReadOnlySpan<byte> yaml, IBufferWriter<byte> json, ICollection<string> duplicates)
+    {
+        var documents = DecodeDocuments(yaml, duplicates);
         using var free = documents.Count > 0 ? documents[0] : new ApiObject();
         foreach (var other in documents.Skip(1))
             other.Dispose();
-        var json = new System.Buffers.ArrayBufferWriter<byte>();
         free.Root.WriteJson(json);
-        return JsonCodec.Decode(json.WrittenSpan, type, options, strictErrors);
     }
 
     // Without a collection for them, duplicate keys are refused.

@@ -7,8 +7,11 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Turns the parser's events of one document after the other into trees.</summary>
 internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? duplicates)
 {
-    // What aliases may add to a document: anchors inside anchors multiply ("billion laughs").
-    private const int MaxAliasedNodes = 100_000;
+    // Half of upstream's: the parser's work for each token grows with the depth.
+    private const int MaxDepth = DecodeOptions.DefaultMaxDepth / 2;
+
+    // As many equal keys as anybody would read about.
+    private const int MaxDuplicates = 100;
 
     private readonly IParser _parser = parser;
     private readonly ICollection<string>? _duplicates = duplicates;
@@ -18,6 +21,9 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
     private readonly HashSet<string> _open = [];
     private ApiObject _document = null!;
     private int _depth;
+
+    // What aliases have added: anchors inside anchors multiply ("billion laughs").
+    private long _aliased;
 
     /// <summary>The next document that is not empty; null at the end of the stream.</summary>
     public ApiObject? ReadDocument()
@@ -30,6 +36,7 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
             _anchors.Clear();
             _open.Clear();
             _depth = 0;
+            _aliased = 0;
             _document = ApiObject.RentForDecode(0);
             try
             {
@@ -54,8 +61,9 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
 
     private int ReadNode()
     {
-        if (_depth > DecodeOptions.DefaultMaxDepth)
-            throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: exceeded max depth of {DecodeOptions.DefaultMaxDepth}").ToException();
+        StackGuard.Enter();
+        if (_depth > MaxDepth)
+            throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: exceeded max depth of {MaxDepth}").ToException();
         if (_parser.TryConsume<AnchorAlias>(out var alias))
             return ReadAlias(alias);
         if (_parser.TryConsume<Scalar>(out var scalar))
@@ -78,27 +86,29 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
         _depth++;
         Open(start);
         var map = _document.NewNode(NodeKind.Object);
-        var own = new HashSet<string>(StringComparer.Ordinal);
+        // Members that came by a merge key, which the mapping's own ones replace without a word. Nearly no mapping has any.
+        HashSet<int>? merged = null;
         while (!_parser.TryConsume<MappingEnd>(out _))
         {
             var key = _parser.Current;
             if (key is Scalar { Value: "<<", IsPlainImplicit: true })
             {
                 _parser.MoveNext();
-                Merge(map, own, ReadNode(), key);
+                Merge(map, merged ??= [], ReadNode(), key);
                 continue;
             }
-            var name = KeyText(ReadNode(), key);
+            var name = ReadNode();
+            CheckKey(name, key);
             var value = ReadNode();
-            if (!own.Add(name))
-                ReportDuplicate(name, key);
-            var utf8 = Encoding.UTF8.GetBytes(name);
-            if (_document.Find(map, utf8) is var existing && existing != 0)
+            var text = KeyText(name);
+            if (_document.Find(map, text) is var existing && existing != 0)
             {
+                if (merged is null || !merged.Remove(existing))
+                    ReportDuplicate(text, key);
                 _document.Overwrite(existing, value);
                 continue;
             }
-            _document.SetName(value, utf8);
+            _document.SetName(value, text);
             _document.Link(map, value);
         }
         _depth--;
@@ -106,13 +116,13 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
     }
 
     // <<: one mapping or a list of them; what the mapping says itself wins, and so do earlier ones in the list.
-    private void Merge(int map, HashSet<string> own, int merged, ParsingEvent at)
+    private void Merge(int map, HashSet<int> merged, int from, ParsingEvent at)
     {
-        var source = new ApiNode(_document, merged);
+        var source = new ApiNode(_document, from);
         if (source.Kind == NodeKind.Array)
         {
             foreach (var element in source.Elements)
-                Merge(map, own, element.Index, at);
+                Merge(map, merged, element.Index, at);
             return;
         }
         if (source.Kind != NodeKind.Object)
@@ -120,7 +130,7 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
         foreach (var member in source.Members)
         {
             if (_document.Find(map, member.Name) == 0)
-                new ApiNode(_document, map).Set(member.Name, member.Value);
+                merged.Add(new ApiNode(_document, map).Set(member.Name, member.Value).Index);
         }
     }
 
@@ -130,10 +140,21 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
             throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: anchor '{alias.Value.Value}' value contains itself").ToException();
         if (!_anchors.TryGetValue(alias.Value.Value, out var target))
             throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: unknown anchor '{alias.Value.Value}' referenced").ToException();
+        var before = _document.NodeCount;
         var copy = _document.CopyFrom(_document, target);
-        if (_document.NodeCount > MaxAliasedNodes)
-            throw ApiStatus.BadRequest("error converting YAML to JSON: yaml: document contains excessive aliasing").ToException();
+        _aliased += _document.NodeCount - before;
+        CheckAliases();
         return copy;
+    }
+
+    // As upstream, at a quarter of its sizes: small documents may be nearly all aliases, big ones less and less.
+    private void CheckAliases()
+    {
+        const int Small = 100_000, Big = 1_000_000;
+        var all = _document.NodeCount;
+        var allowed = all <= Small ? 0.99 : all >= Big ? 0.10 : 0.99 - (0.89 * (all - Small) / (Big - Small));
+        if (_aliased > 100 && all > 1000 && _aliased > allowed * all)
+            throw ApiStatus.BadRequest("error converting YAML to JSON: yaml: document contains excessive aliasing").ToException();
     }
 
     private void Open(NodeEvent node)
@@ -152,20 +173,23 @@ internal sealed class YamlTreeDecoder(IParser parser, ICollection<string>? dupli
         return index;
     }
 
-    private string KeyText(int key, ParsingEvent? at)
+    private void CheckKey(int key, ParsingEvent? at)
     {
-        var node = new ApiNode(_document, key);
-        return node.Kind switch
-        {
-            NodeKind.String or NodeKind.Number => node.AsString(),
-            NodeKind.True => "true",
-            NodeKind.False => "false",
-            _ => throw Refuse("unsupported map key", at),
-        };
+        if (_document[key].Kind is not (NodeKind.String or NodeKind.Number or NodeKind.True or NodeKind.False))
+            throw Refuse("unsupported map key", at);
     }
 
-    private void ReportDuplicate(string name, ParsingEvent? at)
+    private ReadOnlySpan<byte> KeyText(int key) => _document[key].Kind switch
     {
+        NodeKind.True => "true"u8,
+        NodeKind.False => "false"u8,
+        _ => _document.TextOf(key),
+    };
+
+    private void ReportDuplicate(ReadOnlySpan<byte> name, ParsingEvent? at)
+    {
+        if (_duplicates?.Count >= MaxDuplicates)
+            return;
         var words = $"line {at?.Start.Line}: key {GoText.Quote(name)} already set in map";
         if (_duplicates is null)
             throw ApiStatus.BadRequest($"error converting YAML to JSON: yaml: unmarshal errors:\n  {words}").ToException();

@@ -92,6 +92,7 @@ public sealed record ApiStatus
     /// <summary>422 with one cause per field error.</summary>
     public static ApiStatus Invalid(string group, string kind, string name, FieldErrorList errors)
     {
+        name = GoText.Clip(name);
         var subject = $"{Qualified(group, kind)} {GoText.Quote(name)} is invalid";
         return new ApiStatus
         {

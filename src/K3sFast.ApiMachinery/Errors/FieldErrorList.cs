@@ -62,9 +62,39 @@ public sealed record FieldError(FieldErrorType Type, string Field, string? BadVa
     };
 }
 
-/// <summary>Field errors in the order of finding, in the words of upstream's field package; <see cref="ApiStatus.Invalid"/> makes the answer of them.</summary>
+/// <summary>More field errors than anybody would read: the search for more is given up, and the answer tells of those that were found.</summary>
+internal sealed class TooManyFieldErrorsException(FieldErrorList errors) : Exception
+{
+    /// <summary>What was found.</summary>
+    internal FieldErrorList Errors => errors;
+}
+
+/// <summary>
+/// Field errors in the order of finding, in the words of upstream's field package; <see cref="ApiStatus.Invalid"/> makes the answer of them. Upstream tells
+/// of all, which a hostile body can make as long as memory is; here the search ends when there are very many.
+/// </summary>
 public sealed class FieldErrorList : List<FieldError>
 {
+    /// <summary>After so many errors validation looks for no more.</summary>
+    public const int MaxErrors = 1000;
+
+    // Nor after so many characters of values, paths and words: each stands in a cause and in the message.
+    private const int MaxCharacters = 256 * 1024;
+
+    private int _characters;
+
+    /// <summary>Adds an error.</summary>
+    /// <exception cref="TooManyFieldErrorsException">There are very many; whoever began the validation takes those.</exception>
+    public new void Add(FieldError error)
+    {
+        if (error.BadValue is { Length: > GoText.MaxShown })
+            error = error with { BadValue = GoText.Clip(error.BadValue) };
+        base.Add(error);
+        _characters += error.Field.Length + (error.BadValue?.Length ?? 0) + error.Detail.Length;
+        if (Count >= MaxErrors || _characters >= MaxCharacters)
+            throw new TooManyFieldErrorsException(this);
+    }
+
     /// <summary>Adds an error whose bad value is a string, shown in quotes; null = not shown.</summary>
     public void Add(FieldErrorType type, string fieldPath, string? badValue, string detail) =>
         Add(new FieldError(type, fieldPath, badValue is null ? null : GoText.Quote(badValue), detail));
@@ -85,7 +115,7 @@ public sealed class FieldErrorList : List<FieldError>
 
     /// <summary>Invalid value of any node: strings in quotes, everything else as JSON; the undefined node as null.</summary>
     public void Invalid(string fieldPath, ApiNode badValue, string detail) =>
-        AddRaw(FieldErrorType.Invalid, fieldPath, badValue.Kind == NodeKind.String ? GoText.Quote(badValue.Utf8) : badValue.IsDefined ? badValue.ToString() : "null", detail);
+        AddRaw(FieldErrorType.Invalid, fieldPath, badValue.Kind == NodeKind.String ? GoText.Quote(badValue.Utf8) : badValue.IsDefined ? GoText.Json(badValue) : "null", detail);
 
     /// <summary>Invalid value of that type, shown as upstream shows its struct.</summary>
     public void Invalid(string fieldPath, ApiNode badValue, TypeSchema type, string detail) =>

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text;
 
@@ -6,9 +7,32 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Values as Go's fmt prints them in upstream's messages.</summary>
 public static class GoText
 {
+    /// <summary>No message shows more characters of one value than these; upstream would show all of it.</summary>
+    public const int MaxShown = 64 * 1024;
+
+    // What %q prints as it is, and a reader finds in nearly all texts.
+    private static readonly SearchValues<char> s_plain = SearchValues.Create([.. Enumerable.Range(0x20, 0x5F).Select(static c => (char)c).Where(static c => c is not ('"' or '\\'))]);
+
+    /// <summary>The beginning of a text that is longer than messages show.</summary>
+    public static string Clip(string text) => text.Length <= MaxShown ? text : string.Concat(text.AsSpan(0, MaxShown), "...");
+
+    /// <summary>A node as compact JSON, or the beginning of it.</summary>
+    internal static string Json(ApiNode node)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        var writer = new JsonTextWriter(buffer, MaxShown);
+        node.WriteJson(ref writer);
+        writer.Flush();
+        return Clip(Encoding.UTF8.GetString(buffer.WrittenSpan[..Math.Min(buffer.WrittenCount, MaxShown * 2)]));
+    }
+
     /// <summary>The text in double quotes as %q prints it: what cannot be printed is escaped.</summary>
     public static string Quote(ReadOnlySpan<char> text)
     {
+        if (text.Length > MaxShown)
+            return $"{Quote(text[..MaxShown])[..^1]}...\"";
+        if (!text.ContainsAnyExcept(s_plain))
+            return string.Concat("\"", text, "\"");
         var quoted = new StringBuilder(text.Length + 2).Append('"');
         foreach (var rune in text.EnumerateRunes())
             AppendRune(quoted, rune);
@@ -16,31 +40,58 @@ public static class GoText
     }
 
     /// <inheritdoc cref="Quote(ReadOnlySpan{char})"/>
-    public static string Quote(ReadOnlySpan<byte> utf8) => Quote(Encoding.UTF8.GetString(utf8));
+    public static string Quote(ReadOnlySpan<byte> utf8) => Quote(Encoding.UTF8.GetString(utf8.Length > MaxShown * 4 ? utf8[..(MaxShown * 4)] : utf8));
 
-    /// <summary>A node as %v prints the Go value of it: map[a:1 b:[x y]].</summary>
+    /// <summary>A node as %v prints the Go value of it: map[a:1 b:[x y]]; or the beginning of that.</summary>
     public static string Value(ApiNode node)
     {
+        var text = new StringBuilder();
+        AppendValue(text, node);
+        return Clip(text.ToString());
+    }
+
+    private static void AppendValue(StringBuilder text, ApiNode node)
+    {
+        if (text.Length > MaxShown)
+            return;
         switch (node.Kind)
         {
             case NodeKind.Object:
-                var members = new List<(string Name, string Value)>();
+                StackGuard.Enter();
+                var members = new List<(string Name, ApiNode Value)>();
                 foreach (var member in node.Members)
-                    members.Add((Encoding.UTF8.GetString(member.Name), Value(member.Value)));
-                return $"map[{string.Join(' ', members.OrderBy(member => member.Name, StringComparer.Ordinal).Select(member => $"{member.Name}:{member.Value}"))}]";
+                    members.Add((Encoding.UTF8.GetString(member.Name), member.Value));
+                members.Sort(static (left, right) => string.CompareOrdinal(left.Name, right.Name));
+                text.Append("map[");
+                for (var i = 0; i < members.Count && text.Length <= MaxShown; i++)
+                    AppendValue(text.Append(i > 0 ? " " : "").Append(members[i].Name).Append(':'), members[i].Value);
+                text.Append(']');
+                break;
             case NodeKind.Array:
-                var elements = new List<string>();
+                StackGuard.Enter();
+                text.Append('[');
+                var separator = "";
                 foreach (var element in node.Elements)
-                    elements.Add(Value(element));
-                return $"[{string.Join(' ', elements)}]";
+                {
+                    AppendValue(text.Append(separator), element);
+                    separator = " ";
+                    if (text.Length > MaxShown)
+                        break;
+                }
+                text.Append(']');
+                break;
             case NodeKind.String or NodeKind.Number:
-                return node.AsString();
+                text.Append(node.AsString());
+                break;
             case NodeKind.True:
-                return "true";
+                text.Append("true");
+                break;
             case NodeKind.False:
-                return "false";
+                text.Append("false");
+                break;
             default:
-                return "<nil>";
+                text.Append("<nil>");
+                break;
         }
     }
 

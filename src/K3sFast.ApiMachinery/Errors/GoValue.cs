@@ -65,6 +65,8 @@ internal static class GoValue
                     text.Append(separator);
                     AppendOne(text, element, field.Kind, field.Element);
                     separator = ',';
+                    if (text.Length > GoText.MaxShown)
+                        break;
                 }
                 text.Append(separator == '[' ? "[]" : "]");
                 break;
@@ -115,9 +117,12 @@ internal static class GoValue
 
     private static void AppendOne(StringBuilder text, ApiNode value, FieldKind kind, TypeSchema? type, ApiNode podSpec = default)
     {
+        if (text.Length > GoText.MaxShown)
+            return;
+        StackGuard.Enter();
         if (kind != FieldKind.Message || type is null || value.Kind != NodeKind.Object && !value.IsNullOrUndefined)
         {
-            text.Append(value.Kind == NodeKind.Object ? SortedText(value) : value.IsDefined ? value.ToString() : "null");
+            AppendFree(text, value);
             return;
         }
         if (type.FullName.StartsWith(MachineryPrefix, StringComparison.Ordinal))
@@ -178,33 +183,43 @@ internal static class GoValue
 
     private static void AppendSorted(StringBuilder text, ApiNode map, FieldSchema field)
     {
-        var members = new List<(string Name, string Value)>();
-        foreach (var member in map.Members)
-        {
-            var one = new StringBuilder();
-            AppendOne(one, member.Value, field.Kind, field.Element);
-            members.Add((Encoding.UTF8.GetString(member.Name), one.ToString()));
-        }
-        AppendSorted(text, members);
-    }
-
-    private static string SortedText(ApiNode value)
-    {
-        var members = new List<(string Name, string Value)>();
-        foreach (var member in value.Members)
-            members.Add((Encoding.UTF8.GetString(member.Name), member.Value.Kind == NodeKind.Object ? SortedText(member.Value) : member.Value.ToString()));
-        var text = new StringBuilder();
-        AppendSorted(text, members);
-        return text.ToString();
-    }
-
-    private static void AppendSorted(StringBuilder text, List<(string Name, string Value)> members)
-    {
         text.Append('{');
         int start = text.Length;
-        foreach (var (name, value) in members.OrderBy(static member => member.Name, StringComparer.Ordinal))
-            text.Append(text.Length > start ? "," : "").Append(GoText.Quote(name)).Append(':').Append(value);
+        foreach (var (name, value) in Sorted(map))
+        {
+            if (text.Length > GoText.MaxShown)
+                break;
+            AppendOne(text.Append(text.Length > start ? "," : "").Append(GoText.Quote(name)).Append(':'), value, field.Kind, field.Element);
+        }
         text.Append('}');
+    }
+
+    private static void AppendFree(StringBuilder text, ApiNode value)
+    {
+        if (value.Kind != NodeKind.Object)
+        {
+            text.Append(value.IsDefined ? GoText.Json(value) : "null");
+            return;
+        }
+        StackGuard.Enter();
+        text.Append('{');
+        int start = text.Length;
+        foreach (var (name, member) in Sorted(value))
+        {
+            if (text.Length > GoText.MaxShown)
+                break;
+            AppendFree(text.Append(text.Length > start ? "," : "").Append(GoText.Quote(name)).Append(':'), member);
+        }
+        text.Append('}');
+    }
+
+    private static List<(string Name, ApiNode Value)> Sorted(ApiNode map)
+    {
+        var members = new List<(string Name, ApiNode Value)>();
+        foreach (var member in map.Members)
+            members.Add((Encoding.UTF8.GetString(member.Name), member.Value));
+        members.Sort(static (left, right) => string.CompareOrdinal(left.Name, right.Name));
+        return members;
     }
 
     // As Go's json.Indent: empty objects and lists stay closed.

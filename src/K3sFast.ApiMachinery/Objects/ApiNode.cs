@@ -126,6 +126,7 @@ public readonly struct ApiNode : IEquatable<ApiNode>
             case NodeKind.Array:
                 if (Count != other.Count)
                     return false;
+                StackGuard.Enter();
                 var theirs = other.Elements.GetEnumerator();
                 foreach (var element in Elements)
                 {
@@ -335,9 +336,10 @@ public readonly struct ApiNode : IEquatable<ApiNode>
         switch (Kind)
         {
             case NodeKind.Object:
+                StackGuard.Enter();
                 writer.Raw((byte)'{');
                 var isFirstMember = true;
-                for (var child = _document![Index].First; child != 0; child = _document[child].Next)
+                for (var child = _document![Index].First; child != 0 && !writer.IsSpent; child = _document[child].Next)
                 {
                     if (!isFirstMember)
                         writer.Raw((byte)',');
@@ -349,9 +351,10 @@ public readonly struct ApiNode : IEquatable<ApiNode>
                 writer.Raw((byte)'}');
                 break;
             case NodeKind.Array:
+                StackGuard.Enter();
                 writer.Raw((byte)'[');
                 var isFirst = true;
-                for (var child = _document![Index].First; child != 0; child = _document[child].Next)
+                for (var child = _document![Index].First; child != 0 && !writer.IsSpent; child = _document[child].Next)
                 {
                     if (!isFirst)
                         writer.Raw((byte)',');
@@ -390,6 +393,7 @@ public readonly struct ApiNode : IEquatable<ApiNode>
     // A member of the same name is usually at the same place, so one pass over both lists settles most objects.
     private bool MembersEqual(ApiNode other)
     {
+        StackGuard.Enter();
         if (Count != other.Count)
             return false;
         var theirs = other.Document[other.Index].First;

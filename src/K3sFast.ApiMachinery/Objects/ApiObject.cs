@@ -143,6 +143,9 @@ public sealed class ApiObject : IDisposable
 
     internal int NodeCount => _nodeCount;
 
+    /// <summary>With so many nodes the document grows no more: what would make it grow is refused with 413.</summary>
+    internal int MaxNodes { get; set; }
+
     internal ref Node this[int index]
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -403,6 +406,7 @@ public sealed class ApiObject : IDisposable
         }
         else if (kind is NodeKind.Object or NodeKind.Array)
         {
+            StackGuard.Enter();
             for (var child = source._nodes[index].First; child != 0; child = source._nodes[child].Next)
             {
                 var childCopy = CopyFrom(source, child);
@@ -443,6 +447,7 @@ public sealed class ApiObject : IDisposable
     private void Reset(int textCapacity)
     {
         _isReturned = false;
+        MaxNodes = int.MaxValue;
         RootIndex = 0;
         _nodeCount = 1;
         _textLength = 0;
@@ -462,6 +467,8 @@ public sealed class ApiObject : IDisposable
     [MethodImpl(MethodImplOptions.NoInlining)]
     private void GrowNodes()
     {
+        if (_nodeCount >= MaxNodes)
+            throw ApiStatus.RequestEntityTooLarge($"the object has more than {MaxNodes} values").ToException();
         var grown = ArrayPool<Node>.Shared.Rent(_nodes.Length * 2);
         _nodes.AsSpan(0, _nodeCount).CopyTo(grown);
         ArrayPool<Node>.Shared.Return(_nodes);

@@ -11,6 +11,7 @@ internal static class ConversionError
     /// <summary>The first misfit in the order of the fields; null when there is none of this kind.</summary>
     public static string? Find(ApiNode node, TypeSchema type)
     {
+        StackGuard.Enter();
         if (node.Kind != NodeKind.Object)
             return $"cannot restore struct from: {GoKind(node)}";
         foreach (var field in type.Fields)

@@ -9,6 +9,7 @@ internal sealed class ElementPlaces
 {
     private readonly byte[]? _key;
     private readonly Dictionary<string, int> _places = new(StringComparer.Ordinal);
+    private readonly StringBuilder _text = new();
     private int _count;
 
     /// <summary>Notes the elements, in their order; the first of equal ones counts.</summary>
@@ -33,53 +34,62 @@ internal sealed class ElementPlaces
     // Elements are the same exactly when their texts are; one that lacks the key is the same as none.
     private string? TextOf(ApiNode element)
     {
-        var text = new StringBuilder();
+        _text.Clear();
         if (_key is null || element.Kind != NodeKind.Object)
         {
-            Write(element, text);
-            return text.ToString();
+            Write(element);
+            return _text.ToString();
         }
         var value = element[_key.AsSpan()];
         if (!value.IsDefined)
             return null;
-        text.Append('k');
-        Write(value, text);
-        return text.ToString();
+        _text.Append('k');
+        Write(value);
+        return _text.ToString();
     }
 
-    private static void Write(ApiNode node, StringBuilder text)
+    // Texts stand behind their lengths, so that none looks like two.
+    private void Write(ApiNode node)
     {
         switch (node.Kind)
         {
             case NodeKind.Number:
                 // By value, whatever it is written like.
-                text.Append(Utf8Parser.TryParse(node.Utf8, out double number, out var used) && used == node.Utf8.Length
+                _text.Append(Utf8Parser.TryParse(node.Utf8, out double number, out var used) && used == node.Utf8.Length
                     ? number.ToString("R", CultureInfo.InvariantCulture) : node.AsString());
                 break;
+            case NodeKind.String:
+                WriteText(node.AsString());
+                break;
             case NodeKind.Object:
-                text.Append('{');
+                StackGuard.Enter();
+                _text.Append('{');
                 var members = new List<(string Name, ApiNode Value)>();
                 foreach (var member in node.Members)
                     members.Add((Encoding.UTF8.GetString(member.Name), member.Value));
                 foreach (var (name, value) in members.OrderBy(static member => member.Name, StringComparer.Ordinal))
                 {
-                    text.Append(GoText.Quote(name)).Append(':');
-                    Write(value, text);
+                    WriteText(name);
+                    _text.Append(':');
+                    Write(value);
                 }
-                text.Append('}');
+                _text.Append('}');
                 break;
             case NodeKind.Array:
-                text.Append('[');
+                StackGuard.Enter();
+                _text.Append('[');
                 foreach (var element in node.Elements)
                 {
-                    Write(element, text);
-                    text.Append(',');
+                    Write(element);
+                    _text.Append(',');
                 }
-                text.Append(']');
+                _text.Append(']');
                 break;
             default:
-                text.Append(node);
+                _text.Append(node.Kind);
                 break;
         }
     }
+
+    private void WriteText(string text) => _text.Append('"').Append(text.Length).Append('"').Append(text);
 }

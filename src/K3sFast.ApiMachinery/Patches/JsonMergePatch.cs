@@ -24,6 +24,7 @@ public static class JsonMergePatch
 
     private static void Merge(ApiNode target, ApiNode patch, List<ApiNode> touched)
     {
+        StackGuard.Enter();
         touched.Add(target);
         foreach (var member in patch.Members)
         {
@@ -43,6 +44,7 @@ public static class JsonMergePatch
     // What is new in the target has nothing that its nulls could delete.
     private static void DropNulls(ApiNode node)
     {
+        StackGuard.Enter();
         foreach (var member in node.Members)
         {
             if (member.Value.Kind == NodeKind.Null)

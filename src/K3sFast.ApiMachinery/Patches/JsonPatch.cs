@@ -12,6 +12,9 @@ public static class JsonPatch
     /// <summary>More operations are refused, as upstream.</summary>
     public const int MaxOperations = 10_000;
 
+    // What finding places in arrays may cost one patch: the elements stepped over. Ten thousand operations on lists of a thousand take at most ten million.
+    private const int MaxSteps = 16 * 1024 * 1024;
+
     // What all copy operations of one patch may add together; upstream's limit, so that a small patch cannot grow an object without bound.
     private const int MaxCopiedBytes = 3 * 1024 * 1024;
 
@@ -33,14 +36,16 @@ public static class JsonPatch
             throw ApiStatus.RequestEntityTooLarge(string.Create(
                 CultureInfo.InvariantCulture, $"The allowed maximum operations in a JSON patch is {MaxOperations}, got {document.Root.Count}")).ToException();
         }
-        var copied = 0;
-        var index = 0;
+        int copied = 0, index = 0;
+        var walked = 0L;
         foreach (var operation in document.Root.Elements)
         {
             if (strictErrors is not null)
                 CheckMembers(operation, index, strictErrors);
-            if (!TryApply(target, operation, touched, ref copied))
+            if (!TryApply(target, operation, touched, ref copied, ref walked))
                 throw ApiStatus.Unprocessable().ToException();
+            if (walked > MaxSteps)
+                throw ApiStatus.RequestEntityTooLarge("the operations of the JSON patch reach too far into lists too often").ToException();
             index++;
         }
     }
@@ -68,7 +73,7 @@ public static class JsonPatch
     private static ApiStatusException Wrong(ApiNode found, string place, bool isStrict) =>
         ApiStatus.BadRequest($"{(isStrict ? "error decoding patch: " : "")}json: cannot unmarshal {PatchBody.NameOf(found)} into {place}").ToException();
 
-    private static bool TryApply(ApiObject target, ApiNode operation, List<ApiNode> touched, ref int copied)
+    private static bool TryApply(ApiObject target, ApiNode operation, List<ApiNode> touched, ref int copied, ref long walked)
     {
         var path = operation["path"u8];
         if (path.Kind != NodeKind.String)
@@ -76,30 +81,32 @@ public static class JsonPatch
         var kind = operation["op"u8];
         var value = operation["value"u8];
         if (kind.Equals("add"u8))
-            return TryAdd(target, path.Utf8, value, touched);
+            return TryAdd(target, path.Utf8, value, touched, ref walked);
         if (kind.Equals("remove"u8))
-            return TryRemove(target, path.Utf8, touched);
+            return TryRemove(target, path.Utf8, touched, ref walked);
         if (kind.Equals("replace"u8))
-            return TryReplace(target, path.Utf8, value, touched);
+            return TryReplace(target, path.Utf8, value, touched, ref walked);
         if (kind.Equals("test"u8))
-            return TryGet(target, path.Utf8, touched, out var found) && (found.IsNullOrUndefined ? value.IsNullOrUndefined : found.DeepEquals(value));
+            return TryGet(target, path.Utf8, touched, ref walked, out var found) && (found.IsNullOrUndefined ? value.IsNullOrUndefined : found.DeepEquals(value));
         var from = operation["from"u8];
-        if (from.Kind != NodeKind.String || !TryGet(target, from.Utf8, touched, out var source))
+        if (from.Kind != NodeKind.String || !TryGet(target, from.Utf8, touched, ref walked, out var source))
             return false;
         if (kind.Equals("copy"u8))
         {
             copied += Weigh(source);
-            return copied <= MaxCopiedBytes && TryAdd(target, path.Utf8, Detached(target, source), touched);
+            return copied <= MaxCopiedBytes && TryAdd(target, path.Utf8, Detached(target, source), touched, ref walked);
         }
         if (!kind.Equals("move"u8) || !source.IsDefined)
             return false;
-        var moved = Detached(target, source);
-        return TryRemove(target, from.Utf8, touched) && TryAdd(target, path.Utf8, moved, touched);
+        // Taken out of its place the value is free to go to the other, so that moving costs nothing however big it is.
+        if (source.Index == target.RootIndex)
+            return false;
+        return TryRemove(target, from.Utf8, touched, ref walked) && TryAdd(target, path.Utf8, source, touched, ref walked);
     }
 
-    private static bool TryAdd(ApiObject target, ReadOnlySpan<byte> path, ApiNode value, List<ApiNode> touched)
+    private static bool TryAdd(ApiObject target, ReadOnlySpan<byte> path, ApiNode value, List<ApiNode> touched, ref long walked)
     {
-        if (!TryFindContainer(target, path, touched, out var container, out var key))
+        if (!TryFindContainer(target, path, touched, ref walked, out var container, out var key))
             return false;
         if (container.Kind == NodeKind.Object)
         {
@@ -111,6 +118,7 @@ public static class JsonPatch
         {
             if (!TryIndex(key, count + 1, out var index))
                 return false;
+            walked += index;
             container.Insert(index, value.IsDefined ? value : default);
             return true;
         }
@@ -118,19 +126,20 @@ public static class JsonPatch
         return true;
     }
 
-    private static bool TryRemove(ApiObject target, ReadOnlySpan<byte> path, List<ApiNode> touched)
+    private static bool TryRemove(ApiObject target, ReadOnlySpan<byte> path, List<ApiNode> touched, ref long walked)
     {
-        if (!TryFindContainer(target, path, touched, out var container, out var key))
+        if (!TryFindContainer(target, path, touched, ref walked, out var container, out var key))
             return false;
         if (container.Kind == NodeKind.Object)
             return container.Remove(key);
         if (!TryIndex(key, container.Count, out var index))
             return false;
+        walked += index;
         container.RemoveAt(index);
         return true;
     }
 
-    private static bool TryReplace(ApiObject target, ReadOnlySpan<byte> path, ApiNode value, List<ApiNode> touched)
+    private static bool TryReplace(ApiObject target, ReadOnlySpan<byte> path, ApiNode value, List<ApiNode> touched, ref long walked)
     {
         if (path.Length == 0)
         {
@@ -139,7 +148,7 @@ public static class JsonPatch
             target.ReplaceRoot(value);
             return true;
         }
-        if (!TryFindContainer(target, path, touched, out var container, out var key))
+        if (!TryFindContainer(target, path, touched, ref walked, out var container, out var key))
             return false;
         if (container.Kind == NodeKind.Object)
         {
@@ -148,17 +157,18 @@ public static class JsonPatch
         }
         if (!TryIndex(key, container.Count, out var index))
             return false;
+        walked += index;
         container[index].ReplaceWith(value);
         return true;
     }
 
     // An absent member of an object is found as undefined; an absent element of an array is not found.
-    private static bool TryGet(ApiObject target, ReadOnlySpan<byte> path, List<ApiNode> touched, out ApiNode found)
+    private static bool TryGet(ApiObject target, ReadOnlySpan<byte> path, List<ApiNode> touched, ref long walked, out ApiNode found)
     {
         found = target.Root;
         if (path.Length == 0)
             return true;
-        if (!TryFindContainer(target, path, touched, out var container, out var key))
+        if (!TryFindContainer(target, path, touched, ref walked, out var container, out var key))
             return false;
         if (container.Kind == NodeKind.Object)
         {
@@ -167,12 +177,13 @@ public static class JsonPatch
         }
         if (!TryIndex(key, container.Count, out var index))
             return false;
+        walked += index;
         found = container[index];
         return true;
     }
 
     private static bool TryFindContainer(
-        ApiObject target, ReadOnlySpan<byte> path, List<ApiNode> touched, out ApiNode container, out byte[] key)
+        ApiObject target, ReadOnlySpan<byte> path, List<ApiNode> touched, ref long walked, out ApiNode container, out byte[] key)
     {
         container = target.Root;
         key = [];
@@ -194,11 +205,14 @@ public static class JsonPatch
             {
                 if (!TryIndex(key, container.Count, out var index))
                     return false;
+                walked += index;
                 container = container[index];
             }
             else
             {
                 container = container[key.AsSpan()];
+                if (!container.IsDefined)
+                    return false;
             }
         }
     }
@@ -223,6 +237,7 @@ public static class JsonPatch
 
     private static int Weigh(ApiNode node)
     {
+        StackGuard.Enter();
         var bytes = node.Utf8.Length + node.Name.Length + 4;
         foreach (var member in node.Members)
             bytes += Weigh(member.Value);

@@ -119,7 +119,7 @@ public static class PatchBody
     /// <summary>The patch as a free tree; the caller disposes it.</summary>
     internal static ApiObject Parse(ReadOnlySpan<byte> patch, ICollection<string>? strictErrors, string prefixWhenStrict, string? wordsWhenLenient)
     {
-        var document = JsonCodec.TryDecode(patch, null, DecodeOptions.Free, strictErrors, out var error, out _);
+        var document = JsonCodec.TryDecode(patch, null, DecodeOptions.Default, strictErrors, out var error, out _);
         if (document is not null)
             return document;
         throw ApiStatus.BadRequest(strictErrors is null ? wordsWhenLenient ?? error! : prefixWhenStrict + error).ToException();

@@ -31,6 +31,7 @@ public static class StrategicMergePatch
 
     private static void MergeObject(ApiNode original, ApiNode patch, TypeSchema? type)
     {
+        StackGuard.Enter();
         var directive = patch[Directive];
         if (directive.IsDefined)
         {
@@ -97,6 +98,7 @@ public static class StrategicMergePatch
 
     private static void CleanNew(ApiNode node)
     {
+        StackGuard.Enter();
         foreach (var member in node.Members)
         {
             if (member.Value.Kind == NodeKind.Null || (member.Value.Kind == NodeKind.Object && member.Value[Directive].IsDefined))

@@ -9,6 +9,7 @@ internal static class SemanticEquality
     /// <summary>Compares two values of one type (null = untyped: exact). Allocates nothing.</summary>
     internal static bool Equal(ApiNode a, ApiNode b, TypeSchema? type)
     {
+        StackGuard.Enter();
         if (a.IsNullOrUndefined && b.IsNullOrUndefined)
             return true;
         if (type is null || type.Fields.Length == 0)

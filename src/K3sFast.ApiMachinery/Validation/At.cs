@@ -219,6 +219,7 @@ internal sealed class Check
 
     private void Append(StringBuilder text, int id)
     {
+        StackGuard.Enter();
         if (id == 0)
             return;
         ref var entry = ref _entries[id];

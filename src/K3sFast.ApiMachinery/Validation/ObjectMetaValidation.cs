@@ -155,13 +155,13 @@ internal static class ObjectMetaValidation
     private static void NoNewFinalizers(At at, ApiNode finalizers, ApiNode old)
     {
         var added = new SortedSet<string>(StringComparer.Ordinal);
+        var known = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var finalizer in old.Elements)
+            known.Add(finalizer.AsString());
         foreach (var finalizer in finalizers.Elements)
         {
-            bool isKnown = false;
-            foreach (var known in old.Elements)
-                isKnown |= known.Equals(finalizer.Utf8);
-            if (!isKnown)
-                added.Add(finalizer.AsString());
+            if (finalizer.AsString() is var name && !known.Contains(name))
+                added.Add(name);
         }
         if (added.Count > 0)
             at.Forbidden($"no new finalizers can be added if the object is being deleted, found new finalizers []string{{{string.Join(", ", added.Select(static name => GoText.Quote(name)))}}}");

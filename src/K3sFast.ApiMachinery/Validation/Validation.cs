@@ -10,6 +10,36 @@ public static partial class Validation
     /// <param name="requested">The version that the client wrote, where it is another one than the stored: events are judged by it.</param>
     public static FieldErrorList ValidateCreate(ApiNode obj, ResourceInfo resource, ResourceInfo? requested = null)
     {
+        try
+        {
+            return Create(obj, resource, requested);
+        }
+        catch (TooManyFieldErrorsException many)
+        {
+            return many.Errors;
+        }
+    }
+
+    /// <summary>Validates an update, after <see cref="RestStrategy.PrepareForUpdate"/>; subresource "" is the object itself.</summary>
+    /// <param name="obj">The new object, in the stored version.</param>
+    /// <param name="old">The stored object.</param>
+    /// <param name="resource">The resource in that version.</param>
+    /// <param name="subresource">Empty, or the subresource's name.</param>
+    /// <param name="requested">The version that the client wrote, where it is another one than the stored.</param>
+    public static FieldErrorList ValidateUpdate(ApiNode obj, ApiNode old, ResourceInfo resource, string subresource, ResourceInfo? requested = null)
+    {
+        try
+        {
+            return Update(obj, old, resource, subresource, requested);
+        }
+        catch (TooManyFieldErrorsException many)
+        {
+            return many.Errors;
+        }
+    }
+
+    private static FieldErrorList Create(ApiNode obj, ResourceInfo resource, ResourceInfo? requested)
+    {
         var check = Check.Rent();
         if (resource.Resource == "events")
         {
@@ -22,13 +52,7 @@ public static partial class Validation
         return check.Finish();
     }
 
-    /// <summary>Validates an update, after <see cref="RestStrategy.PrepareForUpdate"/>; subresource "" is the object itself.</summary>
-    /// <param name="obj">The new object, in the stored version.</param>
-    /// <param name="old">The stored object.</param>
-    /// <param name="resource">The resource in that version.</param>
-    /// <param name="subresource">Empty, or the subresource's name.</param>
-    /// <param name="requested">The version that the client wrote, where it is another one than the stored.</param>
-    public static FieldErrorList ValidateUpdate(ApiNode obj, ApiNode old, ResourceInfo resource, string subresource, ResourceInfo? requested = null)
+    private static FieldErrorList Update(ApiNode obj, ApiNode old, ResourceInfo resource, string subresource, ResourceInfo? requested)
     {
         var check = Check.Rent();
         if (resource.Resource == "events")

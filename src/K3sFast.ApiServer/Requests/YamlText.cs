@@ -27,6 +27,7 @@ internal static class YamlText
 
     private static void WriteMap(StringBuilder text, ApiNode map, int indent, bool isInline)
     {
+        StackGuard.Enter();
         var names = new List<string>();
         foreach (var member in map.Members)
             names.Add(Encoding.UTF8.GetString(member.Name));
@@ -59,6 +60,7 @@ internal static class YamlText
 
     private static void WriteList(StringBuilder text, ApiNode list, int indent, bool isInline)
     {
+        StackGuard.Enter();
         foreach (var element in list.Elements)
         {
             if (!isInline)

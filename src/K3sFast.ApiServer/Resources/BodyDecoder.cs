@@ -115,8 +115,9 @@ internal static class BodyDecoder
         if (validation == FieldValidation.Strict)
         {
             decoded.Dispose();
-            for (var i = 1; i < strictErrors.Count && strictErrors[i].StartsWith(YamlErrors, StringComparison.Ordinal); strictErrors.RemoveAt(i))
-                strictErrors[0] += $"\n  {strictErrors[i][YamlErrors.Length..]}";
+            var keys = strictErrors.TakeWhile(static error => error.StartsWith(YamlErrors, StringComparison.Ordinal)).ToList();
+            if (keys.Count > 1)
+                strictErrors = [YamlErrors + string.Join("\n  ", keys.Select(static error => error[YamlErrors.Length..])), .. strictErrors.Skip(keys.Count)];
             throw JsonCodec.StrictFailure(type, strictErrors).ToException();
         }
         foreach (var error in strictErrors)
@@ -128,8 +129,7 @@ internal static class BodyDecoder
         const string Prefix = "error converting YAML to JSON: ";
         try
         {
-            using var yaml = YamlCodec.Decode(body, null, DecodeOptions.Free, duplicates);
-            yaml.Root.WriteJson(json);
+            YamlCodec.WriteJson(body, json, duplicates);
         }
         catch (ApiStatusException refused) when (refused.Status.Message.StartsWith(Prefix, StringComparison.Ordinal))
         {
@@ -260,6 +260,8 @@ internal static class BodyDecoder
 
     private static ApiStatusException WrongKind(string kind, string apiVersion, TypeSchema type)
     {
+        kind = GoText.Clip(kind);
+        apiVersion = GoText.Clip(apiVersion);
         var (_, version) = Split(apiVersion);
         if (!IsRegistered(apiVersion, kind))
         {

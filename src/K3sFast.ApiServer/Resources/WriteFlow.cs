@@ -368,7 +368,8 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
             + $"as early as 1.24; please fix your requests; duplicate UID(s) observed: {string.Join(',', doubled.Distinct())}");
 
         static string TextOf(ApiNode owner) => string.Join(
-            '\n', owner["apiVersion"u8], owner["kind"u8], owner["name"u8], owner["uid"u8], owner["controller"u8], owner["blockOwnerDeletion"u8]);
+            '\n', owner["apiVersion"u8].AsString(), owner["kind"u8].AsString(), owner["name"u8].AsString(), owner["uid"u8].AsString(),
+            owner["controller"u8].Kind, owner["blockOwnerDeletion"u8].Kind);
     }
 
     private static ApiStatusException AlreadyExists(ResourceStorage storage, string ns, string name)

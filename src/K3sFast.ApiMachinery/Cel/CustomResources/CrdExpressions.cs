@@ -22,6 +22,7 @@ internal static class CrdExpressions
         // Count: how often values of the schema may stand in an object; null = nothing bounds it.
         internal void Schema(At at, ApiNode schema, bool isRoot, string? lost, ulong? count)
         {
+            StackGuard.Enter();
             if (schema.Kind != NodeKind.Object)
                 return;
             var below = count is { } times && Elements(schema) is { } each ? CelSize.Multiply(times, each) : (ulong?)null;

@@ -27,6 +27,7 @@ internal static class StructuralTypes
     /// <summary>The shape; null for what expressions do not see. A resource has apiVersion, kind, metadata.name and metadata.generateName anyhow.</summary>
     internal static CelShape? Of(ApiNode schema, string name, bool isResource)
     {
+        StackGuard.Enter();
         if (schema["x-kubernetes-int-or-string"u8].AsBool())
             return new CelShape(CelType.Dyn, LengthOf(schema) * BytesPerCodePoint ?? MaxRequest - Ends, 1);
         return schema["type"u8].AsString() switch

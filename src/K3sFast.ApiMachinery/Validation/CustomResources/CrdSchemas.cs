@@ -51,6 +51,7 @@ internal static class CrdSchemas
     /// <summary>Whether the schema or one below it is so.</summary>
     internal static bool Any(ApiNode schema, Func<ApiNode, bool> isWanted)
     {
+        StackGuard.Enter();
         if (schema.Kind != NodeKind.Object)
             return false;
         if (isWanted(schema))
@@ -161,6 +162,7 @@ internal static class CrdSchemas
     {
         internal void Schema(At at, ApiNode schema, bool isRoot, Context context)
         {
+            StackGuard.Enter();
             if (schema.Kind != NodeKind.Object)
                 return;
             Unsupported(at, schema, context);

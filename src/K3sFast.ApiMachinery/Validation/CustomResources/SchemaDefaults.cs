@@ -19,6 +19,7 @@ internal static class SchemaDefaults
 
     private static void Walk(At at, ApiNode schema, bool requiresPruned)
     {
+        StackGuard.Enter();
         if (schema.Kind != NodeKind.Object)
             return;
         var value = schema["default"u8];
@@ -35,6 +36,7 @@ internal static class SchemaDefaults
 
     private static bool HasUnknown(ApiNode value, ApiNode schema, bool isResource)
     {
+        StackGuard.Enter();
         if (schema["x-kubernetes-preserve-unknown-fields"u8].AsBool())
         {
             // What is known below is still cut to what it knows.

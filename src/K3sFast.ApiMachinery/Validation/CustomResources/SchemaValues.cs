@@ -7,6 +7,8 @@ namespace K3sFast.ApiMachinery;
 /// <summary>Validation of a value by a structural schema, in the words of upstream's OpenAPI validator.</summary>
 internal static class SchemaValues
 {
+    private const int MaxName = 4096;
+
     /// <summary>Reports what keeps the value from fitting the schema; fields below are named by their path.</summary>
     internal static void Check(At at, ApiNode value, ApiNode schema) => Check(at, "", value, schema);
 
@@ -20,8 +22,12 @@ internal static class SchemaValues
 
     private static void Check(At at, string name, ApiNode value, ApiNode schema)
     {
+        StackGuard.Enter();
         if (schema.Kind != NodeKind.Object)
             return;
+        // A value that nests deeper than anybody would read does not make a longer path for every level.
+        if (name.Length > MaxName)
+            name = name[..MaxName];
         string path = name.Length == 0 ? at.ToString() : $"{at}.{name}";
         if (!Type(at, path, name, value, schema))
             return;

@@ -19,6 +19,7 @@ internal static class StructuralSchema
     /// <summary>What keeps the schema from being read as a structural one at all; null when nothing does.</summary>
     internal static string? Problem(ApiNode schema)
     {
+        StackGuard.Enter();
         if (schema.Kind != NodeKind.Object)
             return null;
         if (!schema["id"u8].Utf8.IsEmpty)
@@ -69,6 +70,7 @@ internal static class StructuralSchema
 
     private static void Invariants(At at, ApiNode schema, Level level)
     {
+        StackGuard.Enter();
         if (schema.Kind != NodeKind.Object)
             return;
         var type = schema["type"u8];
@@ -172,6 +174,7 @@ internal static class StructuralSchema
 
     private static void Nested(At at, ApiNode clause, bool skipsAnyOf)
     {
+        StackGuard.Enter();
         if (clause.Kind != NodeKind.Object)
             return;
         Values(at, clause, skipsAnyOf, false);
