@@ -10,6 +10,26 @@ internal static class ClientSamples
     /// <summary>Operations property, kind, members of the object.</summary>
     internal static IEnumerable<TheoryDataRow<string, string, string>> All => Rows.Select(static row => new TheoryDataRow<string, string, string>(row.Operations, row.Kind, row.Members));
 
+    /// <summary>A new name for an object of that kind; some are named after what they hold.</summary>
+    internal static string NameOf(string kind, string operations)
+    {
+        var name = $"t{Guid.NewGuid():N}"[..12];
+        return (operations, kind) switch
+        {
+            (_, "CustomResourceDefinition" or "APIService") => name + ".x.test",
+            (_, "IPAddress") => $"10.43.{Random.Shared.Next(200, 255)}.{Random.Shared.Next(1, 255)}",
+            ("CoreV1", "Service") => "s" + name,
+            _ => name,
+        };
+    }
+
+    /// <summary>The object as JSON.</summary>
+    internal static string Json(string kind, string members, string name, string ns) =>
+        $$"""{"kind":"{{kind}}","metadata":{"name":"{{name}}"}, {{members.Replace("NAMESPACE", ns, StringComparison.Ordinal).Replace("NAME", name.Split('.')[0], StringComparison.Ordinal)}} }""";
+
+    /// <summary>False for kinds whose content is one object's alone: names, addresses, selectors that the server made.</summary>
+    internal static bool CanBeCopied(string kind) => kind is not ("CustomResourceDefinition" or "APIService" or "Service" or "Job" or "ServiceCIDR");
+
     private static (string Operations, string Kind, string Members)[] Rows =>
     [
         ("AdmissionregistrationV1", "MutatingWebhookConfiguration", Webhook),
@@ -27,6 +47,7 @@ internal static class ClientSamples
         ("AutoscalingV2", "HorizontalPodAutoscaler", """ "spec":{"maxReplicas":2,"scaleTargetRef":{"kind":"Deployment","name":"d","apiVersion":"apps/v1"},"metrics":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":50}}}]} """),
         ("BatchV1", "CronJob", $$""" "spec":{"schedule":"0 0 1 1 *","jobTemplate":{"spec":{"template":{"spec":{"restartPolicy":"Never", {{Pod}} } } } } } """),
         ("BatchV1", "Job", $$""" "spec":{"template":{"spec":{"restartPolicy":"Never", {{Pod}} } } } """),
+        ("CertificatesV1", "CertificateSigningRequest", $$""" "spec":{"request":"{{Request()}}","signerName":"x.test/signer","usages":["client auth"]} """),
         ("CoordinationV1", "Lease", """ "spec":{"holderIdentity":"me","leaseDurationSeconds":9,"renewTime":"2026-01-02T03:04:05.678901Z"} """),
         ("CoreV1", "ConfigMap", """ "data":{"a":"b"},"binaryData":{"c":"AAE="} """),
         ("CoreV1", "Endpoints", """ "subsets":[{"addresses":[{"ip":"10.1.2.3"}],"ports":[{"port":80}]}] """),
@@ -49,6 +70,8 @@ internal static class ClientSamples
         ("FlowcontrolApiserverV1", "PriorityLevelConfiguration", """ "spec":{"type":"Limited","limited":{"nominalConcurrencyShares":5,"limitResponse":{"type":"Reject"}}} """),
         ("NetworkingV1", "Ingress", """ "spec":{"rules":[{"host":"a.test","http":{"paths":[{"path":"/","pathType":"Prefix","backend":{"service":{"name":"s","port":{"number":80}}}}]}}]} """),
         ("NetworkingV1", "IngressClass", """ "spec":{"controller":"x.test/c"} """),
+        ("NetworkingV1", "IPAddress", """ "spec":{"parentRef":{"resource":"services","namespace":"none","name":"none"}} """),
+        ("NetworkingV1", "ServiceCIDR", """ "spec":{"cidrs":["10.98.0.0/24"]} """),
         ("NetworkingV1", "NetworkPolicy", """ "spec":{"podSelector":{"matchLabels":{"a":"b"}},"policyTypes":["Ingress"]} """),
         ("NodeV1", "RuntimeClass", """ "handler":"runc" """),
         ("PolicyV1", "PodDisruptionBudget", """ "spec":{"minAvailable":"50%","selector":{"matchLabels":{"a":"b"}}} """),
@@ -62,10 +85,18 @@ internal static class ClientSamples
         ("ResourceV1", "ResourceSlice", """ "spec":{"driver":"x.test","nodeName":"n","pool":{"name":"n","generation":1,"resourceSliceCount":1},"devices":[]} """),
         ("SchedulingV1", "PriorityClass", """ "value":7,"preemptionPolicy":"Never" """),
         ("StorageV1", "CSIDriver", """ "spec":{"attachRequired":false} """),
-        ("StorageV1", "CSINode", """ "spec":{"drivers":[]} """),
+        ("StorageV1", "CSINode", """ "spec":{"drivers":[{"name":"x.test","nodeID":"n","topologyKeys":["k"]}]} """),
         ("StorageV1", "CSIStorageCapacity", """ "storageClassName":"s","capacity":"1Gi" """),
         ("StorageV1", "StorageClass", """ "provisioner":"x.test/p" """),
         ("StorageV1", "VolumeAttachment", """ "spec":{"attacher":"x.test","nodeName":"n","source":{"persistentVolumeName":"v"}} """),
         ("StorageV1", "VolumeAttributesClass", """ "driverName":"x.test","parameters":{"a":"b"} """),
     ];
+
+    // In PEM, as JSON holds bytes.
+    private static string Request()
+    {
+        using var key = System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256);
+        var request = new System.Security.Cryptography.X509Certificates.CertificateRequest("CN=somebody", key, System.Security.Cryptography.HashAlgorithmName.SHA256);
+        return Convert.ToBase64String(System.Text.Encoding.ASCII.GetBytes(request.CreateSigningRequestPem()));
+    }
 }

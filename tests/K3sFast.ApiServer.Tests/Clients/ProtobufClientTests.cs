@@ -28,6 +28,8 @@ public sealed class ProtobufClientTests(TestServer server)
 
     public static IEnumerable<TheoryDataRow<string>> Kinds => s_kinds.Keys.Select(static kind => new TheoryDataRow<string>(kind));
 
+    public static IEnumerable<TheoryDataRow<string, string, string>> Samples => ClientSamples.All;
+
     [Theory]
     [MemberData(nameof(Kinds))]
     public async Task Kind_InProtobufOnly_IsCreatedReadReplacedPatchedListedAndDeleted(string kind)
@@ -69,6 +71,46 @@ public sealed class ProtobufClientTests(TestServer server)
         Assert.Contains("\"x\" not found", gone.Text(3));
     }
 
+    // What a client that knows nothing else must be able to do with every kind: take it, send it back changed, make another one of it, list, watch and delete it.
+    [Theory]
+    [MemberData(nameof(Samples))]
+    public async Task EveryKind_InProtobufOnly_LosesNothing(string operations, string kind, string members)
+    {
+        var resource = ResourceOf(operations, kind);
+        var ns = resource.Namespaced ? await server.NamespaceAsync() : "";
+        var root = resource.Group.Length == 0 ? "/api/v1" : $"/apis/{resource.Group}/{resource.Version}";
+        var path = ns.Length > 0 ? $"{root}/namespaces/{ns}/{resource.Resource}" : $"{root}/{resource.Resource}";
+        string name = ClientSamples.NameOf(kind, operations), copy = ClientSamples.NameOf(kind, operations);
+        var version = resource.Group.Length == 0 ? "v1" : $"{resource.Group}/{resource.Version}";
+        var made = await server.CreateAsync(path, ClientSamples.Json(kind, members, name, ns));
+
+        var (code, read) = await SendAsync(HttpMethod.Get, $"{path}/{name}", null, version, kind);
+        Assert.Equal((200, name), (code, read.Message(1).Text(1)));
+        ProtoMessage replaced;
+        while (true)
+        {
+            (code, replaced) = await SendAsync(HttpMethod.Put, $"{path}/{name}", Envelope(version, kind, read.With(1, read.Message(1).AddEntry(11, "more", "yes"))), null, null);
+            if (code != 409)
+                break;
+            // The server itself may write a new object's status meanwhile.
+            read = (await SendAsync(HttpMethod.Get, $"{path}/{name}", null, version, kind)).Body;
+        }
+        Assert.Equal((200, "yes"), (code, replaced.Message(1).Map(11)["more"]));
+        Assert.Equal(Content(made), Content((await server.GetAsync($"{path}/{name}")).Json));
+
+        if (ClientSamples.CanBeCopied(kind))
+        {
+            var another = read.With(1, new ProtoMessage().Add(1, copy));
+            Assert.Equal(201, (await SendAsync(HttpMethod.Post, path, Envelope(version, kind, another), version, kind)).Code);
+            Assert.Equal(Content(made), Content((await server.GetAsync($"{path}/{copy}")).Json));
+        }
+        var (_, list) = await SendAsync(HttpMethod.Get, $"{path}?labelSelector=more%3Dyes", null, version, kind + "List");
+        Assert.Contains(list.Messages(2), item => item.Message(1).Text(1) == name);
+        Assert.Equal((name, kind), await FirstOfWatchAsync($"{path}?watch=true&fieldSelector=metadata.name%3D{name}", version, kind));
+        code = (await SendAsync(HttpMethod.Delete, $"{path}/{name}", Envelope("v1", "DeleteOptions", new ProtoMessage()), null, null)).Code;
+        Assert.Equal(200, code);
+    }
+
     [Fact]
     public async Task Watch_InProtobuf_ComesInFramesOfWholeObjects()
     {
@@ -95,6 +137,29 @@ public sealed class ProtobufClientTests(TestServer server)
         Assert.Equal((400, "BadRequest"), (code, status.Text(4)));
     }
 
+    private static K3sFast.ApiMachinery.ResourceInfo ResourceOf(string operations, string kind) => K3sFast.ApiMachinery.Schema.BuiltIn.Resources.First(resource =>
+        resource.Kind == kind && resource.EnabledByDefault && operations == $"{string.Concat((resource.Group.Length == 0 ? "core" : resource.Group.Replace(".k8s.io", "", StringComparison.Ordinal))
+            .Split('.').Select(static part => char.ToUpperInvariant(part[0]) + part[1..]))}{resource.Version.ToUpperInvariant()}");
+
+    // All but what the server says of the object itself.
+    private static string Content(System.Text.Json.Nodes.JsonNode obj)
+    {
+        var content = obj.DeepClone().AsObject();
+        content.Remove("metadata");
+        content.Remove("status");
+        return content.ToJsonString();
+    }
+
+    private async Task<(string Name, string Kind)> FirstOfWatchAsync(string path, string version, string kind)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, path);
+        request.Headers.TryAddWithoutValidation("Accept", Protobuf + ";stream=watch");
+        using var response = await server.Admin.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, TestContext.Current.CancellationToken);
+        await using var stream = await response.Content.ReadAsStreamAsync(TestContext.Current.CancellationToken);
+        var obj = Open((await FrameAsync(stream)).Message(2).Bytes(1), version, kind);
+        return (obj.Message(1).Text(1), kind);
+    }
+
     private static ProtoMessage PodSpec() => new ProtoMessage().Add(2, new ProtoMessage().Add(1, "c").Add(2, "busybox").Add(3, "sleep").Add(3, "9")
         .Add(7, new ProtoMessage().Add(1, "ENV").Add(2, "value"))
         .Add(8, new ProtoMessage().Add(2, new ProtoMessage().Add(1, "cpu").Add(2, new ProtoMessage().Add(1, "10m")))));
@@ -116,16 +181,21 @@ public sealed class ProtobufClientTests(TestServer server)
 
     private static async Task<(string Type, string Name, string Value)> EventAsync(Stream stream)
     {
+        // WatchEvent {1: type, 2: RawExtension {1: the object in its own envelope}}.
+        var change = await FrameAsync(stream);
+        var obj = Open(change.Message(2).Bytes(1), "v1", "ConfigMap");
+        return (change.Text(1), obj.Message(1).Text(1), obj.Map(2)["k"]);
+    }
+
+    private static async Task<ProtoMessage> FrameAsync(Stream stream)
+    {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         patience.CancelAfter(TimeSpan.FromSeconds(90));
         var head = new byte[4];
         await stream.ReadExactlyAsync(head, patience.Token);
         var frame = new byte[BinaryPrimitives.ReadInt32BigEndian(head)];
         await stream.ReadExactlyAsync(frame, patience.Token);
-        // WatchEvent {1: type, 2: RawExtension {1: the object in its own envelope}}.
-        var change = ProtoMessage.Parse(frame);
-        var obj = Open(change.Message(2).Bytes(1), "v1", "ConfigMap");
-        return (change.Text(1), obj.Message(1).Text(1), obj.Map(2)["k"]);
+        return ProtoMessage.Parse(frame);
     }
 
     private async Task<(int Code, ProtoMessage Body)> SendAsync(HttpMethod method, string path, byte[]? body, string? version, string? kind, string contentType = Protobuf)

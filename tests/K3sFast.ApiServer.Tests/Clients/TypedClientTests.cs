@@ -15,16 +15,7 @@ public sealed class TypedClientTests(TestServer server)
     public async Task Kind_ByGeneratedOperations_IsCreatedReadReplacedPatchedListedAndDeleted(string group, string kind, string members)
     {
         using var client = Connect();
-        var operations = TypedOperations.Of(client, group);
-        var create = TypedOperations.Find($"Create{kind}", group);
-        var scope = create is null ? "Namespaced" : "";
-        create ??= TypedOperations.Find($"CreateNamespaced{kind}", group) ?? throw new InvalidOperationException($"{group} makes no {kind}");
-        var ns = scope.Length > 0 ? await server.NamespaceAsync() : "";
-        var name = NameOf(kind, group);
-        var type = create.GetParameters()[0].ParameterType;
-        var json = $$"""{"metadata":{"name":"{{name}}"}, {{members.Replace("NAMESPACE", ns, StringComparison.Ordinal).Replace("NAME", name.Split('.')[0], StringComparison.Ordinal)}} }""";
-        var body = typeof(KubernetesJson).GetMethods().First(static method => method.Name == "Deserialize" && method.GetParameters()[0].ParameterType == typeof(string))
-            .MakeGenericMethod(type).Invoke(null, [json, null])!;
+        var (operations, scope, ns, name, body) = await PrepareAsync(client, group, kind, members);
         object?[] At(params object?[] arguments) => scope.Length > 0 ? [.. arguments, ns] : arguments;
         async Task<IKubernetesObject<V1ObjectMeta>> Do(string verb, params object?[] arguments) =>
             (IKubernetesObject<V1ObjectMeta>)await TypedOperations.CallAsync(operations, TypedOperations.Find($"{verb}{scope}{kind}", group)!, At(arguments));
@@ -66,6 +57,39 @@ public sealed class TypedClientTests(TestServer server)
         // Namespaces, claims and volumes go once their controllers let them.
         var gone = await Assert.ThrowsAnyAsync<Exception>(async () => Assert.NotNull((await Do("Read", name)).Metadata.DeletionTimestamp is null ? null : throw new InvalidOperationException("deleting")));
         Assert.True(gone is InvalidOperationException { Message: "deleting" } || gone is HttpOperationException { Response.StatusCode: HttpStatusCode.NotFound }, gone.ToString());
+    }
+
+    // What an informer of any kind lives by: from the version of a list on, every change of the object comes once and in order.
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public async Task Kind_ByGeneratedWatch_TellsAnObjectsLife(string group, string kind, string members)
+    {
+        using var client = Connect();
+        var (operations, scope, ns, name, body) = await PrepareAsync(client, group, kind, members);
+        object?[] At(params object?[] arguments) => scope.Length > 0 ? [.. arguments, ns] : arguments;
+        Task<object> Do(string verb, params object?[] arguments) => TypedOperations.CallAsync(operations, TypedOperations.Find($"{verb}{scope}{kind}", group)!, arguments);
+
+        var list = (IKubernetesObject<V1ListMeta>)await Do("List", At());
+        await Do("Create", At(body));
+        await Do("Patch", At(new V1Patch("""{"metadata":{"annotations":{"a":"b"}}}""", V1Patch.PatchType.MergePatch), name));
+        await Do("Delete", At(name));
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        patience.CancelAfter(TimeSpan.FromSeconds(90));
+        var seen = new List<(WatchEventType Type, IKubernetesObject<V1ObjectMeta> Object)>();
+        var wanted = new Dictionary<string, object?> { ["namespaceParameter"] = ns, ["fieldSelector"] = $"metadata.name={name}", ["resourceVersion"] = list.Metadata.ResourceVersion };
+        await foreach (var change in TypedOperations.WatchAsync(operations, group, scope + kind, wanted, patience.Token))
+        {
+            seen.Add(change);
+            // Namespaces, claims and volumes go once their controllers let them.
+            if (change.Type == WatchEventType.Deleted || change.Object.Metadata.DeletionTimestamp is not null)
+                break;
+        }
+
+        Assert.Equal((WatchEventType.Added, name, kind), (seen[0].Type, seen[0].Object.Metadata.Name, seen[0].Object.Kind));
+        Assert.Contains(seen, static change => change is { Type: WatchEventType.Modified, Object.Metadata.Annotations: { } notes } && notes.TryGetValue("a", out var note) && note == "b");
+        Assert.Single(seen.Select(static change => change.Object.Metadata.Uid).Distinct());
+        var versions = seen.Select(static change => long.Parse(change.Object.Metadata.ResourceVersion, System.Globalization.CultureInfo.InvariantCulture)).ToList();
+        Assert.Equal(versions.Distinct().Order(), versions);
     }
 
     [Fact]
@@ -199,6 +223,21 @@ public sealed class TypedClientTests(TestServer server)
 
     public static IEnumerable<TheoryDataRow<string, string, string>> Kinds => ClientSamples.All;
 
+    private async Task<(object Operations, string Scope, string Namespace, string Name, object Body)> PrepareAsync(Kubernetes client, string group, string kind, string members)
+    {
+        var operations = TypedOperations.Of(client, group);
+        var create = TypedOperations.Find($"Create{kind}", group);
+        var scope = create is null ? "Namespaced" : "";
+        create ??= TypedOperations.Find($"CreateNamespaced{kind}", group) ?? throw new InvalidOperationException($"{group} makes no {kind}");
+        var ns = scope.Length > 0 ? await server.NamespaceAsync() : "";
+        var name = ClientSamples.NameOf(kind, group);
+        var type = create.GetParameters()[0].ParameterType;
+        var json = ClientSamples.Json(kind, members, name, ns);
+        var body = typeof(KubernetesJson).GetMethods().First(static method => method.Name == "Deserialize" && method.GetParameters()[0].ParameterType == typeof(string))
+            .MakeGenericMethod(type).Invoke(null, [json, null])!;
+        return (operations, scope, ns, name, body);
+    }
+
     private Kubernetes Connect()
     {
         var certificate = server.Certificates.Client("typed", "system:masters");
@@ -223,18 +262,6 @@ public sealed class TypedClientTests(TestServer server)
                 served.Add($"{version}/{(string)resource!["kind"]!}");
         }
         return served;
-    }
-
-    // Some kinds are named after what they hold.
-    private static string NameOf(string kind, string group)
-    {
-        var name = $"t{Guid.NewGuid():N}"[..12];
-        return kind switch
-        {
-            "CustomResourceDefinition" => name + ".x.test",
-            "APIService" => name + ".x.test",
-            _ => group == "CoreV1" && kind == "Service" ? "s" + name : name,
-        };
     }
 
     private static string Base64(string pem) => Convert.ToBase64String(System.Text.Encoding.ASCII.GetBytes(pem));

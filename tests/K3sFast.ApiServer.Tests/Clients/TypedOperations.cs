@@ -1,6 +1,8 @@
 extern alias TypedClient;
 using System.Reflection;
+using System.Runtime.CompilerServices;
 using TypedClient::k8s;
+using TypedClient::k8s.Models;
 
 namespace K3sFast.ApiServer.Tests;
 
@@ -17,6 +19,25 @@ internal static class TypedOperations
     /// <summary>The operation of that name in a group, or null.</summary>
     internal static MethodInfo? Find(string name, string group) => Groups.First(property => property.Name == group).PropertyType.GetMethods()
         .FirstOrDefault(method => method.Name == name + "WithHttpMessagesAsync" && !method.IsGenericMethod);
+
+    /// <summary>Watches a kind with the generated watch: type of change and object.</summary>
+    internal static async IAsyncEnumerable<(WatchEventType Type, IKubernetesObject<V1ObjectMeta> Object)> WatchAsync(
+        object operations, string group, string name, Dictionary<string, object?> named, [EnumeratorCancellation] CancellationToken cancel)
+    {
+        var watch = typeof(Kubernetes).Assembly.GetType($"k8s.{group}OperationsExtensions")!.GetMethods().First(method => method.Name == $"WatchList{name}Async" && !method.IsGenericMethod);
+        var arguments = watch.GetParameters().Select((parameter, i) =>
+            i == 0 ? operations : parameter.ParameterType == typeof(CancellationToken) ? cancel : named.TryGetValue(parameter.Name!, out var value) ? value : null).ToArray();
+        var changes = watch.Invoke(null, arguments)!;
+        var pair = watch.ReturnType.GetGenericArguments()[0];
+        var enumerator = watch.ReturnType.GetMethod("GetAsyncEnumerator")!.Invoke(changes, [cancel])!;
+        var face = typeof(IAsyncEnumerator<>).MakeGenericType(pair);
+        await using var disposal = (IAsyncDisposable)enumerator;
+        while (await (ValueTask<bool>)face.GetMethod("MoveNextAsync")!.Invoke(enumerator, null)!)
+        {
+            var current = (ITuple)face.GetProperty("Current")!.GetValue(enumerator)!;
+            yield return ((WatchEventType)current[0]!, (IKubernetesObject<V1ObjectMeta>)current[1]!);
+        }
+    }
 
     /// <summary>Calls an operation; the answer's typed body.</summary>
     internal static async Task<object> CallAsync(object operations, MethodInfo method, params object?[] leading)
