@@ -46,6 +46,19 @@ public sealed class KubectlChangeTests(Cluster cluster) : ClusterTest(cluster)
     }
 
     [Fact]
+    public async Task Apply_EditLastApplied_ChangesWhatTheNextApplyRemoves()
+    {
+        await Apply(Map("a: '1', b: '2'"));
+        var edited = await Node.RunAsync(
+            "env", "KUBE_EDITOR=sed -i /b:/d", "kubectl", "--kubeconfig", Node.Kubeconfig, "-n", Namespace, "apply", "edit-last-applied", "configmap/m");
+        Assert.Contains("configmap/m edited", edited.Ok());
+        Assert.DoesNotContain("b: \"2\"", await K("apply", "view-last-applied", "configmap/m"));
+        await Apply(Map("a: '1'"));
+        // What the last apply did not know, this one does not take away.
+        Assert.Equal("2", await Value("b"));
+    }
+
+    [Fact]
     public async Task Replace_OldObject_ConflictsAndForceMakesItAnew()
     {
         await Apply(Map("a: '1'"));
@@ -154,6 +167,42 @@ public sealed class KubectlChangeTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Equal("50", await K("get", "horizontalpodautoscalers.v1.autoscaling", "web", "-o", "jsonpath={.spec.targetCPUUtilizationPercentage}"));
     }
 
+    [Theory]
+    [InlineData("ReplicaSet")]
+    [InlineData("StatefulSet")]
+    [InlineData("ReplicationController")]
+    public async Task ScaleExposeAutoscale_OtherKinds_DoWhatTheySay(string kind)
+    {
+        var isCore = kind == "ReplicationController";
+        await Apply($$$"""
+            apiVersion: {{{(isCore ? "v1" : "apps/v1")}}}
+            kind: {{{kind}}}
+            metadata: {name: x}
+            spec:
+              replicas: 0
+              selector: {{{(isCore ? "{app: x}" : "{matchLabels: {app: x}}")}}}
+              template: {metadata: {labels: {app: x}}, spec: {containers: [{name: c, image: busybox:1.35, ports: [{containerPort: 8080}]}]}}
+            """);
+        Assert.Matches("/x scaled", await K("scale", kind, "x", "--replicas=1"));
+        Assert.Equal("1", await K("get", kind, "x", "-o", "jsonpath={.spec.replicas}"));
+        Assert.Matches("/x autoscaled", await K("autoscale", kind, "x", "--max=2"));
+        Assert.Equal(kind, await K("get", "hpa", "x", "-o", "jsonpath={.spec.scaleTargetRef.kind}"));
+        if (kind == "StatefulSet")
+            Assert.Contains("cannot expose a", (await Try("expose", kind, "x")).Error);
+        else
+            Assert.Equal("NodePort|8080|x", await Exposed(kind, "x"));
+    }
+
+    [Fact]
+    public async Task Expose_PodsAndServices_TakesTheirSelectorAndPorts()
+    {
+        await K("run", "p", "--image=busybox:1.35", "--port=8080", "--labels=app=p", "--", "sleep", "1000");
+        Assert.Equal("NodePort|8080|p", await Exposed("pod", "p"));
+        Assert.Equal("service/second exposed", await K("expose", "service", "front", "--name=second", "--port=443", "--target-port=8443", "--protocol=UDP", "--external-ip=192.0.2.9", "--session-affinity=ClientIP"));
+        Assert.Equal("UDP|8443|p|192.0.2.9|ClientIP", await K("get", "service", "second", "-o",
+            "jsonpath={.spec.ports[0].protocol}|{.spec.ports[0].targetPort}|{.spec.selector.app}|{.spec.externalIPs[0]}|{.spec.sessionAffinity}"));
+    }
+
     [Fact]
     public async Task Kustomize_Folder_IsBuiltAndApplied()
     {
@@ -170,6 +219,12 @@ public sealed class KubectlChangeTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Equal(2, (await K("get", "configmap", "-l", "team=a", "-o", "name")).Split('\n').Length);
         Assert.Contains("configmap/pre-m unchanged", await K("apply", "-k", folder));
         Assert.Contains("deleted", await K("delete", "-k", folder));
+    }
+
+    private async Task<string> Exposed(string kind, string name)
+    {
+        Assert.Equal("service/front exposed", await K("expose", kind, name, "--name=front", "--type=NodePort"));
+        return await K("get", "service", "front", "-o", "jsonpath={.spec.type}|{.spec.ports[0].port}|{.spec.selector.app}");
     }
 
     private Task<string> Value(string key) => K("get", "configmap", "m", "-o", $"jsonpath={{.data.{key}}}");

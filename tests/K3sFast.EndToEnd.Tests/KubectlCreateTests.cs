@@ -73,6 +73,29 @@ public sealed class KubectlCreateTests(Cluster cluster) : ClusterTest(cluster)
     }
 
     [Fact]
+    public async Task Create_FromFilesAndManifests_TakesTheirContent()
+    {
+        var folder = Directory.CreateDirectory(Path.Combine(Node.Folder, "files-" + Namespace)).FullName;
+        await File.WriteAllTextAsync(Path.Combine(folder, "one.txt"), "first\n");
+        await File.WriteAllBytesAsync(Path.Combine(folder, "two.bin"), [0xff, 0x00]);
+        var env = Path.Combine(Node.Folder, Namespace + ".env");
+        await File.WriteAllTextAsync(env, "# a comment\nA=1\nB=two words\n");
+        Assert.Equal("configmap/m created", await K("create", "configmap", "m", "--from-file", folder, "--from-file=named=" + env));
+        Assert.Equal("first\n", (await Try("get", "configmap", "m", "-o", @"jsonpath={.data.one\.txt}")).Output);
+        Assert.Equal("/wA=", await K("get", "configmap", "m", "-o", @"jsonpath={.binaryData.two\.bin}"));
+        Assert.Equal("configmap/e created", await K("create", "configmap", "e", "--from-env-file", env));
+        Assert.Equal("1|two words", await K("get", "configmap", "e", "-o", "jsonpath={.data.A}|{.data.B}"));
+        Assert.Equal("secret/s created", await K("create", "secret", "generic", "s", "--from-file", Path.Combine(folder, "two.bin")));
+        Assert.Equal("/wA=", await K("get", "secret", "s", "-o", @"jsonpath={.data.two\.bin}"));
+        const string Two = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}}\n- {apiVersion: v1, kind: ServiceAccount, metadata: {generateName: b-}}\n";
+        Assert.Matches(@"^configmap/a created\nserviceaccount/b-\w{5} created$", (await Node.KubectlAsync(["-n", Namespace, "create", "-f", "-", "--save-config"], Two)).Ok());
+        Assert.Contains("last-applied-configuration", await K("get", "configmap", "a", "-o", "yaml"));
+        var wrong = await Node.KubectlAsync(["-n", Namespace, "create", "-f", "-"], "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: w}\ndatum: {}\n");
+        Assert.Contains("strict decoding error: unknown field \"datum\"", wrong.Error);
+        Assert.Contains("created", (await Node.KubectlAsync(["-n", Namespace, "create", "--validate=false", "-f", "-"], "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: w}\ndatum: {}\n")).Ok());
+    }
+
+    [Fact]
     public async Task Create_Token_IsForWhatWasAsked()
     {
         await K("create", "serviceaccount", "robot");

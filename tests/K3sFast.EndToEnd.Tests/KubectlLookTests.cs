@@ -168,7 +168,14 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Contains("is forbidden", (await Config("get", "pods")).Error);
         (await Config("config", "rename-context", "robot", "r2")).Ok();
         Assert.Contains("deleted context r2", (await Config("config", "delete-context", "r2")).Ok());
+        Assert.Contains("robot", (await Config("config", "get-users")).Ok());
         (await Config("config", "delete-user", "robot")).Ok();
+        Assert.Equal("Cluster \"away\" set.", (await Config("config", "set-cluster", "away", "--server=https://192.0.2.1:6443", "--insecure-skip-tls-verify")).Ok());
+        (await Config("config", "set", "clusters.away.server", "https://192.0.2.2:6443")).Ok();
+        Assert.Equal("https://192.0.2.2:6443", (await Config("config", "view", "-o", "jsonpath={.clusters[?(@.name=='away')].cluster.server}")).Ok());
+        (await Config("config", "unset", "clusters.away.insecure-skip-tls-verify")).Ok();
+        Assert.Contains("deleted cluster away", (await Config("config", "delete-cluster", "away")).Ok());
+        (await Config("config", "use-context", "default")).Ok();
         Assert.Equal("default", (await Config("config", "get-clusters")).Ok().Split('\n')[^1]);
     }
 
