@@ -41,6 +41,37 @@ public abstract class SharedStoreContractTests : DatastoreContractTests
         Assert.Equal(("there", written.Revision), (seen.Value, seen.Revision));
     }
 
+    /// <summary>More keys than one page, and than one session reads: all of them, each once, as they were at the revision.</summary>
+    [Fact]
+    public async Task State_OfManyKeys_IsReadWholeInAnyWay()
+    {
+        const int Keys = 4_500;
+        var created = await Task.WhenAll(Enumerable.Range(0, Keys).Select(async i => (Key: $"/s/{i * 7919 % Keys:d4}", (await Create($"/s/{i * 7919 % Keys:d4}", $"v{i}")).Revision)));
+        await Task.WhenAll(created.Where((_, i) => i % 10 == 0).Select(key => Update(key.Key, key.Revision, "changed").AsTask()));
+        await Task.WhenAll(created.Where((_, i) => i % 10 == 1).Select(key => Delete(key.Key, key.Revision).AsTask()));
+        long revision = await Store.ReadCurrentRevisionAsync(TestContext.Current.CancellationToken);
+        // What comes later is not of this state.
+        await Task.WhenAll(created.Where((_, i) => i % 10 == 2).Select(key => Update(key.Key, key.Revision, "later").AsTask()));
+        var range = new RecordingObserver();
+        Assert.Equal(Keys * 9 / 10, (await Store.RangeAsync(new RangeRequest("/s/", revision), range, TestContext.Current.CancellationToken)).Count);
+        Assert.Equal(Keys * 9 / 10, range.Changes.Length);
+        Assert.Equal(range.Changes.Select(change => change.Key).Order(StringComparer.Ordinal), range.Changes.Select(change => change.Key));
+        Assert.Equal(Keys / 10, range.Changes.Count(change => change.Value == "changed"));
+        Assert.DoesNotContain(range.Changes, change => change.Value == "later");
+        if (Store.StateReader is null) return;
+        var state = await RecordingState.ReadAsync(Store, "/s/", revision);
+        Assert.Equal(range.Changes, state.Shown);
+        Assert.Equal(Math.Min(2, Environment.ProcessorCount), state.Parts);
+    }
+
+    [Fact]
+    public async Task Range_VisitorFails_EndsWithItsError()
+    {
+        for (int i = 0; i < 3; i++) await Create($"/c/{i}", "v");
+        await Assert.ThrowsAsync<InvalidOperationException>(async () => await Store.RangeAsync(new RangeRequest("/c/"), new FailingVisitor(), TestContext.Current.CancellationToken));
+        Assert.Equal(3, (await Range("/c/")).Length);
+    }
+
     [Fact]
     public async Task Watch_WritesOfAnotherServer_AreShownInOrder()
     {
@@ -136,5 +167,10 @@ public abstract class SharedStoreContractTests : DatastoreContractTests
             (revision, value) = (seen.Revision, int.Parse(seen.Value, CultureInfo.InvariantCulture));
         }
         return done;
+    }
+
+    private sealed class FailingVisitor : IDatastoreVisitor
+    {
+        public void OnEntry(in DatastoreEntry entry) => throw new InvalidOperationException("no more");
     }
 }

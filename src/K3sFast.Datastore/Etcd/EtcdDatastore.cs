@@ -11,7 +11,7 @@ namespace K3sFast.Datastore.Etcd;
 /// A real etcd (3.4 or newer), in the layout of kube-apiserver: keys and values as they are, etcd's revision is ours. One watch on all
 /// keys feeds every watch of this process (<see cref="ChangeFeed"/>); writes are compare-and-swap transactions; reads are linearizable.
 /// </summary>
-public sealed class EtcdDatastore : IDatastore, IHistorySource
+public sealed class EtcdDatastore : SharedDatastore
 {
     // Keys per answer of a range: bounds what one answer holds in memory (10 MB of 3 KB objects is upstream's largest page, too).
     private const int PageKeys = 2000;
@@ -22,38 +22,18 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
     private readonly EtcdClient _client;
     private readonly EtcdLeases _leases;
     private readonly EtcdCompactor _compactor;
-    private readonly ChangeFeed _feed;
-    private readonly SharedQuestion<long> _newest;
-    private readonly CancellationTokenSource _stopping = new();
-    private readonly ITimer? _compactTimer;
     private readonly Task _following;
-    private int _isCompacting;
-    private int _isDisposed;
 
     private EtcdDatastore(EtcdOptions options, ILogger logger, EtcdClient client, long revision, long compactRevision)
+        : base(new ChangeFeed(revision, compactRevision), logger)
     {
         _logger = logger;
         _client = client;
         _leases = new EtcdLeases(client, options.TimeProvider);
         _compactor = new EtcdCompactor(client);
-        _feed = new ChangeFeed(revision, compactRevision);
-        _newest = new SharedQuestion<long>(AskRevisionAsync, _stopping.Token);
         _following = Task.Run(FollowAsync);
-        if (options.CompactInterval > TimeSpan.Zero)
-        {
-            _compactTimer = options.TimeProvider.CreateTimer(
-                static state => _ = ((EtcdDatastore)state!).CompactOldAsync(), this, options.CompactInterval, options.CompactInterval);
-        }
+        CompactEvery(options.CompactInterval, options.TimeProvider);
     }
-
-    /// <inheritdoc/>
-    public bool IsShared => true;
-
-    /// <inheritdoc/>
-    public long CurrentRevision => _feed.Position;
-
-    /// <inheritdoc/>
-    public long CompactRevision => _feed.CompactRevision;
 
     /// <summary>Finds a member that answers.</summary>
     /// <remarks>Throws <see cref="DatastoreOpenException"/> when none does, or TLS or the user are refused.</remarks>
@@ -82,57 +62,24 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
     }
 
     /// <inheritdoc/>
-    public ValueTask<long> ReadCurrentRevisionAsync(CancellationToken cancellationToken = default) => _newest.AskAsync(cancellationToken);
-
-    /// <inheritdoc/>
-    public async ValueTask<long> ReadSizeAsync(CancellationToken cancellationToken = default)
+    public override async ValueTask<long> ReadSizeAsync(CancellationToken cancellationToken = default)
     {
         try
         {
-            var status = await _client.CallAsync(
-                static (member, options) => member.Maintenance.StatusAsync(new StatusRequest(), options), isQuestion: true, cancellationToken).ConfigureAwait(false);
-            return status.DbSize;
+            return (await _client.CallAsync(static (member, options) => member.Maintenance.StatusAsync(new StatusRequest(), options), isQuestion: true, cancellationToken).ConfigureAwait(false)).DbSize;
         }
         catch (RpcException error)
         {
-            throw new DatastoreException($"asking etcd {_client.Names} for its size failed: {Reason(error)}", error);
+            throw Failed("asking", error);
         }
     }
 
-    /// <inheritdoc/>
-    public ValueTask<AppendResult> AppendAsync(in AppendRequest request, CancellationToken cancellationToken = default)
+    private protected override async ValueTask CompactCoreAsync(long revision, CancellationToken cancellationToken)
     {
-        StoreKeys.Check(request.Key);
-        ObjectDisposedException.ThrowIf(_isDisposed != 0, this);
-        return AppendCoreAsync(request, cancellationToken);
-    }
-
-    /// <inheritdoc/>
-    public ValueTask<RangeResult> RangeAsync(in RangeRequest request, IDatastoreVisitor visitor, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(visitor);
-        if (request.Revision != 0) ThrowIfCompacted(request.Revision);
-        return RangeCoreAsync(request, visitor, cancellationToken);
-    }
-
-    /// <inheritdoc/>
-    public IDatastoreWatch Watch(long afterRevision, IDatastoreObserver observer)
-    {
-        ArgumentNullException.ThrowIfNull(observer);
-        ThrowIfCompacted(afterRevision);
-        var watch = new FeedWatch(_feed, this, observer, afterRevision, _logger);
-        watch.Start();
-        return watch;
-    }
-
-    /// <inheritdoc/>
-    public async ValueTask CompactAsync(long revision, CancellationToken cancellationToken = default)
-    {
-        if (revision <= CompactRevision) return;
         try
         {
             await _compactor.CompactAsync(revision, cancellationToken).ConfigureAwait(false);
-            _feed.NoteCompacted(revision);
+            Feed.NoteCompacted(revision);
         }
         catch (RpcException error) when (EtcdErrors.IsFuture(error))
         {
@@ -144,29 +91,33 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
         }
     }
 
-    /// <summary>Ends the watches and the connections.</summary>
-    public async ValueTask DisposeAsync()
+    private protected override async Task<long> CompactTickAsync(CancellationToken cancellationToken)
     {
-        if (Interlocked.Exchange(ref _isDisposed, 1) == 1) return;
-        if (_compactTimer is not null) await _compactTimer.DisposeAsync().ConfigureAwait(false);
-        await _stopping.CancelAsync().ConfigureAwait(false);
-        await _following.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        _feed.Close(new ObjectDisposedException(nameof(EtcdDatastore)));
+        long compacted = await _compactor.TickAsync(cancellationToken).ConfigureAwait(false);
+        Feed.NoteCompacted(compacted);
+        return compacted;
+    }
+
+    private protected override bool IsOfTheEngine(Exception error) => error is RpcException;
+
+    private protected override async ValueTask EndFollowingAsync() => await _following.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+
+    private protected override ValueTask CloseConnectionsAsync()
+    {
         _client.Dispose();
         _leases.Dispose();
-        _stopping.Dispose();
+        return ValueTask.CompletedTask;
     }
 
-    /// <inheritdoc/>
-    async Task IHistorySource.CatchUpAsync(FeedWatch watch, CancellationToken cancellationToken)
+    private protected override async Task CatchUpAsync(FeedWatch watch, CancellationToken cancellationToken)
     {
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _stopping.Token);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, Stopping);
         var stream = new EtcdWatchStream(_client, _logger);
         await stream.RunAsync(
-            watch.Position, (changes, revision) => watch.TryShow(changes, revision) && !_feed.TryJoin(watch), _feed.NoteCompacted, either.Token).ConfigureAwait(false);
+            watch.Position, (changes, revision) => watch.TryShow(changes, revision) && !Feed.TryJoin(watch), Feed.NoteCompacted, either.Token).ConfigureAwait(false);
     }
 
-    private async ValueTask<AppendResult> AppendCoreAsync(AppendRequest request, CancellationToken cancellationToken)
+    private protected override async ValueTask<AppendResult> AppendCoreAsync(AppendRequest request, CancellationToken cancellationToken)
     {
         try
         {
@@ -221,11 +172,11 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
                 : new AppendResult(AppendOutcome.NotFound, 0);
         }
         // Durable; the watches see it before the caller goes on.
-        await _feed.WaitForAsync(answer.Header.Revision, cancellationToken).ConfigureAwait(false);
+        await Feed.WaitForAsync(answer.Header.Revision, cancellationToken).ConfigureAwait(false);
         return new AppendResult(AppendOutcome.Committed, answer.Header.Revision);
     }
 
-    private async ValueTask<RangeResult> RangeCoreAsync(RangeRequest request, IDatastoreVisitor visitor, CancellationToken cancellationToken)
+    private protected override async ValueTask<RangeResult> RangeCoreAsync(RangeRequest request, IDatastoreVisitor visitor, CancellationToken cancellationToken)
     {
         var prefix = ByteString.CopyFromUtf8(request.Prefix);
         var start = ByteString.CopyFromUtf8(request.StartKey ?? "");
@@ -237,32 +188,56 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
             RangeEnd = prefix.IsEmpty ? s_zero : UnsafeByteOperations.UnsafeWrap(StoreKeys.PrefixEnd(prefix.Span)),
             Revision = request.Revision,
         };
-        int count = 0;
-        while (true)
+        // One more than asked for, since the store's own key may be among them.
+        question.Limit = request.Limit > 0 ? Math.Min(PageKeys, request.Limit + 1) : PageKeys;
+        using var reading = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var asked = AskPageAsync(question, reading.Token);
+        try
         {
-            // One more than asked for, since the store's own key may be among them.
-            question.Limit = request.Limit > 0 ? Math.Min(PageKeys, request.Limit - count + 1) : PageKeys;
-            var page = await AskPageAsync(question, cancellationToken).ConfigureAwait(false);
-            if (question.Revision == 0) question.Revision = page.Header.Revision;
-            foreach (var kv in page.Kvs)
+            for (int count = 0; ;)
             {
-                string key = kv.Key.ToStringUtf8();
-                if (StoreKeys.IsInternal(key)) continue;
-                if (request.Limit > 0 && count == request.Limit) return new RangeResult(question.Revision, count, HasMore: true);
-                visitor.OnEntry(new DatastoreEntry
+                var page = await asked.ConfigureAwait(false);
+                if (question.Revision == 0) question.Revision = page.Header.Revision;
+                question = After(page, question);
+                // While a page is shown the next one is on its way.
+                if (page.More && request.Limit == 0) asked = AskPageAsync(question, reading.Token);
+                foreach (var kv in page.Kvs)
                 {
-                    Key = key,
-                    Value = kv.Value.Span,
-                    Revision = kv.ModRevision,
-                    CreateRevision = kv.CreateRevision,
-                    Kind = kv.CreateRevision == kv.ModRevision ? AppendKind.Create : AppendKind.Update,
-                });
-                count++;
+                    string key = kv.Key.ToStringUtf8();
+                    if (StoreKeys.IsInternal(key)) continue;
+                    if (request.Limit > 0 && count == request.Limit) return new RangeResult(question.Revision, count, HasMore: true);
+                    visitor.OnEntry(new DatastoreEntry
+                    {
+                        Key = key,
+                        Value = kv.Value.Span,
+                        Revision = kv.ModRevision,
+                        CreateRevision = kv.CreateRevision,
+                        Kind = kv.CreateRevision == kv.ModRevision ? AppendKind.Create : AppendKind.Update,
+                    });
+                    count++;
+                }
+                if (!page.More) return new RangeResult(question.Revision, count, HasMore: false);
+                if (request.Limit == 0) continue;
+                question.Limit = Math.Min(PageKeys, request.Limit - count + 1);
+                asked = AskPageAsync(question, reading.Token);
             }
-            if (!page.More) return new RangeResult(question.Revision, count, HasMore: false);
-            byte[] next = [.. page.Kvs[^1].Key.Span, 0];
-            question.Key = UnsafeByteOperations.UnsafeWrap(next);
         }
+        finally
+        {
+            // The visitor may have failed while a page was on its way.
+            await reading.CancelAsync().ConfigureAwait(false);
+            await ((Task)asked).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    // A question of its own: the one before may still be asked.
+    private static Wire.RangeRequest After(RangeResponse page, Wire.RangeRequest question)
+    {
+        var next = question.Clone();
+        if (page.Kvs.Count == 0) return next;
+        byte[] key = [.. page.Kvs[^1].Key.Span, 0];
+        next.Key = UnsafeByteOperations.UnsafeWrap(key);
+        return next;
     }
 
     private async Task<RangeResponse> AskPageAsync(Wire.RangeRequest question, CancellationToken cancellationToken)
@@ -273,7 +248,7 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
         }
         catch (RpcException error) when (EtcdErrors.IsCompacted(error))
         {
-            _feed.NoteCompacted(Math.Max(question.Revision + 1, await CompactedAsync(cancellationToken).ConfigureAwait(false)));
+            Feed.NoteCompacted(Math.Max(question.Revision + 1, await CompactedAsync(cancellationToken).ConfigureAwait(false)));
             throw new DatastoreCompactedException(question.Revision, CompactRevision);
         }
         catch (RpcException error) when (EtcdErrors.IsFuture(error))
@@ -301,13 +276,13 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
     /// <summary>Feeds the watches for as long as the store is open.</summary>
     private async Task FollowAsync()
     {
-        var stopping = _stopping.Token;
+        var stopping = Stopping;
         while (!stopping.IsCancellationRequested)
         {
             try
             {
                 var stream = new EtcdWatchStream(_client, _logger);
-                await stream.RunAsync(_feed.Position, Publish, _feed.NoteCompacted, stopping).ConfigureAwait(false);
+                await stream.RunAsync(Feed.Position, Publish, Feed.NoteCompacted, stopping).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (stopping.IsCancellationRequested)
             {
@@ -328,7 +303,7 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
 
     private bool Publish(ReadOnlySpan<Change> changes, long revision)
     {
-        _feed.Publish(changes, revision);
+        Feed.Publish(changes, revision);
         return true;
     }
 
@@ -338,8 +313,8 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
         try
         {
             long revision = await AskRevisionAsync(stopping).ConfigureAwait(false);
-            Log.HistoryLost(_logger, _feed.Position, revision);
-            _feed.Restart(revision, compacted);
+            Log.HistoryLost(_logger, Feed.Position, revision);
+            Feed.Restart(revision, compacted);
         }
         catch (Exception error) when (error is DatastoreException or OperationCanceledException)
         {
@@ -347,27 +322,7 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
         }
     }
 
-    private async Task CompactOldAsync()
-    {
-        if (Interlocked.Exchange(ref _isCompacting, 1) == 1) return;
-        long startedAt = Environment.TickCount64;
-        try
-        {
-            long compacted = await _compactor.TickAsync(_stopping.Token).ConfigureAwait(false);
-            _feed.NoteCompacted(compacted);
-            if (compacted > 0) Log.Compacted(_logger, compacted, Environment.TickCount64 - startedAt);
-        }
-        catch (Exception error) when (error is RpcException or OperationCanceledException or ObjectDisposedException)
-        {
-            if (_isDisposed == 0) Log.CompactionFailed(_logger, CompactRevision, error);
-        }
-        finally
-        {
-            Volatile.Write(ref _isCompacting, 0);
-        }
-    }
-
-    private async Task<long> AskRevisionAsync(CancellationToken cancellationToken)
+    private protected override async Task<long> AskRevisionAsync(CancellationToken cancellationToken)
     {
         try
         {
@@ -385,11 +340,6 @@ public sealed class EtcdDatastore : IDatastore, IHistorySource
         var question = new Wire.RangeRequest { Key = ByteString.CopyFrom("/registry/health"u8), CountOnly = true };
         var answer = await client.CallAsync((member, options) => member.KV.RangeAsync(question, options), isQuestion: true, cancellationToken).ConfigureAwait(false);
         return answer.Header.Revision;
-    }
-
-    private void ThrowIfCompacted(long revision)
-    {
-        if (revision < CompactRevision) throw new DatastoreCompactedException(revision, CompactRevision);
     }
 
     private DatastoreException Failed(string what, RpcException error) => new($"{what} etcd {_client.Names} failed: {Reason(error)}", error);

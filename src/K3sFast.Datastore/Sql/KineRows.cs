@@ -22,6 +22,23 @@ internal static class KineRows
             isDelete ? AppendKind.Delete : isCreate ? AppendKind.Create : AppendKind.Update);
     }
 
+    /// <summary>A row that begins with name, id, create_revision, lease, value, as a range shows it; lent as the row is.</summary>
+    public static DatastoreEntry ToEntry(SqlRow row, string name, int rank = 0)
+    {
+        long id = row.Int64(1);
+        long created = row.Int64(2) is var stored and not 0 ? stored : id;
+        return new DatastoreEntry
+        {
+            Key = name,
+            Value = row.Bytes(4),
+            Revision = id,
+            CreateRevision = created,
+            LeaseSeconds = row.Int64(3),
+            Kind = created == id ? AppendKind.Create : AppendKind.Update,
+            Rank = rank,
+        };
+    }
+
     /// <summary>Puts fillers in the places of revisions that nobody commits. A place that somebody takes meanwhile is his.</summary>
     public static async ValueTask FillAsync(ISqlConnection connection, long first, long end, CancellationToken cancellationToken)
     {

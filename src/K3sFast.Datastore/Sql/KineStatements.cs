@@ -28,6 +28,9 @@ internal static class KineStatements
         JOIN kine AS k ON k.id = newest.id WHERE k.deleted = 0 ORDER BY k.name LIMIT $4
         """;
 
+    /// <summary>The newest row of each key in [$1, $2) at revision $3, deletions too, in key order. An index alone answers it.</summary>
+    public const string NewestRows = "SELECT max(id) FROM kine WHERE name >= $1 AND name < $2 AND id <= $3 GROUP BY name ORDER BY name";
+
     /// <summary>Live keys with a lease. Columns id, name, lease.</summary>
     public const string Leases = """
         SELECT k.id, k.name, k.lease FROM kine AS k WHERE k.lease > 0 AND k.deleted = 0

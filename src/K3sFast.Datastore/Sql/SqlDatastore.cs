@@ -9,51 +9,32 @@ namespace K3sFast.Datastore.Sql;
 /// The log in kine's table in a database server, which several API servers (and, at another time, k3s itself) may use. See
 /// <see cref="SqlCommitter"/> for how revisions stay in order, <see cref="SqlFollower"/> for how the servers see each other's writes.
 /// </summary>
-public sealed class SqlDatastore : IDatastore, IHistorySource
+public sealed class SqlDatastore : SharedDatastore, IStateReader
 {
     private const int HistoryBatch = 500;
 
     private readonly ISqlEngine _engine;
     private readonly ILogger _logger;
-    private readonly ChangeFeed _feed;
     private readonly SqlReaders _readers;
     private readonly SqlFollower _follower;
     private readonly SqlCommitter _committer;
     private readonly SqlCompactor _compactor;
     private readonly SqlExpiry _expiry;
-    private readonly SharedQuestion<long> _newest;
-    private readonly CancellationTokenSource _stopping = new();
-    private readonly ITimer? _compactTimer;
     private readonly Task _expiring;
-    private int _isCompacting;
-    private int _isDisposed;
 
     private SqlDatastore(ISqlEngine engine, SqlOptions options, ILogger logger, SqlReaders readers, ChangeFeed feed)
+        : base(feed, logger)
     {
-        (_engine, _logger, _readers, _feed) = (engine, logger, readers, feed);
+        (_engine, _logger, _readers) = (engine, logger, readers);
         _follower = new SqlFollower(engine, feed, options, logger);
         _committer = new SqlCommitter(engine, feed, _follower, options, logger);
         _compactor = new SqlCompactor(engine, readers, options.KeepRevisions);
         _expiry = new SqlExpiry(this, options.TimeProvider, logger);
-        _newest = new SharedQuestion<long>(AskRevisionAsync, _stopping.Token);
         _follower.Start();
         _committer.Start();
         _expiring = Task.Run(ExpireAsync);
-        if (options.CompactInterval > TimeSpan.Zero)
-        {
-            _compactTimer = options.TimeProvider.CreateTimer(
-                static state => _ = ((SqlDatastore)state!).CompactOldAsync(), this, options.CompactInterval, options.CompactInterval);
-        }
+        CompactEvery(options.CompactInterval, options.TimeProvider);
     }
-
-    /// <inheritdoc/>
-    public bool IsShared => true;
-
-    /// <inheritdoc/>
-    public long CurrentRevision => _feed.Position;
-
-    /// <inheritdoc/>
-    public long CompactRevision => _feed.CompactRevision;
 
     /// <summary>Connects, and makes database and table if they are missing.</summary>
     /// <remarks>Throws <see cref="DatastoreOpenException"/> when the server cannot be reached or refuses.</remarks>
@@ -77,49 +58,42 @@ public sealed class SqlDatastore : IDatastore, IHistorySource
     }
 
     /// <inheritdoc/>
-    public async ValueTask<long> ReadCurrentRevisionAsync(CancellationToken cancellationToken = default)
+    public override async ValueTask<long> ReadCurrentRevisionAsync(CancellationToken cancellationToken = default)
     {
-        long newest = await _newest.AskAsync(cancellationToken).ConfigureAwait(false);
-        if (newest > _feed.Position) _follower.Wake();
+        long newest = await base.ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false);
+        if (newest > Feed.Position) _follower.Wake();
         return newest;
     }
 
     /// <inheritdoc/>
-    public ValueTask<AppendResult> AppendAsync(in AppendRequest request, CancellationToken cancellationToken = default)
+    public override async ValueTask<long> ReadSizeAsync(CancellationToken cancellationToken = default)
     {
-        StoreKeys.Check(request.Key);
-        ObjectDisposedException.ThrowIf(_isDisposed != 0, this);
-        return new ValueTask<AppendResult>(_committer.AppendAsync(request).WaitAsync(cancellationToken));
+        long bytes = -1;
+        await _readers.AskAsync(new[] { new SqlStatement(_engine.Size) }, (_, row) => bytes = row.Int64(0), null, cancellationToken).ConfigureAwait(false);
+        return bytes;
     }
 
     /// <inheritdoc/>
-    public ValueTask<RangeResult> RangeAsync(in RangeRequest request, IDatastoreVisitor visitor, CancellationToken cancellationToken = default)
+    public async Task ReadStateAsync(string prefix, long revision, Func<int, IDatastoreVisitor> openPart, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(visitor);
-        return RangeCoreAsync(request, visitor, cancellationToken);
+        ArgumentNullException.ThrowIfNull(openPart);
+        await SettleAsync(revision, cancellationToken).ConfigureAwait(false);
+        Feed.NoteCompacted(await new SqlStateScan(_readers).ReadAsync(prefix, revision, openPart, cancellationToken).ConfigureAwait(false));
+        ThrowIfCompacted(revision);
     }
 
-    /// <inheritdoc/>
-    public IDatastoreWatch Watch(long afterRevision, IDatastoreObserver observer)
-    {
-        ArgumentNullException.ThrowIfNull(observer);
-        ThrowIfCompacted(afterRevision);
-        var watch = new FeedWatch(_feed, this, observer, afterRevision, _logger);
-        watch.Start();
-        return watch;
-    }
+    private protected override ValueTask<AppendResult> AppendCoreAsync(AppendRequest request, CancellationToken cancellationToken) =>
+        new(_committer.AppendAsync(request).WaitAsync(cancellationToken));
 
-    /// <inheritdoc/>
-    public async ValueTask CompactAsync(long revision, CancellationToken cancellationToken = default)
+    private protected override async ValueTask CompactCoreAsync(long revision, CancellationToken cancellationToken)
     {
-        if (revision <= CompactRevision) return;
-        if (revision > _feed.Position && revision > await ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false))
+        if (revision > Feed.Position && revision > await ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false))
         {
             throw new DatastoreFutureRevisionException(revision, CurrentRevision);
         }
         try
         {
-            await _compactor.CompactAsync(revision, _feed.NoteCompacted, cancellationToken).ConfigureAwait(false);
+            await _compactor.CompactAsync(revision, Feed.NoteCompacted, cancellationToken).ConfigureAwait(false);
         }
         catch (SqlException error)
         {
@@ -127,38 +101,32 @@ public sealed class SqlDatastore : IDatastore, IHistorySource
         }
     }
 
-    /// <summary>Finishes queued appends and closes the connections.</summary>
-    public async ValueTask DisposeAsync()
+    private protected override Task<long> CompactTickAsync(CancellationToken cancellationToken) => _compactor.TickAsync(Feed.NoteCompacted, cancellationToken);
+
+    private protected override bool IsOfTheEngine(Exception error) => error is SqlException;
+
+    private protected override ValueTask FinishWritesAsync() => _committer.DisposeAsync();
+
+    private protected override async ValueTask EndFollowingAsync()
     {
-        if (Interlocked.Exchange(ref _isDisposed, 1) == 1) return;
-        if (_compactTimer is not null) await _compactTimer.DisposeAsync().ConfigureAwait(false);
-        await _committer.DisposeAsync().ConfigureAwait(false);
-        await _stopping.CancelAsync().ConfigureAwait(false);
         await _expiring.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _follower.DisposeAsync().ConfigureAwait(false);
-        _feed.Close(new ObjectDisposedException(nameof(SqlDatastore)));
+    }
+
+    private protected override async ValueTask CloseConnectionsAsync()
+    {
         await _readers.DisposeAsync().ConfigureAwait(false);
         await _engine.DisposeAsync().ConfigureAwait(false);
-        _stopping.Dispose();
     }
 
-    /// <inheritdoc/>
-    public async ValueTask<long> ReadSizeAsync(CancellationToken cancellationToken = default)
-    {
-        long bytes = -1;
-        await _readers.AskAsync(new SqlStatement[] { new(_engine.Size) }, (_, row) => bytes = row.Int64(0), null, cancellationToken).ConfigureAwait(false);
-        return bytes;
-    }
-
-    /// <inheritdoc/>
-    async Task IHistorySource.CatchUpAsync(FeedWatch watch, CancellationToken cancellationToken)
+    private protected override async Task CatchUpAsync(FeedWatch watch, CancellationToken cancellationToken)
     {
         var changes = new List<Change>();
-        while (!watch.IsEnded && !_feed.TryJoin(watch))
+        while (!watch.IsEnded && !Feed.TryJoin(watch))
         {
             // Never beyond what the follower has seen: up to there no revision is still to come.
             long after = watch.Position;
-            long until = Math.Min(_feed.Position, after + HistoryBatch);
+            long until = Math.Min(Feed.Position, after + HistoryBatch);
             long compacted = 0;
             changes.Clear();
             await _readers.AskAsync(
@@ -174,7 +142,7 @@ public sealed class SqlDatastore : IDatastore, IHistorySource
                     return !watch.IsEnded;
                 },
                 cancellationToken).ConfigureAwait(false);
-            _feed.NoteCompacted(compacted);
+            Feed.NoteCompacted(compacted);
             if (compacted > after) throw new DatastoreCompactedException(after, compacted);
             watch.TryShow(CollectionsMarshal.AsSpan(changes), until);
         }
@@ -212,21 +180,27 @@ public sealed class SqlDatastore : IDatastore, IHistorySource
         }
     }
 
-    private async ValueTask<RangeResult> RangeCoreAsync(RangeRequest request, IDatastoreVisitor visitor, CancellationToken cancellationToken)
+    private protected override async ValueTask<RangeResult> RangeCoreAsync(RangeRequest request, IDatastoreVisitor visitor, CancellationToken cancellationToken)
     {
         long revision = request.Revision;
         if (revision == 0) revision = await ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false);
-        else if (revision > _feed.Position && revision > await ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false))
+        await SettleAsync(revision, cancellationToken).ConfigureAwait(false);
+        string low = StoreKeys.IsBefore(request.StartKey ?? "", request.Prefix) ? request.Prefix : request.StartKey!;
+        var (count, hasMore) = await ReadRangeAsync(low, StoreKeys.PrefixEnd(request.Prefix), revision, request.Limit, visitor, cancellationToken).ConfigureAwait(false);
+        return new RangeResult(revision, count, hasMore);
+    }
+
+    /// <summary>Completes when the state at a revision never changes any more, or throws that it is gone or still to come.</summary>
+    private async ValueTask SettleAsync(long revision, CancellationToken cancellationToken)
+    {
+        if (revision > Feed.Position && revision > await ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false))
         {
             throw new DatastoreFutureRevisionException(revision, CurrentRevision);
         }
         ThrowIfCompacted(revision);
         // Up to where the follower has come, no revision is still to come: the state at it never changes. A watch that is being shown a
         // change may ask for the state at it, so what is known counts, not what all watches have seen.
-        if (revision > _feed.Known) await _feed.WaitForAsync(revision, cancellationToken).ConfigureAwait(false);
-        string low = StoreKeys.IsBefore(request.StartKey ?? "", request.Prefix) ? request.Prefix : request.StartKey!;
-        var (count, hasMore) = await ReadRangeAsync(low, StoreKeys.PrefixEnd(request.Prefix), revision, request.Limit, visitor, cancellationToken).ConfigureAwait(false);
-        return new RangeResult(revision, count, hasMore);
+        if (revision > Feed.Known) await Feed.WaitForAsync(revision, cancellationToken).ConfigureAwait(false);
     }
 
     private async Task<(int Count, bool HasMore)> ReadRangeAsync(
@@ -243,7 +217,7 @@ public sealed class SqlDatastore : IDatastore, IHistorySource
             : new SqlStatement(KineStatements.Range, low, high, revision, most);
         // Asked again only while nothing was shown.
         await _readers.AskAsync(new[] { range, new(KineStatements.Revisions) }, OnRow, () => count == 0, cancellationToken).ConfigureAwait(false);
-        _feed.NoteCompacted(compacted);
+        Feed.NoteCompacted(compacted);
         // Read after the rows: a compaction that took some of them shows here.
         if (compacted > revision) throw new DatastoreCompactedException(revision, compacted);
         return (count, hasMore);
@@ -262,73 +236,39 @@ public sealed class SqlDatastore : IDatastore, IHistorySource
                 hasMore = true;
                 return;
             }
-            long id = row.Int64(1);
-            long created = row.Int64(2) is var stored and not 0 ? stored : id;
-            visitor.OnEntry(new DatastoreEntry
-            {
-                Key = name,
-                Value = row.Bytes(4),
-                Revision = id,
-                CreateRevision = created,
-                LeaseSeconds = row.Int64(3),
-                Kind = created == id ? AppendKind.Create : AppendKind.Update,
-            });
+            visitor.OnEntry(KineRows.ToEntry(row, name));
             count++;
         }
     }
 
-    private async Task<long> AskRevisionAsync(CancellationToken cancellationToken) => (await _compactor.ReadAsync(cancellationToken).ConfigureAwait(false)).Newest;
+    private protected override async Task<long> AskRevisionAsync(CancellationToken cancellationToken) => (await _compactor.ReadAsync(cancellationToken).ConfigureAwait(false)).Newest;
 
     private async Task ExpireAsync()
     {
-        while (!_stopping.IsCancellationRequested)
+        while (!Stopping.IsCancellationRequested)
         {
             try
             {
                 // Live first, so that no lease falls between; a key that comes twice is deleted once.
-                using var watch = Watch(_feed.Position, _expiry);
+                using var watch = Watch(Feed.Position, _expiry);
                 await _readers.AskAsync(
                     new[] { new SqlStatement(KineStatements.Leases) },
                     (_, row) => _expiry.Add(row.Text(1), row.Int64(0), row.Int64(2)),
                     null,
-                    _stopping.Token).ConfigureAwait(false);
-                await _expiry.RunAsync(_stopping.Token).ConfigureAwait(false);
+                    Stopping).ConfigureAwait(false);
+                await _expiry.RunAsync(Stopping).ConfigureAwait(false);
             }
-            catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+            catch (OperationCanceledException) when (Stopping.IsCancellationRequested)
             {
                 return;
             }
             // Expiry must go on, whatever the database says today.
             catch (Exception error)
             {
-                if (_isDisposed != 0) return;
+                if (IsDisposed) return;
                 Log.LeasesUnreadable(_logger, error);
-                await Task.Delay(TimeSpan.FromSeconds(5), _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await Task.Delay(TimeSpan.FromSeconds(5), Stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
-    }
-
-    private async Task CompactOldAsync()
-    {
-        if (Interlocked.Exchange(ref _isCompacting, 1) == 1) return;
-        long startedAt = Environment.TickCount64;
-        try
-        {
-            long compacted = await _compactor.TickAsync(_feed.NoteCompacted, _stopping.Token).ConfigureAwait(false);
-            if (compacted > 0) Log.Compacted(_logger, compacted, Environment.TickCount64 - startedAt);
-        }
-        catch (Exception error) when (error is SqlException or DatastoreException or OperationCanceledException or ObjectDisposedException)
-        {
-            if (_isDisposed == 0) Log.CompactionFailed(_logger, CompactRevision, error);
-        }
-        finally
-        {
-            Volatile.Write(ref _isCompacting, 0);
-        }
-    }
-
-    private void ThrowIfCompacted(long revision)
-    {
-        if (revision < CompactRevision) throw new DatastoreCompactedException(revision, CompactRevision);
     }
 }

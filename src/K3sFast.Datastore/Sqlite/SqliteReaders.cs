@@ -123,8 +123,8 @@ internal sealed class SqliteReader : IDisposable
         }
     }
 
-    /// <summary>Shows up to <paramref name="limit"/> changes after a revision. Returns the last revision read (also of internal rows).</summary>
-    public long ReadHistory(long afterRevision, int limit, SqliteWatch watch)
+    /// <summary>Shows up to <paramref name="limit"/> changes after a revision and up to another. Returns the last revision read (also of internal rows).</summary>
+    public long ReadHistory(long afterRevision, long upToRevision, int limit, SqliteWatch watch)
     {
         long last = afterRevision;
         try
@@ -133,6 +133,7 @@ internal sealed class SqliteReader : IDisposable
             while (_history.Step())
             {
                 var row = StoredRow.Read(_history, _connection.Path);
+                if (row.Id > upToRevision) break;
                 last = row.Id;
                 string name = Encoding.UTF8.GetString(row.Name);
                 if (KineSchema.IsInternal(name)) continue;

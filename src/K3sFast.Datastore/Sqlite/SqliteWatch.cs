@@ -89,7 +89,9 @@ internal sealed class SqliteWatch : IDatastoreWatch
             {
                 long before = Position;
                 long last;
-                using (var lent = _readers.Rent()) last = lent.Reader.ReadHistory(before, HistoryBatch, this);
+                // The file may show a group before it is the present: who was shown it here and lists then would see less.
+                long upTo = _feed.CurrentRevision;
+                using (var lent = _readers.Rent()) last = lent.Reader.ReadHistory(before, upTo, HistoryBatch, this);
                 if (_feed.CompactRevision > before) throw new DatastoreCompactedException(before, _feed.CompactRevision);
                 ShowRevision(last);
             }
