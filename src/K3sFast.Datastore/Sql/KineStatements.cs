@@ -37,9 +37,6 @@ internal static class KineStatements
         AND NOT EXISTS (SELECT 1 FROM kine AS n WHERE n.name = k.name AND n.id > k.id)
         """;
 
-    /// <summary>One row by id. Columns name, prev_revision, value.</summary>
-    public const string Row = "SELECT name, prev_revision, value FROM kine WHERE id = $1";
-
     public const string SetCompacted = "UPDATE kine SET prev_revision = $1 WHERE name = 'compact_rev_key' AND prev_revision < $1";
 
     /// <summary>The filler of a revision that nobody committed. Waits for a transaction that is about to, and then fails as a duplicate.</summary>
@@ -47,14 +44,17 @@ internal static class KineStatements
         "INSERT INTO kine (id, name, created, deleted, create_revision, prev_revision, lease, value, old_value) VALUES ($1, $2, 0, 1, 0, 0, 0, $3, NULL)",
         id, string.Create(CultureInfo.InvariantCulture, $"gap-{id}"), ReadOnlyMemory<byte>.Empty);
 
+    /// <summary>Rows by id, those that are there. Columns id, name, prev_revision, value.</summary>
+    public static SqlStatement Rows(IReadOnlyList<long> ids) => new($"SELECT id, name, prev_revision, value FROM kine WHERE id IN ({Places(ids.Count)})", [.. ids.Select(static id => (SqlValue)id)]);
+
+    /// <summary>The same with the columns of a range, and last deleted.</summary>
+    public static SqlStatement Entries(IReadOnlyList<long> ids) =>
+        new($"SELECT name, id, create_revision, lease, value, deleted FROM kine WHERE id IN ({Places(ids.Count)})", [.. ids.Select(static id => (SqlValue)id)]);
+
     /// <summary>The newest rows of keys. Columns name, id, deleted, create_revision.</summary>
-    public static SqlStatement Newest(IReadOnlyList<string> keys)
-    {
-        var text = new StringBuilder("SELECT k.name, k.id, k.deleted, k.create_revision FROM (SELECT max(id) AS id FROM kine WHERE name IN (");
-        for (int i = 1; i <= keys.Count; i++) text.Append(CultureInfo.InvariantCulture, $"{(i == 1 ? "" : ", ")}${i}");
-        text.Append(") GROUP BY name) AS newest JOIN kine AS k ON k.id = newest.id");
-        return new SqlStatement(text.ToString(), [.. keys.Select(static key => (SqlValue)key)]);
-    }
+    public static SqlStatement Newest(IReadOnlyList<string> keys) => new(
+        $"SELECT k.name, k.id, k.deleted, k.create_revision FROM (SELECT max(id) AS id FROM kine WHERE name IN ({Places(keys.Count)}) GROUP BY name) AS newest JOIN kine AS k ON k.id = newest.id",
+        [.. keys.Select(static key => (SqlValue)key)]);
 
     /// <summary>All rows of a group in one statement.</summary>
     public static SqlStatement Insert(IReadOnlyList<KineRow> rows)
@@ -69,6 +69,8 @@ internal static class KineStatements
         }
         return new SqlStatement(text.ToString(), [.. values]);
     }
+
+    private static string Places(int count) => string.Join(", ", Enumerable.Range(1, count).Select(static i => string.Create(CultureInfo.InvariantCulture, $"${i}")));
 }
 
 /// <summary>A row that a group adds.</summary>

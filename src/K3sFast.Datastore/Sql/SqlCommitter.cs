@@ -117,7 +117,7 @@ internal sealed class SqlCommitter(ISqlEngine engine, ChangeFeed feed, SqlFollow
             {
                 _connection ??= await engine.ConnectAsync(cancellationToken).ConfigureAwait(false);
                 var (newest, present) = await BeginAsync(_connection, cancellationToken).ConfigureAwait(false);
-                if (inDoubt is not null && await IsThereAsync(_connection, inDoubt[0], cancellationToken).ConfigureAwait(false))
+                if (inDoubt is not null && await WasCommittedAsync(_connection, inDoubt, cancellationToken).ConfigureAwait(false))
                 {
                     await _connection.RunAsync(new[] { new SqlStatement("ROLLBACK") }, null, cancellationToken).ConfigureAwait(false);
                     Publish(inDoubt);
@@ -193,14 +193,30 @@ internal sealed class SqlCommitter(ISqlEngine engine, ChangeFeed feed, SqlFollow
         return rows;
     }
 
-    private static async Task<bool> IsThereAsync(ISqlConnection connection, KineRow row, CancellationToken cancellationToken)
+    /// <summary>Whether a group is there whose commit was not answered: all its rows are, or none.</summary>
+    /// <remarks>Throws <see cref="DatastoreException"/> when nobody can tell any more: it was superseded since, and what was superseded is compacted.</remarks>
+    private async Task<bool> WasCommittedAsync(ISqlConnection connection, List<KineRow> rows, CancellationToken cancellationToken)
     {
-        bool isThere = false;
-        await connection.RunAsync(
-            new[] { new SqlStatement(KineStatements.Row, row.Id) },
-            (_, found) => isThere = found.Text(0) == row.Name && found.Int64(1) == row.PreviousRevision && (row.Kind == AppendKind.Delete || found.Bytes(2).SequenceEqual(row.Value.Span)),
-            cancellationToken).ConfigureAwait(false);
-        return isThere;
+        var byId = rows.ToDictionary(static row => row.Id);
+        bool isThere = false, isOthers = false;
+        long compacted = 0;
+        await connection.RunAsync(new[] { KineStatements.Rows([.. byId.Keys]), new(KineStatements.Revisions) }, OnRow, cancellationToken).ConfigureAwait(false);
+        // Compaction takes no row of a later revision.
+        if (isThere || isOthers || rows[^1].Id > compacted) return isThere;
+        throw new DatastoreException($"writing {engine.Name} failed, it is not known whether the change was made: the connection broke, and history was compacted before there was another");
+
+        void OnRow(int statement, SqlRow found)
+        {
+            if (statement == 1)
+            {
+                compacted = found.Int64(1);
+                return;
+            }
+            var row = byId[found.Int64(0)];
+            bool isOurs = found.Text(1) == row.Name && found.Int64(2) == row.PreviousRevision && (row.Kind == AppendKind.Delete || found.Bytes(3).SequenceEqual(row.Value.Span));
+            isThere |= isOurs;
+            isOthers |= !isOurs;
+        }
     }
 
     /// <summary>Shows the committed rows to the watches: from memory when nobody else wrote in between, else by reading what lies between.</summary>

@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Text;
 using K3sFast.Datastore.Shared;
 
 namespace K3sFast.Datastore.Sql;
@@ -53,18 +51,11 @@ internal sealed class SqlStateScan(SqlReaders readers)
         for (; from < to; from += Batch)
         {
             ranks.Clear();
-            var text = new StringBuilder("SELECT name, id, create_revision, lease, value, deleted FROM kine WHERE id IN (");
-            var values = new List<SqlValue>(Batch);
-            for (int i = from; i < Math.Min(to, from + Batch); i++)
-            {
-                ranks.Add(rows[i].Id, rows[i].Rank);
-                values.Add(rows[i].Id);
-                text.Append(CultureInfo.InvariantCulture, $"{(i == from ? "" : ", ")}${values.Count}");
-            }
+            for (int i = from; i < Math.Min(to, from + Batch); i++) ranks.Add(rows[i].Id, rows[i].Rank);
             int shown = 0;
             await readers.AskAsync(
                 // Read after the rows: a compaction that took some of them shows here.
-                new[] { new SqlStatement(text.Append(')').ToString(), [.. values]), new(KineStatements.Revisions) },
+                new[] { KineStatements.Entries([.. ranks.Keys]), new(KineStatements.Revisions) },
                 (statement, row) =>
                 {
                     if (statement == 1)

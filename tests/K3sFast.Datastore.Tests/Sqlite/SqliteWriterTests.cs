@@ -1,3 +1,4 @@
+using K3sFast.Datastore.FailPoints;
 using K3sFast.Datastore.Sqlite;
 using Microsoft.Extensions.Time.Testing;
 
@@ -25,6 +26,36 @@ public sealed class SqliteWriterTests : IDisposable
         long start = (await first).Revision;
         Assert.Equal(Enumerable.Range(1, 50).Select(i => start + i), results.Select(result => result.Revision));
         Assert.Equal([start, start + 50], observer.Batches);
+    }
+
+    /// <summary>On disk, and told to nobody: who catches up from the file must not see more than who lists.</summary>
+    [Fact]
+    public async Task Watch_CatchingUpBeforeAGroupIsPublished_ShowsNothingBehindThePresent()
+    {
+        await using var store = Open();
+        long before = (await store.AppendAsync(AppendRequest.Create("/g/1", "x"u8.ToArray()))).Revision;
+        using var reached = new ManualResetEventSlim();
+        using var released = new ManualResetEventSlim();
+        var seen = new RecordingObserver();
+        using (FailPoint.On(FailPointNames.CommitBeforePublish, Hold, Path.Combine(_directory, "state.db")))
+        {
+            var append = store.AppendAsync(AppendRequest.Create("/g/2", "x"u8.ToArray()));
+            Assert.True(reached.Wait(TimeSpan.FromSeconds(120)));
+            using var watch = store.Watch(1, seen);
+            await watch.CaughtUp.WaitAsync(TimeSpan.FromSeconds(120));
+            Assert.Equal(before, store.CurrentRevision);
+            Assert.Equal([before], seen.Changes.Select(change => change.Revision));
+            released.Set();
+            long after = (await append).Revision;
+            await seen.WaitForAsync(after);
+            Assert.Equal([before, after], seen.Changes.Select(change => change.Revision));
+        }
+
+        FailPointError Hold()
+        {
+            reached.Set();
+            return released.Wait(TimeSpan.FromSeconds(120)) ? FailPointError.None : FailPointError.Io;
+        }
     }
 
     [Fact]
