@@ -50,6 +50,24 @@ internal sealed partial class ApiConnection : IDisposable
         return new ApiConnection(clients);
     }
 
+    /// <summary>Completes when every connection is open and the server says that it is ready; throws when that takes a minute.</summary>
+    internal async Task WaitReadyAsync()
+    {
+        var waited = System.Diagnostics.Stopwatch.StartNew();
+        for (var ready = 0; ready < Connections;)
+        {
+            try
+            {
+                await SendAsync(HttpMethod.Get, "/readyz");
+                ready++;
+            }
+            catch (HttpRequestException) when (waited.Elapsed < TimeSpan.FromMinutes(1))
+            {
+                await Task.Delay(100);
+            }
+        }
+    }
+
     /// <summary>One request; returns the body. Anything but 2xx throws.</summary>
     internal async Task<byte[]> SendAsync(HttpMethod method, string path, byte[]? body = null, string contentType = "application/json")
     {

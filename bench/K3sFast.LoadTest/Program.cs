@@ -18,30 +18,44 @@ var options = LoadOptions.Parse(isStart ? [args[1], .. args[3..]] : args);
 using var api = ApiConnection.FromKubeconfig(options.Kubeconfig);
 var report = new Report(options);
 if (isStart) await StartScenario.AwaitAsync(() => ApiConnection.FromKubeconfig(options.Kubeconfig), report, args[2]);
+else await api.WaitReadyAsync();
 foreach (var scenario in isStart ? [] : options.Scenarios)
 {
     Console.Error.WriteLine($"{DateTime.Now:HH:mm:ss} {scenario}");
-    switch (scenario)
+    if (LoadOf(scenario) is not { } load)
     {
-        case "create": await WriteScenarios.CreateAsync(api, report, options); break;
-        case "update": await WriteScenarios.UpdateAsync(api, report, options); break;
-        case "steady-create": await WriteScenarios.SteadyAsync(api, report, options); break;
-        case "read-after-write": await WriteScenarios.ReadAfterWriteAsync(api, report, options); break;
-        case "get": await ReadScenarios.GetAsync(api, report, options); break;
-        case "steady-get": await ReadScenarios.SteadyAsync(api, report, options); break;
-        case "list": await ReadScenarios.ListAsync(api, report, options); break;
-        case "list-many": await ReadScenarios.ListManyAsync(api, report, options); break;
-        case "watch": await WatchScenario.RunAsync(api, report, options); break;
-        case "idle-watches": await MemoryScenarios.IdleWatchesAsync(api, report, options); break;
-        case "growth": await MemoryScenarios.GrowthAsync(api, report, options); break;
-        case "idle": await MemoryScenarios.IdleAsync(report, options); break;
-        case "fill": await StartScenario.FillAsync(api, options); break;
-        case "pods": await PodScenario.RunAsync(api, report, options); break;
-        default:
-            Console.Error.WriteLine($"no scenario named {scenario}\n{Usage}");
-            return 2;
+        Console.Error.WriteLine($"no scenario named {scenario}\n{Usage}");
+        return 2;
+    }
+    try
+    {
+        await load();
+    }
+    catch (Exception failure) when (failure is HttpRequestException or IOException or OperationCanceledException or InvalidOperationException)
+    {
+        // A server that does not bear a load is a result; what was measured until then stays.
+        report.Fail($"{scenario}: {failure.Message}");
     }
 }
 report.Write(Console.Out);
 if (options.Out is { } path) report.Save(path);
 return report.HasFailed ? 1 : 0;
+
+Func<Task>? LoadOf(string scenario) => scenario switch
+{
+    "create" => () => WriteScenarios.CreateAsync(api, report, options),
+    "update" => () => WriteScenarios.UpdateAsync(api, report, options),
+    "steady-create" => () => WriteScenarios.SteadyAsync(api, report, options),
+    "read-after-write" => () => WriteScenarios.ReadAfterWriteAsync(api, report, options),
+    "get" => () => ReadScenarios.GetAsync(api, report, options),
+    "steady-get" => () => ReadScenarios.SteadyAsync(api, report, options),
+    "list" => () => ReadScenarios.ListAsync(api, report, options),
+    "list-many" => () => ReadScenarios.ListManyAsync(api, report, options),
+    "watch" => () => WatchScenario.RunAsync(api, report, options),
+    "idle-watches" => () => MemoryScenarios.IdleWatchesAsync(api, report, options),
+    "growth" => () => MemoryScenarios.GrowthAsync(api, report, options),
+    "idle" => () => MemoryScenarios.IdleAsync(report, options),
+    "fill" => () => StartScenario.FillAsync(api, options),
+    "pods" => () => PodScenario.RunAsync(api, report, options),
+    _ => null,
+};

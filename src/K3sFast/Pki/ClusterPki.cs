@@ -1,5 +1,4 @@
 using System.Net;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using K3sFast.Configuration;
 using K3sFast.Datastore;
@@ -18,6 +17,8 @@ internal sealed class ClusterPki : IDisposable
         RequestHeaderCa = requestHeaderCa;
         var tls = config.Paths.Tls;
         var agent = config.Paths.Agent;
+        ServiceAccountKeyPath = Path.Combine(tls, "service.key");
+        ServiceAccountKeys = new(ServiceAccountKeyPath);
         LeafCertificate Client(string name, string user, string group = "") => LeafCertificate.Ensure(tls, new(name, user, group), clientCa, now);
 
         Admin = Client("client-admin", "system:admin", "system:masters");
@@ -33,9 +34,6 @@ internal sealed class ClusterPki : IDisposable
         K3sController = LeafCertificate.Ensure(agent, new("client-k3s-controller", "system:k3s-controller", ""), clientCa, now);
         Kubelet = LeafCertificate.Ensure(agent, new("client-kubelet", "system:node:" + config.NodeName, "system:nodes"), clientCa, now);
         ServingKubelet = EnsureServingKubelet(config, now);
-        ServiceAccountKeyPath = Path.Combine(tls, "service.key");
-        EnsureServiceAccountKey(ServiceAccountKeyPath);
-        ServiceAccountKeys = PemFiles.ReadKeys(ServiceAccountKeyPath);
     }
 
     public CertificateAuthority ServerCa { get; }
@@ -59,11 +57,20 @@ internal sealed class ClusterPki : IDisposable
     /// <summary>May hold several PEM keys: the first signs, all verify.</summary>
     public string ServiceAccountKeyPath { get; }
     /// <summary>The file's keys, in its order.</summary>
-    public IReadOnlyList<AsymmetricAlgorithm> ServiceAccountKeys { get; }
+    public ServiceAccountKeys ServiceAccountKeys { get; }
 
     /// <summary>Makes or renews everything, then writes token and kubeconfigs.</summary>
     /// <exception cref="ConfigurationException">A file is corrupt, expired or cannot be written; nothing good was replaced.</exception>
     public static ClusterPki Ensure(ServerConfig config, TimeProvider clock)
+    {
+        var pki = Begin(config, clock);
+        pki.ServiceAccountKeys.Made.GetAwaiter().GetResult();
+        return pki;
+    }
+
+    /// <summary>The same, but returns while <see cref="ServiceAccountKeys"/> may still be in the making.</summary>
+    /// <exception cref="ConfigurationException">A file is corrupt, expired or cannot be written; nothing good was replaced.</exception>
+    public static ClusterPki Begin(ServerConfig config, TimeProvider clock)
     {
         var now = clock.GetUtcNow();
         var tls = config.Paths.Tls;
@@ -130,17 +137,6 @@ internal sealed class ClusterPki : IDisposable
         DnsNames = [config.NodeName, "localhost"],
         Addresses = [.. config.NodeIPs.Union(config.NodeExternalIPs).Union([IPAddress.Loopback])],
     }, ServerCa, now);
-
-    // RSA because every verifier of service-account tokens out there reads RS256; 2048 bits as k3s.
-    private static void EnsureServiceAccountKey(string path)
-    {
-        if (!PemFiles.IsMissing(path))
-        {
-            return;
-        }
-        using var key = RSA.Create(2048);
-        PemFiles.WriteKey(path, key.ExportRSAPrivateKeyPem() + "\n");
-    }
 
     private void WriteKubeconfigs(ServerConfig config)
     {

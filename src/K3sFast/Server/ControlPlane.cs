@@ -63,6 +63,8 @@ internal sealed class ControlPlane : IAsyncDisposable
                 certificates, certificates.JoinSecrets, ClusterSettings.Of(config), new IPEndPoint(config.AdvertiseAddress, config.AdvertisePort).ToString(), loggers.CreateLogger("K3sFast.Supervisor"));
             api = new(Options(config, certificates) with { Supervisor = supervisor, FurtherRoles = SystemRoles.Rows }, store, loggers);
             await api.StartAsync(ct).ConfigureAwait(false);
+            // Long there, nearly always; nobody has needed one yet.
+            await certificates.ServiceAccountKeys.Made.WaitAsync(ct).ConfigureAwait(false);
             return new(store, api, supervisor, certificates, loggers);
         }
         catch (Exception e)

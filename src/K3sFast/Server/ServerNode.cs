@@ -53,7 +53,7 @@ internal sealed class ServerNode
         try
         {
             // Made beside the opening of the store, unless they lie in it.
-            var own = _config.Datastore.IsShared ? null : Task.Run(() => ClusterPki.Ensure(_config, TimeProvider.System));
+            var own = _config.Datastore.IsShared ? null : Task.Run(() => ClusterPki.Begin(_config, TimeProvider.System));
             var runtime = _config.HasAgent ? StartRuntimeAsync(stop.Token) : Task.FromResult<NodeRuntime?>(null);
             var plane = await StartPlaneAsync(store => own ?? JoinAsync(store, stop.Token), runtime, stop.Token).ConfigureAwait(false);
             await using (plane.ConfigureAwait(false))

@@ -21,17 +21,17 @@ internal sealed class ServiceAccountTokens
     // Each running pod holds one token at a time; the bound keeps a flood of one-off tokens from growing the table.
     private const int MaxRemembered = 4096;
 
-    private readonly JsonWebKey[] _keys;
+    private readonly Lazy<JsonWebKey[]> _keys;
     private readonly IReadOnlyList<string> _issuers;
     private readonly ConcurrentDictionary<UInt128, TokenClaims> _verified = new();
 
     internal ServiceAccountTokens(IReadOnlyList<string> issuers, IReadOnlyList<string> audiences, IReadOnlyList<AsymmetricAlgorithm> keys)
     {
-        if (keys.Count == 0)
-            throw new ArgumentException("no service-account key: give at least one RSA or EC private key", nameof(keys));
         _issuers = issuers;
         Audiences = audiences;
-        _keys = [.. keys.Select(JsonWebKey.Own)];
+        // Of a new cluster they may still be in the making: who signs or verifies first waits for them.
+        _keys = new(() => keys.Count > 0 ? [.. keys.Select(JsonWebKey.Own)]
+            : throw new InvalidOperationException("no service-account key: give at least one RSA or EC private key"));
     }
 
     /// <summary>The issuer that signs; further ones are only believed.</summary>
@@ -42,8 +42,10 @@ internal sealed class ServiceAccountTokens
     /// <summary>The API server's own audiences: a token must name one of them.</summary>
     internal IReadOnlyList<string> Audiences { get; }
 
+    private JsonWebKey[] Keys => _keys.Value;
+
     /// <summary>The signing algorithms in use, for the discovery document.</summary>
-    internal IEnumerable<string> Algorithms => _keys.Select(static key => key.Algorithm).Distinct();
+    internal IEnumerable<string> Algorithms => Keys.Select(static key => key.Algorithm).Distinct();
 
     internal string Sign(TokenClaims claims)
     {
@@ -101,7 +103,7 @@ internal sealed class ServiceAccountTokens
         using var json = new Utf8JsonWriter(output);
         json.WriteStartObject();
         json.WriteStartArray("keys"u8);
-        foreach (var key in _keys)
+        foreach (var key in Keys)
             key.Write(json);
         json.WriteEndArray();
         json.WriteEndObject();
@@ -111,7 +113,7 @@ internal sealed class ServiceAccountTokens
 
     private string Sign(ReadOnlySpan<byte> payload)
     {
-        var key = _keys[0];
+        var key = Keys[0];
         var header = new ArrayBufferWriter<byte>(96);
         using (var json = new Utf8JsonWriter(header))
         {
@@ -130,9 +132,9 @@ internal sealed class ServiceAccountTokens
         using var token = JsonWebToken.Parse(text);
         if (token is null || !(token.Issuer == LegacyIssuer || _issuers.Contains(token.Issuer)))
             return null;
-        if (token.KeyId.Length > 0 && !_keys.Any(key => key.Id == token.KeyId))
+        if (token.KeyId.Length > 0 && !Keys.Any(key => key.Id == token.KeyId))
             error = "invalid signature, no keys found";
-        else if (!token.IsSignedBy(_keys))
+        else if (!token.IsSignedBy(Keys))
             error = "go-jose/go-jose: error in cryptographic primitive";
         else if (Read(token.Claims, token.Issuer) is { } claims)
             return claims;
