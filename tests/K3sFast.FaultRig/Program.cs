@@ -6,7 +6,7 @@ using K3sFast.FaultRig.Servers;
 
 // The fault rig: hits a store with faults under load and judges what its clients saw.
 //   K3sFast.FaultRig [--kills N] [--cuts N] [--kine-cuts N] [--others N] [--servers N] [--seed N]
-// --servers: kills and power cuts of the whole API server ($K3SFAST_BINARY, or artifacts/bin/k3sfast).
+// --servers: kills and power cuts of the whole API server ($K3SFAST_BINARY, or artifacts/bin/k3sfast), and kills of two and three that share a database.
 // A line per kind of fault; exit code 1 = something was lost, seen twice, or served wrong. "child ..." is the process that is hit.
 if (args is ["child", ..]) return await StoreChild.RunAsync(args[1..]);
 int Number(string name, int otherwise) => Array.IndexOf(args, name) is var at and >= 0 ? int.Parse(args[at + 1], CultureInfo.InvariantCulture) : otherwise;
@@ -54,6 +54,19 @@ if (servers > 0)
     var server = new ServerFaults(files, ServerFaults.Binary, seed);
     await RunAsync(server.RunAsync(servers, withPowerCuts: false));
     await RunAsync(server.RunAsync(servers, withPowerCuts: true));
+    foreach (var (name, absent, startAsync) in RemoteStores.All)
+    {
+        if (absent is not null)
+        {
+            Console.WriteLine($"{name}: not run, {absent}");
+            continue;
+        }
+        foreach (int count in (int[])[2, 3])
+        {
+            await using var remote = await startAsync();
+            await RunAsync(new SharedServerFaults(ServerFaults.Binary, seed).RunAsync(remote, count, servers));
+        }
+    }
 }
 if (kineCuts > 0) await RunAsync(medium.PowerCutOfKineAsync(kineCuts));
 return isClean ? 0 : 1;

@@ -14,14 +14,16 @@ internal sealed partial class ApiServerProcess : IAsyncDisposable
 
     private readonly string _binary;
     private readonly string _dataDirectory;
+    private readonly string _arguments;
     private readonly string _folder;
     private readonly int _port;
     private HttpClient? _client;
     private Process? _process;
 
-    public ApiServerProcess(string binary, string dataDirectory)
+    /// <summary>A server that is not started yet; <paramref name="arguments"/> = more flags, as a shell reads them.</summary>
+    public ApiServerProcess(string binary, string dataDirectory, string nodeName = "rig", string arguments = "")
     {
-        (_binary, _dataDirectory) = (binary, dataDirectory);
+        (_binary, _dataDirectory, _arguments) = (binary, dataDirectory, $"--node-name {nodeName} {arguments}");
         _folder = Directory.CreateTempSubdirectory("k3sfast-faultrig-").FullName;
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
@@ -39,7 +41,7 @@ internal sealed partial class ApiServerProcess : IAsyncDisposable
     public async Task<bool> StartAsync()
     {
         File.Delete($"{_folder}/k3s.yaml");
-        string command = $"exec {_binary} server --disable-agent --data-dir {_dataDirectory} --write-kubeconfig {_folder}/k3s.yaml --https-listen-port {_port} --node-name rig --node-ip 127.0.0.1 >>{_folder}/log 2>&1 </dev/null";
+        string command = $"exec {_binary} server --disable-agent --data-dir {_dataDirectory} --write-kubeconfig {_folder}/k3s.yaml --https-listen-port {_port} --node-ip 127.0.0.1 {_arguments} >>{_folder}/log 2>&1 </dev/null";
         _process = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", command]))!;
         var since = Stopwatch.StartNew();
         while (since.Elapsed < s_deadline && !_process.HasExited)

@@ -12,10 +12,14 @@ internal sealed class RemoteStores : IAsyncDisposable
     private RemoteStores(string name, IReadOnlyList<DatabaseProcess> servers, Func<IReadOnlyList<int>, string> endpoint)
     {
         _servers = servers;
+        Endpoint = endpoint([.. servers.Select(server => server.Port)]);
         Store = new RemoteStore(name, ports => OpenAsync(endpoint(ports)), [.. servers.Select(server => server.Port)], KillAsync);
     }
 
     public RemoteStore Store { get; }
+
+    /// <summary>Where they are, in k3s's form.</summary>
+    public string Endpoint { get; }
 
     /// <summary>The engines that are installed here, and for the others why not.</summary>
     public static IEnumerable<(string Name, string? Absence, Func<Task<RemoteStores>> StartAsync)> All =>
