@@ -130,4 +130,7 @@ internal static partial class Log
 
     [LoggerMessage(9043, LogLevel.Information, "Removed link {Link} with the addresses of Services that another proxy mode left")]
     internal static partial void ServiceAddressesRemoved(ILogger logger, string link);
+
+    [LoggerMessage(9044, LogLevel.Error, "proxy-mode=ipvs is not possible on this machine, Services are carried by nf_tables instead. Missing: IPVS (CONFIG_IP_VS, module ip_vs)")]
+    internal static partial void IpvsUnavailable(ILogger logger);
 }

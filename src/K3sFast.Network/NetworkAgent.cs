@@ -9,6 +9,7 @@ using K3sFast.Network.Policy;
 using K3sFast.Network.Proxy;
 using K3sFast.Network.Proxy.Ebpf;
 using K3sFast.Network.Proxy.Health;
+using K3sFast.Network.Proxy.Ipvs;
 using K3sFast.Network.Proxy.Userspace;
 using K3sFast.Network.Routes;
 using Microsoft.Extensions.Logging;
@@ -47,12 +48,12 @@ public sealed class NetworkAgent
         setup.ApplySettings(_options.Proxy.ConntrackSettings);
         var hasRules = MasqueradeTables.IsSupported(_options);
         if (!hasRules && _options.Proxy.Mode != ProxyMode.Userspace) throw new IOException("this kernel has no nf_tables (k3sfast check-config tells more): with --kube-proxy-arg=proxy-mode=userspace the node does without");
-        if (_options.IsServiceProxyEnabled) setup.AddServiceRoutes(_options.ServiceCidrs, isUnreachable: _options.Proxy.Mode is ProxyMode.Userspace or ProxyMode.Ipvs);
         if (hasRules) WarnOfForeignDrops();
 
         using var hostPorts = hasRules ? new HostPortTable(_options, _logger) : null;
         var metrics = new ProxyMetrics(new MetricRegistry());
         using var backend = CreateBackend(metrics);
+        if (_options.IsServiceProxyEnabled) setup.AddServiceRoutes(_options.ServiceCidrs, isUnreachable: backend is RelayBackend or IpvsBackend);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         using var policies = _options.IsNetworkPolicyEnabled && hasRules ? new PolicyAgent(_options, _policyInformers, _informers, _logger) : null;
         if (policies is null && hasRules) PolicyAgent.RemoveTables(_options);
@@ -105,6 +106,11 @@ public sealed class NetworkAgent
         {
             Log.UserspaceStarted(_logger);
             return new RelayBackend(_options, _logger) { Metrics = metrics };
+        }
+        if (_options is { IsServiceProxyEnabled: true, Proxy.Mode: ProxyMode.Ipvs })
+        {
+            if (IpvsBackend.TryCreate(_options, metrics, _logger) is { } servers) return servers;
+            Log.IpvsUnavailable(_logger);
         }
         return new ProxyTables(_options, _logger) { Metrics = metrics };
     }

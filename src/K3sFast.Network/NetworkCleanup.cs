@@ -5,6 +5,8 @@ using K3sFast.Network.Cni;
 using K3sFast.Network.HostPorts;
 using K3sFast.Network.Policy;
 using K3sFast.Network.Proxy;
+using K3sFast.Network.Proxy.Addresses;
+using K3sFast.Network.Proxy.Ipvs;
 using K3sFast.Network.Proxy.Ebpf;
 
 namespace K3sFast.Network;
@@ -35,6 +37,8 @@ public static class NetworkCleanup
         }
         if (SocketServices.Remove(inside)) removed.Add("socket programs");
         using var host = RouteSocket.Open(inside);
+        // The link of Services' addresses tells of a mode that may have had virtual servers; without it nobody asks for them, which would load their module.
+        if (host.FindLink(ServiceAddresses.LinkName) is not null && IpvsBackend.RemoveServers(inside, []) is > 0 and var servers) removed.Add($"{servers} virtual servers");
         using var batch = new NetlinkBatch();
         var gone = new HashSet<int>();
         foreach (var link in host.ListLinks())

@@ -50,7 +50,7 @@ public sealed class LayoutTests
     public void Constants_AgainstKernelHeaders_HaveTheSameValues()
     {
         var source = new StringBuilder(Headers);
-        foreach (var type in (Type[])[typeof(NetlinkConstants), typeof(RouteConstants), typeof(GenericConstants), typeof(TrafficConstants), typeof(Interop.NfTables.NftConstants), typeof(BpfConstants), typeof(SocketDiagnosticsConstants), typeof(Errno)])
+        foreach (var type in (Type[])[typeof(NetlinkConstants), typeof(RouteConstants), typeof(GenericConstants), typeof(TrafficConstants), typeof(Interop.Ipvs.IpvsConstants), typeof(Interop.NfTables.NftConstants), typeof(BpfConstants), typeof(SocketDiagnosticsConstants), typeof(Errno)])
         {
             foreach (var field in type.GetFields(System.Reflection.BindingFlags.Static | System.Reflection.BindingFlags.Public | System.Reflection.BindingFlags.NonPublic))
             {
@@ -83,6 +83,7 @@ public sealed class LayoutTests
         #include <linux/bpf.h>
         #include <linux/inet_diag.h>
         #include <linux/sock_diag.h>
+        #include <linux/ip_vs.h>
         #include <linux/netfilter.h>
         #include <linux/netfilter/nfnetlink.h>
         #include <linux/netfilter/nf_tables.h>

@@ -1,6 +1,7 @@
 using K3sFast.Interop;
 using K3sFast.Interop.NfTables;
 using K3sFast.Network.Proxy.Addresses;
+using K3sFast.Network.Proxy.Ipvs;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Network.Proxy;
@@ -31,7 +32,9 @@ internal class ProxyTables : ServiceBackend
     {
         base.RemoveOthers();
         using var addresses = new ServiceAddresses(Options.HostNamespace);
-        if (addresses.Remove()) Log.ServiceAddressesRemoved(Logger, ServiceAddresses.LinkName);
+        if (!addresses.Remove()) return;
+        IpvsBackend.RemoveServers(Options.HostNamespace, Options.Proxy.Ipvs.ExcludedNetworks);
+        Log.ServiceAddressesRemoved(Logger, ServiceAddresses.LinkName);
     }
 
     internal override bool Verify()

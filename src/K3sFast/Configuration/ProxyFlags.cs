@@ -58,8 +58,6 @@ internal static class ProxyFlags
             "userspace" => ProxyMode.Userspace,
             _ => throw new ConfigurationException($"invalid value \"{modeText}\" for proxy-mode in --kube-proxy-arg: must be iptables, nftables, ipvs, ebpf or userspace"),
         };
-        if (mode == ProxyMode.Ipvs)
-            throw new ConfigurationException($"--kube-proxy-arg=proxy-mode={modeText} is not served yet: take nftables");
         if (isExplicit && modeText == "iptables")
             warnings.Add("proxy-mode=iptables is served by nf_tables: the same Services, no iptables rules");
 

@@ -3,8 +3,8 @@ using k8s.Models;
 using K3sFast.Client;
 using K3sFast.Client.Testing;
 using K3sFast.Interop.Namespaces;
-using K3sFast.Network.Proxy;
 using K3sFast.Network.Proxy.Ebpf;
+using K3sFast.Network.Proxy;
 using K3sFast.Network.Tests.Proxy;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -172,6 +172,41 @@ public sealed class NetworkAgentTests
         Assert.False(await AnswersAsync(node, "10.43.0.80"));
     }
 
+    [Theory]
+    [InlineData(ProxyMode.Userspace, "userspace")]
+    [InlineData(ProxyMode.Ipvs, "ipvs")]
+    public async Task Agent_InAnotherModeAndBack_CarriesTheServiceAndLeavesNothingOfTheOther(ProxyMode mode, string name)
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode();
+        var cancellation = TestContext.Current.CancellationToken;
+        var api = new InMemoryApi();
+        var pod = node.AddPod();
+        using var server = Traffic.ServeTcp(pod.Namespace, 8080, "web");
+        await api.Client.CreateAsync(Resources.Services, TestServices.Service("web", "10.43.0.80", 80), cancellation);
+        await api.Client.CreateAsync(Resources.EndpointSlices, TestServices.Slice("web", 8080, (pod.Address, "node")), cancellation);
+        var nftables = node.Options with { StateDir = Path.Combine(node.Directory, "agent"), Proxy = new() { MetricsAddress = new IPEndPoint(IPAddress.Any, 10249) } };
+        var other = nftables with { Proxy = nftables.Proxy with { Mode = mode } };
+        await using (new RunningAgent(nftables, api)) await WaitUntilAsync(async () => await AnswersAsync(node, "10.43.0.80"));
+
+        await using (var agent = new RunningAgent(other, api))
+        {
+            await WaitUntilAsync(() => agent.HasSyncedServices);
+            await WaitUntilAsync(async () => await AnswersAsync(node, "10.43.0.80"));
+            var told = await GetAsync(node, 10249, "/proxyMode");
+            // A kernel without IPVS is told so, and Services work all the same.
+            if (mode == ProxyMode.Ipvs && told.EndsWith("nftables", StringComparison.Ordinal)) Assert.Contains("Missing: IPVS", agent.Text, StringComparison.Ordinal);
+            else Assert.EndsWith(name, told, StringComparison.Ordinal);
+            if (mode == ProxyMode.Userspace) Assert.NotNull(node.Host.FindLink("k3sf-services"));
+        }
+
+        await using (var agent = new RunningAgent(nftables, api))
+        {
+            await WaitUntilAsync(() => agent.HasSyncedServices && node.Host.FindLink("k3sf-services") is null);
+            await WaitUntilAsync(async () => await AnswersAsync(node, "10.43.0.80"));
+        }
+    }
+
     private static async Task<bool> AnswersAsync(TestNode node, string address)
     {
         try
@@ -206,6 +241,8 @@ public sealed class NetworkAgentTests
 
         internal bool HasSyncedServices => _logger.HasSynced;
 
+        internal string Text => string.Join('\n', _logger.Lines);
+
         public async ValueTask DisposeAsync()
         {
             await _stop.CancelAsync();
@@ -219,6 +256,8 @@ public sealed class NetworkAgentTests
     {
         internal volatile bool HasSynced;
 
+        internal System.Collections.Concurrent.ConcurrentQueue<string> Lines { get; } = new();
+
         public void AddProvider(Microsoft.Extensions.Logging.ILoggerProvider provider)
         {
         }
@@ -231,6 +270,7 @@ public sealed class NetworkAgentTests
 
         public void Log<TState>(Microsoft.Extensions.Logging.LogLevel logLevel, Microsoft.Extensions.Logging.EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
         {
+            Lines.Enqueue(formatter(state, exception));
             if (eventId.Id == 9030) HasSynced = true;
         }
 

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using K3sFast.Interop;
 using K3sFast.Interop.Netlink;
 using K3sFast.Network.Proxy.Addresses;
+using K3sFast.Network.Proxy.Ipvs;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Network.Proxy.Userspace;
@@ -33,6 +34,12 @@ internal sealed class RelayBackend : ServiceBackend
     internal int RelayCount => _relays.Count;
 
     internal override bool ExistsInKernel() => false;
+
+    internal override void RemoveOthers()
+    {
+        base.RemoveOthers();
+        IpvsBackend.RemoveServers(Options.HostNamespace, Options.Proxy.Ipvs.ExcludedNetworks);
+    }
 
     // Addresses that somebody took off, or that the node got meanwhile, and sockets that could not be opened before.
     internal override bool Verify()
