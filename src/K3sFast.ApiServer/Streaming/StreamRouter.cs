@@ -67,6 +67,9 @@ internal sealed class StreamRouter(
 
     private async ValueTask ProxyAsync(HttpApiCall call, ResourceEndpoint endpoint)
     {
+        // What a kubelet upgrades is exec, attach and port-forward in any pod of its node: that is judged as what it does, whatever the method.
+        if (endpoint.Info.Resource == "nodes" && UpgradeTunnel.IsUpgrade(call))
+            await DemandCreateAsync(call).ConfigureAwait(false);
         var target = await proxies.ResolveAsync(call, endpoint.Info.Resource).ConfigureAwait(false);
         await proxy.PassAsync(call, target).ConfigureAwait(false);
     }

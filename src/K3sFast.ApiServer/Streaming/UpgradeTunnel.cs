@@ -32,6 +32,9 @@ internal static class UpgradeTunnel
     {
         if (call.Features.Get<IHttpUpgradeFeature>() is not { IsUpgradableRequest: true } upgrade)
             throw ApiStatus.BadRequest("Upgrade request required: over HTTP/1.1, and without a body").ToException();
+        // What a client has sent behind a request for an upgrade is of the other protocol: unless there is one, the connection ends with the answer.
+        var response = call.Features.GetRequiredFeature<IHttpResponseFeature>();
+        response.Headers.Connection = "close";
         Stream backend;
         try
         {
@@ -49,7 +52,7 @@ internal static class UpgradeTunnel
                 await RefuseAsync(call, backend, head).ConfigureAwait(false);
                 return;
             }
-            var response = call.Features.GetRequiredFeature<IHttpResponseFeature>();
+            response.Headers.Remove("Connection");
             foreach (var (name, value) in head.Headers)
             {
                 if (!name.Equals("Content-Length", StringComparison.OrdinalIgnoreCase) && !name.Equals("Date", StringComparison.OrdinalIgnoreCase))

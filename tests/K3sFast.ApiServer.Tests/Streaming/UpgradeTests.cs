@@ -120,6 +120,45 @@ public sealed class UpgradeTests(TestServer server)
         Assert.Equal("GET /chat?room=1 HTTP/1.1", pod.Requests.Single().Line);
     }
 
+    [Fact]
+    public async Task NodeProxy_Upgrade_NeedsTheRightToCreate()
+    {
+        await using var kubelet = new ScriptedBackend(static async request => await request.WriteAsync("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"));
+        var node = await server.NodeAtAsync(server.Backends.Add(kubelet.Port), 10250);
+        var ask = $"GET /api/v1/nodes/{node}:9100/proxy/exec/default/p/c?command=id HTTP/1.1\r\nHost: me\r\n{WebSocket}\r\n";
+        var reader = await server.UserNamedAsync("get,list,watch", "nodes/proxy,nodes");
+        await using (var client = await RawConnection.OpenAsync(server, server.Certificates.Client(reader)))
+        {
+            await client.WriteAsync(ask);
+            Assert.StartsWith("HTTP/1.1 403 ", await client.ReadUntilAsync("\r\n\r\n"));
+        }
+        Assert.Empty(kubelet.Requests);
+        var writer = await server.UserNamedAsync("get,create", "nodes/proxy");
+        await using var allowed = await RawConnection.OpenAsync(server, server.Certificates.Client(writer));
+        await allowed.WriteAsync(ask);
+        Assert.StartsWith("HTTP/1.1 101 ", await allowed.ReadUntilAsync("\r\n\r\n"));
+    }
+
+    [Theory]
+    [InlineData("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", "HTTP/1.1 403 ")]
+    [InlineData("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 500 ")]
+    public async Task Proxy_UpgradeThatThePodRefuses_LeavesNoPipeOpen(string answer, string told)
+    {
+        var ended = new TaskCompletionSource<int>(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var pod = new ScriptedBackend(async request =>
+        {
+            await request.WriteAsync(answer);
+            ended.TrySetResult(await request.Wire.ReadAsync(new byte[64]));
+        });
+        var path = await server.PodAtAsync(server.Backends.Add(pod.Port));
+        await using var client = await RawConnection.OpenAsync(server);
+        // What is sent behind the head would reach the pod, or the next request, if the pipe stayed.
+        await client.WriteAsync($"GET {path}/proxy/chat HTTP/1.1\r\nHost: me\r\n{WebSocket}\r\nGET /smuggled HTTP/1.1\r\nHost: me\r\n\r\n");
+        Assert.StartsWith(told, await client.ReadToEndAsync());
+        Assert.Equal(0, await ended.Task.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken));
+        Assert.Single(pod.Requests);
+    }
+
     [Theory]
     [InlineData("exec?command=sh&stdout=true&container=z", "container z is not valid for pod p")]
     [InlineData("exec?command=sh&stdout=true", "a container name must be specified for pod p, choose one of: [init a b]")]
