@@ -40,7 +40,9 @@ internal sealed class NodeCleanup(NodeConfig config, string kubeconfig, TextWrit
             DeleteTree(Path.Combine(_paths.Data, name));
         DeleteTree(_paths.KubeletRoot);
         DeleteTree(_paths.PodLogs);
-        File.Delete(kubeconfig);
+        // An agent has none, nor its folder.
+        if (File.Exists(kubeconfig))
+            File.Delete(kubeconfig);
         if (Directory.Exists(_paths.Data) && !Directory.EnumerateFileSystemEntries(_paths.Data).Any())
             Directory.Delete(_paths.Data);
         output.WriteLine($"Deleted {_paths.Data}, {_paths.KubeletRoot} and {_paths.PodLogs}");
@@ -170,7 +172,8 @@ internal sealed class NodeCleanup(NodeConfig config, string kubeconfig, TextWrit
             }
         }
         if (_paths.IsDefaultData)
-            File.Delete(NodeNetwork.DefaultSubnetFile);
+            if (File.Exists(NodeNetwork.DefaultSubnetFile))
+                File.Delete(NodeNetwork.DefaultSubnetFile);
         if (Directory.Exists(_paths.Run))
             Directory.Delete(_paths.Run, recursive: true);
         InstanceLock.Forget(_paths);
