@@ -97,6 +97,23 @@ public sealed class LogDamageTests : IDisposable
         }
     }
 
+    /// <summary>k3s opens what a kill left, goes on in the same log, and is killed as well: what we noted is still true.</summary>
+    [Fact]
+    public async Task Open_K3sWentOnInTheLog_IsServed()
+    {
+        await LeaveAsync(appends: 30);
+        Directory.CreateDirectory($"{_directory}/later");
+        using (var kine = SqliteConnection.Open(KilledPath, 5000))
+        {
+            KineReader.LayOut(kine);
+            for (int i = 0; i < 20; i++) KineReader.Insert(kine, $"/later/{i}", true, false, 0, 0, new byte[300], null);
+            await CopyAsync("later", KilledPath, LogPath, $"{KilledPath}-flushed");
+        }
+        await using var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = $"{_directory}/later/state.db" });
+        var seen = new RecordingObserver();
+        Assert.Equal(50, (await store.RangeAsync(new RangeRequest("/l"), seen)).Count);
+    }
+
     /// <summary>The last group's flush was under way when the power went: its frames are torn, those before it are whole.</summary>
     [Fact]
     public async Task Open_LastFramesTorn_IsForgiven()
