@@ -42,8 +42,10 @@ internal static class HostChecks
 
     private static readonly (string Group, Need Need, string Use, string[] Names)[] s_options =
     [
-        (Necessary, Need.Required, "containers", ["CONFIG_NAMESPACES", "CONFIG_NET_NS", "CONFIG_PID_NS", "CONFIG_IPC_NS", "CONFIG_UTS_NS", "CONFIG_CGROUPS", "CONFIG_CGROUP_CPUACCT",
-            "CONFIG_CGROUP_DEVICE", "CONFIG_CGROUP_FREEZER", "CONFIG_CGROUP_SCHED", "CONFIG_CPUSETS", "CONFIG_MEMCG", "CONFIG_KEYS", "CONFIG_POSIX_MQUEUE"]),
+        (Necessary, Need.Required, "containers", ["CONFIG_NAMESPACES", "CONFIG_NET_NS", "CONFIG_PID_NS", "CONFIG_IPC_NS", "CONFIG_UTS_NS", "CONFIG_CGROUPS", "CONFIG_MEMCG"]),
+        // Kernels that know only the newer hierarchy of control groups are built without most of these.
+        (Necessary, Need.Optional, "the older control groups", ["CONFIG_CGROUP_CPUACCT", "CONFIG_CGROUP_DEVICE", "CONFIG_CGROUP_FREEZER", "CONFIG_CGROUP_SCHED", "CONFIG_CPUSETS"]),
+        (Necessary, Need.Optional, "session keys and message queues of containers", ["CONFIG_KEYS", "CONFIG_POSIX_MQUEUE"]),
         (Necessary, Need.Required, "pods' links", ["CONFIG_VETH"]),
         (Necessary, Need.Required, Rules, ["CONFIG_NETFILTER", "CONFIG_NF_CONNTRACK", "CONFIG_NF_CT_NETLINK", "CONFIG_NF_NAT", "CONFIG_NF_TABLES", "CONFIG_NF_TABLES_IPV4", "CONFIG_NFT_CT",
             "CONFIG_NFT_NAT", "CONFIG_NFT_MASQ", "CONFIG_NFT_REJECT", "CONFIG_NFT_FIB_IPV4", "CONFIG_NFT_NUMGEN", "CONFIG_NFT_LIMIT"]),
