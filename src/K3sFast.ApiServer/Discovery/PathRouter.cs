@@ -14,12 +14,15 @@ internal sealed class PathRouter(
     internal FlowControlDump? FlowControl { get; init; }
 
     private readonly OpenApiHandler _openApi = new(openApi, options.Clock);
+    private readonly ComponentPages _pages = new(options);
 
     internal ValueTask RouteAsync(ApiCall call)
     {
         var whole = Encoding.UTF8.GetString(call.Info.Path);
         if (health.Owns(whole))
             return health.AnswerAsync(call, whole);
+        if (_pages.Owns(whole))
+            return _pages.AnswerAsync(call, whole);
         var path = whole.TrimEnd('/');
         // Upstream's handlers of these look at no method.
         switch (path)
@@ -98,7 +101,7 @@ internal sealed class PathRouter(
     {
         string[] own = ["/.well-known/openid-configuration", "/apis/", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/version"];
         json.WriteStartArray("paths"u8);
-        foreach (var path in own.Concat(discovery.Paths).Concat(health.Paths).Order(StringComparer.Ordinal))
+        foreach (var path in own.Concat(discovery.Paths).Concat(health.Paths).Concat(_pages.Paths).Order(StringComparer.Ordinal))
             json.WriteStringValue(path);
         json.WriteEndArray();
     });

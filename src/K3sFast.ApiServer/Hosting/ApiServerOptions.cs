@@ -167,6 +167,9 @@ public sealed record ApiServerOptions
     /// <summary>Feature gates that are not as by default. They hold for the process, from the making of the server on.</summary>
     public FeatureGates FeatureGates { get; init; } = FeatureGates.Default;
 
+    /// <summary>The flags of kube-apiserver that were given, with their values, for /flagz.</summary>
+    public IReadOnlyDictionary<string, string> Flags { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Who answers the paths by which nodes join; null = nobody.</summary>
     public ISupervisorPaths? Supervisor { get; init; }
 

@@ -33,6 +33,9 @@ internal sealed class ComponentArguments
     /// <summary>The flags that were given.</summary>
     public IEnumerable<string> Names => _values.Keys;
 
+    /// <summary>The flags that were given with their values, those of a repeated flag joined by commas. Does not mark them.</summary>
+    public Dictionary<string, string> Given() => _values.ToDictionary(static flag => flag.Key, static flag => string.Join(',', flag.Value));
+
     /// <summary>True if the flag was given at all. Does not mark it.</summary>
     public bool Has(string name) => _values.ContainsKey(name);
 

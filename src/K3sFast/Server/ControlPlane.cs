@@ -128,6 +128,7 @@ internal sealed class ControlPlane : IAsyncDisposable
             DefaultNotReadyTolerationSeconds = arguments.Number("default-not-ready-toleration-seconds", 300, 0, int.MaxValue),
             DefaultUnreachableTolerationSeconds = arguments.Number("default-unreachable-toleration-seconds", 300, 0, int.MaxValue),
             ClusterDomain = config.ClusterDomain,
+            Flags = arguments.Given(),
             RuntimeConfig = RuntimeConfig.Parse(arguments.Text("runtime-config")),
             FeatureGates = arguments.Text("feature-gates") is { Length: > 0 } gates ? FeatureGates.Parse(gates) : FeatureGates.Default,
             GitVersion = ProductVersion.Text,

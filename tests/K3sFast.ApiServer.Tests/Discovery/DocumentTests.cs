@@ -10,6 +10,33 @@ public sealed class DocumentTests(TestServer server)
     private static readonly string[] s_discoveryPaths = ["/api", "/apis", "/api/v1", "/apis/apps", "/apis/apps/v1"];
 
     [Fact]
+    public async Task ComponentPages_AsText_AreForPeople()
+    {
+        var status = await server.GetAsync("/statusz");
+        Assert.Equal((200, "text/plain; charset=utf-8"), (status.Code, status.ContentType));
+        Assert.Matches(
+            @"^\napiserver statusz\nWarning: This endpoint is not meant to be machine parseable[^\n]*\n\nStarted: \w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d UTC \d{4}\nUp: \d+ hr \d\d min \d\d sec\nGo version: [^\n]+\nBinary version: 1\.36\.\d+\nEmulation version: 1\.36\nPaths: /flagz /healthz /livez /metrics /readyz /statusz /version\n$",
+            status.Text);
+        Assert.StartsWith("\napiserver flagz\nWarning: ", (await server.GetAsync("/flagz")).Text, StringComparison.Ordinal);
+        var paths = (await server.GetAsync("/")).Json["paths"]!.AsArray().Select(static path => (string)path!).ToList();
+        Assert.Contains("/statusz", paths);
+        Assert.Contains("/flagz", paths);
+    }
+
+    [Theory]
+    [InlineData("application/json;g=config.k8s.io;v=v1beta1;as=Statusz", 200, "\"kind\": \"Statusz\"", 0)]
+    [InlineData("application/json;g=config.k8s.io;v=v1alpha1;as=Statusz", 200, "\"apiVersion\": \"config.k8s.io/v1alpha1\"", 1)]
+    [InlineData("application/yaml;g=config.k8s.io;v=v1beta1;as=Statusz", 200, "emulationVersion: \"1.36\"\n", 0)]
+    [InlineData("application/json", 406, "only the following media types are accepted: application/json, application/yaml, text/plain", 0)]
+    [InlineData("application/json;g=config.k8s.io;v=v1;as=Statusz", 406, "only the following media types are accepted", 0)]
+    public async Task Statusz_AsAnObject_NeedsItsGroupVersionAndKind(string accept, int code, string part, int warnings)
+    {
+        var answer = await server.SendAsync(HttpMethod.Get, "/statusz", accept: accept);
+        Assert.Equal((code, warnings), (answer.Code, answer.Warnings.Length));
+        Assert.Contains(part, answer.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Apis_AggregatedAskedFirst_AnswersGroupsInUpstreamsOrder()
     {
         var answer = await server.GetAsync("/apis", accept: $"{Aggregated},application/json");
