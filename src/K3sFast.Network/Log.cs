@@ -113,6 +113,9 @@ internal static partial class Log
     [LoggerMessage(9064, LogLevel.Warning, "This kernel cannot end sockets (CONFIG_INET_UDP_DIAG, CONFIG_INET_DIAG_DESTROY): connected UDP sockets stay with endpoints that are gone")]
     internal static partial void SocketsNotEnded(ILogger logger, Exception failure);
 
+    [LoggerMessage(9067, LogLevel.Error, "There are more Services or endpoints than the socket programs have room for: some are not carried")]
+    internal static partial void TooManyServices(ILogger logger, Exception failure);
+
     [LoggerMessage(9065, LogLevel.Information, "Removed the socket programs of an earlier run in proxy mode ebpf")]
     internal static partial void EbpfRemoved(ILogger logger);
 

@@ -78,6 +78,7 @@ public sealed class NetworkAgent
             parts.Add(recorder.RunAsync(stop.Token));
         }
         parts.Add(new ServiceProxy(_options, backend, ports, _informers, _logger).RunAsync(stop.Token));
+        if (backend is EbpfTables sockets) parts.Add(sockets.FollowAddressesAsync(stop.Token));
         parts.Add(_informers.RunAsync(stop.Token));
 
         // None of them ends before it is told to; one that does takes the others with it, and the owner hears why.

@@ -102,11 +102,11 @@ internal sealed unsafe class BpfMap : IDisposable
                 if (count == 1)
                 {
                     var element = Element(key, value);
-                    BpfCall.Do(BpfConstants.BPF_MAP_UPDATE_ELEM, ref element, "bpf map update " + Spec.Name);
+                    Check(BpfCall.Try(BpfConstants.BPF_MAP_UPDATE_ELEM, ref element));
                     continue;
                 }
                 var batch = new bpf_attr_batch { keys = (ulong)key, values = (ulong)value, count = (uint)count, map_fd = (uint)Descriptor };
-                BpfCall.Do(BpfConstants.BPF_MAP_UPDATE_BATCH, ref batch, "bpf map update " + Spec.Name);
+                Check(BpfCall.Try(BpfConstants.BPF_MAP_UPDATE_BATCH, ref batch));
             }
         }
     }
@@ -171,6 +171,11 @@ internal sealed unsafe class BpfMap : IDisposable
     private void CheckSizes<TKey, TValue>() where TKey : unmanaged where TValue : unmanaged
     {
         if (sizeof(TKey) != Spec.KeySize || sizeof(TValue) != Spec.ValueSize) ThrowSizes();
+    }
+
+    private void Check(int result)
+    {
+        if (result < 0) throw new KernelException("bpf map update " + Spec.Name, -result, result == -Errno.E2BIG ? $"it is full: {Spec.MaxEntries} entries" : null);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]

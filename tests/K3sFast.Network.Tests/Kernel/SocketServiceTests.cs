@@ -1,10 +1,11 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
-using K3sFast.Interop.Namespaces;
+using K3sFast.Interop;
+using K3sFast.Interop.Netlink;
 using K3sFast.Network.Proxy;
 using K3sFast.Network.Proxy.Ebpf;
-using Microsoft.Extensions.Logging.Abstractions;
+using static K3sFast.Network.Tests.Kernel.SocketNode;
 
 namespace K3sFast.Network.Tests.Kernel;
 
@@ -205,6 +206,68 @@ public sealed class SocketServiceTests
     }
 
     [Fact]
+    public async Task NodePort_OnAnAddressThatComesLater_AnswersThereToo()
+    {
+        using var node = new SocketNode();
+        var (server, client) = (node.AddPod(), node.AddPod());
+        using var listener = Traffic.ServeTcp(server.Namespace, 8080, "web");
+        node.Set(Port(s_clusterIP, 6, server.Address) with { NodePort = 30080 });
+        using var stop = new CancellationTokenSource();
+        var following = node.Services.FollowAddressesAsync(stop.Token);
+        var later = IPAddress.Parse("192.0.2.99");
+        await Assert.ThrowsAnyAsync<SocketException>(() => Traffic.ConnectAsync(node.Node.Namespace, later, 30080));
+        using (var batch = new NetlinkBatch())
+        {
+            batch.AddAddress(node.Node.Host.FindLink("uplink")!.Index, later, 32);
+            node.Node.Host.Execute(batch);
+        }
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        while (true)
+        {
+            try
+            {
+                Assert.Equal("web", (await Traffic.AskTcpAsync(client.Namespace, later, 30080)).Name);
+                break;
+            }
+            catch (SocketException)
+            {
+                await Task.Delay(10, deadline.Token);
+            }
+        }
+        await stop.CancelAsync();
+        await following;
+    }
+
+    [Theory]
+    [InlineData(0, 1)]
+    [InlineData(1, 0)]
+    [InlineData(1, 1)]
+    [InlineData(0, 0)]
+    public void Programs_WhateverTheSettings_AreAcceptedByTheKernel(uint isScoped, uint hasLocalhostPorts)
+    {
+        TestNode.RequirePrivilege();
+        try
+        {
+            // Loaded only, attached nowhere: the first pair is a node that has the machine to itself.
+            using var programs = SocketPrograms.Load(SocketPrograms.DirectoryOf("never-pinned"), new SocketSettings(1, isScoped, 1, hasLocalhostPorts));
+        }
+        catch (EbpfUnavailableException e) when (e.InnerException is not KernelException { ExtendedAck.Length: > 0 })
+        {
+            Assert.Skip("needs " + e.Message);
+        }
+    }
+
+    [Fact]
+    public void Explain_WhatTheKernelRefuses_NamesWhatIsMissing()
+    {
+        Assert.Contains("CAP_BPF", SocketPrograms.Explain(new KernelException("bpf map create frontends", Errno.EPERM)));
+        Assert.Contains("CONFIG_BPF_SYSCALL", SocketPrograms.Explain(new KernelException("bpf map create frontends", Errno.ENOSYS)));
+        Assert.Equal(
+            "a kernel of 5.9 or later with CONFIG_CGROUP_BPF (bpf load cgroup/connect4: EINVAL (unknown func bpf_get_netns_cookie#122))",
+            SocketPrograms.Explain(new KernelException("bpf load cgroup/connect4", Errno.EINVAL, "unknown func bpf_get_netns_cookie#122")));
+    }
+
+    [Fact]
     public async Task Restart_WithOpenConnections_KeepsThemAndTheirNamesAndNeverStopsAnswering()
     {
         using var node = new SocketNode();
@@ -307,12 +370,6 @@ public sealed class SocketServiceTests
         Assert.Equal("b", (await Traffic.AskTcpAsync(client.Namespace, new IPAddress([10, 43, 29999 >> 8, 29999 & 255]), 80)).Name);
     }
 
-    private static ServicePort Port(IPAddress clusterIP, byte protocol, params IPAddress[] endpoints) => new()
-    {
-        Namespace = "default", Name = "web", Protocol = protocol, Port = 80, ClusterIP = clusterIP,
-        Endpoints = [.. endpoints.Select(address => new Endpoint(address, 8080, IsLocal: true))],
-    };
-
     // .NET remembers what it connected to; a second view on the descriptor has to ask the kernel.
     private static EndPoint PeerOf(Socket socket)
     {
@@ -333,53 +390,5 @@ public sealed class SocketServiceTests
         var received = await socket.ReceiveFromAsync(buffer, SocketFlags.None, new IPEndPoint(IPAddress.Any, 0), deadline.Token);
         Assert.Equal(from, ((IPEndPoint)received.RemoteEndPoint).Address);
         return Encoding.ASCII.GetString(buffer, 0, received.ReceivedBytes);
-    }
-
-    private sealed class SocketNode : IDisposable
-    {
-        internal SocketNode(params string[] podCidrs)
-        {
-            TestNode.RequirePrivilege();
-            Node = new TestNode(podCidrs);
-            Start();
-        }
-
-        internal TestNode Node { get; }
-        internal SocketServices Services { get; private set; } = null!;
-        internal string Pins => SocketPrograms.DirectoryOf(NamespacePaths.NameOf(Node.Namespace.Path));
-
-        internal void Start()
-        {
-            try
-            {
-                Services = new SocketServices(Node.Namespace, hasLocalhostPorts: true, _ => true, NullLogger.Instance);
-            }
-            catch (EbpfUnavailableException e)
-            {
-                Node.Dispose();
-                Assert.Skip("needs " + e.Message);
-            }
-        }
-
-        internal void Stop() => Services.Dispose();
-
-        internal TestPod AddPod()
-        {
-            var pod = Node.AddPod();
-            Services.AddNamespace(pod.Namespace);
-            return pod;
-        }
-
-        internal void Set(params ServicePort[] ports)
-        {
-            Services.Set("default/" + ports[0].Name, ports);
-            Services.Flush();
-        }
-
-        public void Dispose()
-        {
-            Services.Dispose();
-            Node.Dispose();
-        }
     }
 }

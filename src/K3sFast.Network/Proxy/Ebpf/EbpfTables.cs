@@ -58,6 +58,9 @@ internal sealed class EbpfTables : ProxyTables
     /// <summary>A pod goes.</summary>
     internal void RemovePod(NetworkNamespace pod) => _sockets.RemoveNamespace(pod);
 
+    /// <summary>Follows the node's addresses, which node ports answer on; ends when cancelled.</summary>
+    internal Task FollowAddressesAsync(CancellationToken cancellationToken) => _sockets.FollowAddressesAsync(cancellationToken);
+
     public override void Dispose()
     {
         _sockets.Dispose();

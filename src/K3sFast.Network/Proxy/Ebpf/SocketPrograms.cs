@@ -199,7 +199,7 @@ internal sealed class SocketPrograms : IDisposable
         }
     }
 
-    private static string Explain(Exception e) => e switch
+    internal static string Explain(Exception e) => e switch
     {
         KernelException { Errno: Errno.EPERM } => $"the right to load programs, CAP_BPF and CAP_NET_ADMIN ({e.Message})",
         KernelException { Errno: Errno.ENOSYS } => $"a kernel with CONFIG_BPF_SYSCALL ({e.Message})",

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging;
 namespace K3sFast.Network.Proxy.Ebpf;
 
 /// <summary>Services at the socket: keeps the maps of the socket programs as Services want them, and the programs where they belong.</summary>
-/// <remarks>One thread at a time, but for <see cref="AddNamespace"/>.</remarks>
+/// <remarks>One thread at a time, but for what says otherwise.</remarks>
 internal sealed class SocketServices : IDisposable
 {
     private readonly NetworkNamespace? _namespace;
@@ -20,6 +20,9 @@ internal sealed class SocketServices : IDisposable
     private readonly string _directory;
     private readonly ILogger _logger;
     private bool _isStarted, _isSuspect;
+
+    // Held while the node's addresses are read and written: two tell of their changes.
+    private readonly Lock _addresses = new();
 
     /// <summary>Loads the programs.</summary>
     /// <param name="inside">The node's network namespace; null = that of the process.</param>
@@ -93,12 +96,12 @@ internal sealed class SocketServices : IDisposable
     {
         try
         {
-            if (!_isStarted)
+            if (!_isStarted || _isSuspect)
             {
                 RefreshNodeAddresses();
                 LastEntries = Reconcile();
-                _programs.Attach();
-                _isStarted = true;
+                if (!_isStarted) _programs.Attach();
+                (_isStarted, _isSuspect) = (true, false);
             }
             else
             {
@@ -119,6 +122,32 @@ internal sealed class SocketServices : IDisposable
         }
     }
 
+    /// <summary>Follows the node's addresses: a node port answers on a new one at once. Any thread; ends when cancelled.</summary>
+    internal async Task FollowAddressesAsync(CancellationToken cancellationToken)
+    {
+        using var changes = RouteEvents.Open(_namespace);
+        var events = new List<RouteEvent>();
+        while (!cancellationToken.IsCancellationRequested)
+        {
+            try
+            {
+                if (events.Exists(static change => change.Kind is RouteEventKind.AddressChanged or RouteEventKind.Lost)) RefreshNodeAddresses();
+                events.Clear();
+                await changes.ReadAsync(events, cancellationToken).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (KernelException refused)
+            {
+                // The next look at everything tries again.
+                Log.RulesRefused(_logger, refused);
+                events.Clear();
+            }
+        }
+    }
+
     /// <summary>Puts back what somebody detached or a refused change left behind; true = something had to be.</summary>
     /// <exception cref="KernelException">Refused.</exception>
     internal bool Verify()
@@ -126,17 +155,26 @@ internal sealed class SocketServices : IDisposable
         if (!_isStarted && !_isSuspect) return false;
         RefreshNodeAddresses();
         var isRepaired = false;
-        if (_isSuspect)
+        try
         {
-            Reconcile();
-            isRepaired = true;
+            if (_isSuspect)
+            {
+                Reconcile();
+                isRepaired = true;
+            }
+            _isSuspect = false;
+        }
+        catch (KernelException full) when (full.Errno == Errno.E2BIG)
+        {
+            // Trying again helps only once Services are fewer, which the next change may be about.
+            Log.TooManyServices(_logger, full);
         }
         if (!_isStarted || !_programs.AreAttached())
         {
             _programs.Attach();
             isRepaired = true;
         }
-        (_isStarted, _isSuspect) = (true, false);
+        _isStarted = true;
         return isRepaired;
     }
 
@@ -148,6 +186,11 @@ internal sealed class SocketServices : IDisposable
         Set(_programs.Members, changes.Members, static pair => pair.Key, static pair => pair.Value);
         Set(_programs.Slots, changes.Slots, static pair => pair.Key, static pair => pair.Value);
         Set(_programs.Frontends, [.. changes.Frontends.Where(static pair => pair.Value is not null)], static pair => pair.Key, static pair => pair.Value!.Value);
+        Remove(changes);
+    }
+
+    private void Remove(SocketChanges changes)
+    {
         _programs.Frontends.Delete<SocketEndpoint>([.. changes.Frontends.Where(static pair => pair.Value is null).Select(static pair => pair.Key)]);
         _programs.Slots.Delete<SlotKey>(CollectionsMarshal.AsSpan(changes.GoneSlots));
         _programs.Members.Delete<MemberKey>(CollectionsMarshal.AsSpan(changes.GoneMembers));
@@ -176,11 +219,18 @@ internal sealed class SocketServices : IDisposable
             else if (wanted == value) members.Remove(key);
         }
         changes.Members.AddRange(members);
+        // Room first, where it may be that which was missing.
+        if (_isSuspect) Remove(changes);
         Write(changes);
         return changes.Count;
     }
 
     private void RefreshNodeAddresses()
+    {
+        lock (_addresses) RefreshNodeAddressesLocked();
+    }
+
+    private void RefreshNodeAddressesLocked()
     {
         using var route = RouteSocket.Open(_namespace);
         var wanted = new HashSet<SocketAddress>();
