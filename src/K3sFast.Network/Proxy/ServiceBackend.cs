@@ -52,6 +52,9 @@ internal abstract class ServiceBackend : IDisposable
     /// <summary>The families, as upstream names them.</summary>
     internal IEnumerable<string> FamilyNames => _families.Select(static family => family.Name);
 
+    /// <summary>The socket programs are this back end's own.</summary>
+    private protected virtual bool HasSocketPrograms => false;
+
     private protected NetworkOptions Options { get; }
     private protected ILogger Logger { get; }
 
@@ -116,7 +119,7 @@ internal abstract class ServiceBackend : IDisposable
     /// <summary>All that is known has been written: what another proxy mode left in the kernel may go.</summary>
     internal virtual void RemoveOthers()
     {
-        if (SocketServices.Remove(Options.HostNamespace)) Log.EbpfRemoved(Logger);
+        if (!HasSocketPrograms && SocketServices.Remove(Options.HostNamespace)) Log.EbpfRemoved(Logger);
     }
 
     /// <summary>Puts back what somebody else removed, or what a failed change left behind; true = something had to be.</summary>

@@ -36,17 +36,14 @@ internal sealed class EbpfTables : ProxyTables
 
     internal override string Name => "ebpf";
 
+    private protected override bool HasSocketPrograms => true;
+
     internal override bool ExistsInKernel() => _sockets.ExistsInKernel() && base.ExistsInKernel();
 
     internal override bool Verify()
     {
         var areSocketsRepaired = _familiesToHear == 0 && _sockets.Verify();
         return base.Verify() || areSocketsRepaired;
-    }
-
-    /// <summary>These programs are what an ebpf mode before left.</summary>
-    internal override void RemoveOthers()
-    {
     }
 
     /// <summary>Minds pods that were there before: their namespaces are found by their addresses.</summary>
