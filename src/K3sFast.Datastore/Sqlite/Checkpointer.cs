@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using K3sFast.Datastore.FailPoints;
 using Microsoft.Extensions.Logging;
 
@@ -19,8 +20,11 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
     // Maintenance waits while so much is to be copied.
     private const int BehindPages = 4 * StartPages;
 
-    // Under writes that never pause, copying never ends: from 64 MiB of log on, the writer waits once so that the log can start anew.
+    // Under writes that never pause, copying never ends: from 64 MiB of log on, the writer waits once so that the log can start anew. Before that, what
+    // came meanwhile is copied beside it again and again, until what is left takes about a millisecond.
     private const int MaxLogPages = 16 * 1024;
+    private const int MaxAwaitedPages = 128;
+    private const int MaxPasses = 8;
 
     private readonly Lock _gate = new();
     private SqliteConnection? _connection;
@@ -30,6 +34,7 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
     private int _pages;
     private int _isRunning;
     private bool _isLogTooLong;
+    private int _passes;
     private long _transactions;
     private long _coveredTransactions;
 
@@ -51,11 +56,13 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
         int waiting = Interlocked.Add(ref _pages, pages);
         if (Volatile.Read(ref _isLogTooLong))
         {
+            long startedAt = Stopwatch.GetTimestamp();
             lock (_gate) CheckpointLocked();
             Volatile.Write(ref _isLogTooLong, false);
+            statistics.MaintenanceSeconds.Add(Stopwatch.GetElapsedTime(startedAt).TotalSeconds);
             return;
         }
-        if (pages == 0 || waiting < StartPages || _transactions <= Volatile.Read(ref _coveredTransactions)) return;
+        if (pages == 0 || waiting < (Volatile.Read(ref _passes) > 0 ? MaxAwaitedPages : StartPages) || _transactions <= Volatile.Read(ref _coveredTransactions)) return;
         if (Interlocked.Exchange(ref _isRunning, 1) == 1) return;
         ThreadPool.UnsafeQueueUserWorkItem(static checkpointer => checkpointer.Run(), this, preferLocal: false);
     }
@@ -82,14 +89,24 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
     {
         lock (_gate)
         {
-            if (!_isDisposed) CheckpointLocked();
+            if (!_isDisposed) NotePass(CheckpointLocked());
         }
         Volatile.Write(ref _coveredTransactions, Interlocked.Read(ref _transactions));
         Volatile.Write(ref _isRunning, 0);
         onEnd();
     }
 
-    private void CheckpointLocked(bool truncate = false)
+    private void NotePass(int logPages)
+    {
+        _passes = logPages > MaxLogPages ? _passes + 1 : 0;
+        bool isWorthAnother = PendingPages > MaxAwaitedPages && _passes < MaxPasses && logPages < MaxLogPages + (MaxLogPages / 4);
+        if (_passes == 0 || isWorthAnother) return;
+        Volatile.Write(ref _isLogTooLong, true);
+        _passes = 0;
+    }
+
+    /// <summary>Copies what can be copied; returns the pages of the log, 0 when that failed.</summary>
+    private int CheckpointLocked(bool truncate = false)
     {
         int noted = Volatile.Read(ref _pages);
         try
@@ -101,12 +118,13 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
             Interlocked.Increment(ref statistics.Checkpoints);
             // What could not be copied because a reader still needs the old pages is waited for again.
             Interlocked.Add(ref _pages, Math.Max(0, logFrames - copied) - noted);
-            if (logFrames > MaxLogPages) Volatile.Write(ref _isLogTooLong, true);
+            return logFrames;
         }
         catch (SqliteException error)
         {
             // Tried again after as many pages as now.
             Log.CheckpointFailed(logger, path, error);
+            return 0;
         }
     }
 

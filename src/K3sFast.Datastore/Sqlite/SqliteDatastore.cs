@@ -10,6 +10,9 @@ namespace K3sFast.Datastore.Sqlite;
 /// </summary>
 public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReader
 {
+    // Leases begin anew with the process and none is shorter than some seconds: looking for them, which reads every row, need not slow a start.
+    private static readonly TimeSpan s_leaseDelay = TimeSpan.FromSeconds(2);
+
     private readonly SqliteDatastoreOptions _options;
     private readonly ILogger _logger;
     private readonly FileStream _taken;
@@ -82,7 +85,7 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
             throw;
         }
         store._writer.Start();
-        store._leasesRead = Task.Run(store.ReadLeases);
+        store._leasesRead = store.ReadLeasesAsync();
         if (isCheckDue) store._check = Task.Factory.StartNew(store.CheckBeside, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         Log.Opened(logger, options.Path, store.CurrentRevision, store.CompactRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
         return store;
@@ -299,6 +302,19 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
         catch (ObjectDisposedException)
         {
             // Closing.
+        }
+    }
+
+    private async Task ReadLeasesAsync()
+    {
+        try
+        {
+            await Task.Delay(s_leaseDelay, _options.TimeProvider, _closing.Token).ConfigureAwait(false);
+            await Task.Run(ReadLeases, _closing.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // Closed before it began.
         }
     }
 
