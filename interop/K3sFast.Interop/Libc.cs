@@ -39,10 +39,10 @@ internal static unsafe partial class Libc
     internal static partial nint Receive(FileDescriptor socket, byte* buffer, nuint length, int flags);
 
     [LibraryImport("libc", EntryPoint = "recvmmsg", SetLastError = true)]
-    internal static partial int ReceiveMany(int socket, MessageHeader* messages, uint count, int flags, void* timeout);
+    internal static partial int ReceiveMany(int socket, Sockets.mmsghdr* messages, uint count, int flags, void* timeout);
 
     [LibraryImport("libc", EntryPoint = "sendmmsg", SetLastError = true)]
-    internal static partial int SendMany(int socket, MessageHeader* messages, uint count, int flags);
+    internal static partial int SendMany(int socket, Sockets.mmsghdr* messages, uint count, int flags);
 
     [LibraryImport("libc", EntryPoint = "shutdown", SetLastError = true)]
     internal static partial int Shutdown(int socket, int how);

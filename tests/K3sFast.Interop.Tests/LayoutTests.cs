@@ -32,6 +32,9 @@ public sealed class LayoutTests
         Struct<inet_diag_sockid>(source, "struct inet_diag_sockid");
         Struct<inet_diag_req_v2>(source, "struct inet_diag_req_v2");
         Struct<inet_diag_msg>(source, "struct inet_diag_msg");
+        Struct<Interop.Sockets.iovec>(source, "struct iovec");
+        Struct<Interop.Sockets.msghdr>(source, "struct msghdr");
+        Struct<Interop.Sockets.mmsghdr>(source, "struct mmsghdr");
         Fields<bpf_attr_map_create>(source, "union bpf_attr");
         Fields<bpf_attr_map_elem>(source, "union bpf_attr");
         Fields<bpf_attr_batch>(source, "union bpf_attr", "batch.");
@@ -63,6 +66,7 @@ public sealed class LayoutTests
     }
 
     private const string Headers = """
+        #define _GNU_SOURCE
         #include <errno.h>
         #include <stddef.h>
         #include <sys/socket.h>

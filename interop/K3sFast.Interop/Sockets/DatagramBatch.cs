@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using K3sFast.Interop.Sockets;
 
 namespace K3sFast.Interop;
 
@@ -8,18 +9,20 @@ namespace K3sFast.Interop;
 /// <remarks>recvmmsg(2), sendmmsg(2). Allocates nothing after construction.</remarks>
 public sealed unsafe class DatagramBatch : IDisposable
 {
-    private readonly MessageHeader* _received;
-    private readonly MessageHeader* _queued;
-    private readonly IoVector* _vectors;
+    private readonly mmsghdr* _received;
+    private readonly mmsghdr* _queued;
+    private readonly iovec* _vectors;
+    private readonly uint[] _addressSizes;
     private int _queuedCount;
 
     /// <summary>Room for <paramref name="capacity"/> datagrams in each direction.</summary>
     public DatagramBatch(int capacity)
     {
         Capacity = capacity;
-        _received = (MessageHeader*)NativeMemory.AllocZeroed((nuint)capacity, (nuint)sizeof(MessageHeader));
-        _queued = (MessageHeader*)NativeMemory.AllocZeroed((nuint)capacity, (nuint)sizeof(MessageHeader));
-        _vectors = (IoVector*)NativeMemory.AllocZeroed(2 * (nuint)capacity, (nuint)sizeof(IoVector));
+        _addressSizes = new uint[capacity];
+        _received = (mmsghdr*)NativeMemory.AllocZeroed((nuint)capacity, (nuint)sizeof(mmsghdr));
+        _queued = (mmsghdr*)NativeMemory.AllocZeroed((nuint)capacity, (nuint)sizeof(mmsghdr));
+        _vectors = (iovec*)NativeMemory.AllocZeroed(2 * (nuint)capacity, (nuint)sizeof(iovec));
     }
 
     /// <summary>Datagrams that one call receives at most.</summary>
@@ -32,9 +35,9 @@ public sealed unsafe class DatagramBatch : IDisposable
         ArgumentOutOfRangeException.ThrowIfGreaterThan(addressAt + addressSize, memory.Length);
         // Safe because: the array is on the pinned heap, and the places lie in it.
         var start = (byte*)Marshal.UnsafeAddrOfPinnedArrayElement(memory, 0);
-        _vectors[place] = new IoVector { Base = start + bufferAt, Length = (nuint)bufferSize };
-        _received[place] = new MessageHeader { Name = start + addressAt, NameLength = (uint)addressSize, Vectors = _vectors + place, VectorCount = 1 };
-        _received[place].RoomForName = (uint)addressSize;
+        _vectors[place] = new iovec { iov_base = start + bufferAt, iov_len = (nuint)bufferSize };
+        _received[place].msg_hdr = new msghdr { msg_name = start + addressAt, msg_namelen = (uint)addressSize, msg_iov = _vectors + place, msg_iovlen = 1 };
+        _addressSizes[place] = (uint)addressSize;
     }
 
     /// <summary>Waits for a datagram and takes all that are there. Returns how many; -1 leaves the error's number in <see cref="Marshal.GetLastPInvokeError"/>.</summary>
@@ -42,22 +45,23 @@ public sealed unsafe class DatagramBatch : IDisposable
     {
         for (var i = 0; i < Capacity; i++)
         {
-            _received[i].NameLength = _received[i].RoomForName;
-            _received[i].Flags = 0;
+            // The kernel writes how much it used; the next datagram needs the room again.
+            _received[i].msg_hdr.msg_namelen = _addressSizes[i];
+            _received[i].msg_hdr.msg_flags = 0;
         }
         return Libc.ReceiveMany(socket, _received, (uint)Capacity, Libc.MSG_WAITFORONE, null);
     }
 
     /// <summary>Bytes of a received datagram; 0 where it was longer than its buffer.</summary>
-    public int LengthOf(int place) => (_received[place].Flags & Libc.MSG_TRUNC) != 0 ? 0 : (int)_received[place].Length;
+    public int LengthOf(int place) => (_received[place].msg_hdr.msg_flags & Libc.MSG_TRUNC) != 0 ? 0 : (int)_received[place].msg_len;
 
     /// <summary>Puts a datagram to those that <see cref="Send"/> sends.</summary>
     public void Queue(byte[] memory, int at, int length, int addressAt, int addressSize)
     {
         var start = (byte*)Marshal.UnsafeAddrOfPinnedArrayElement(memory, 0);
         var vector = _vectors + Capacity + _queuedCount;
-        *vector = new IoVector { Base = start + at, Length = (nuint)length };
-        _queued[_queuedCount++] = new MessageHeader { Name = start + addressAt, NameLength = (uint)addressSize, Vectors = vector, VectorCount = 1 };
+        *vector = new iovec { iov_base = start + at, iov_len = (nuint)length };
+        _queued[_queuedCount++].msg_hdr = new msghdr { msg_name = start + addressAt, msg_namelen = (uint)addressSize, msg_iov = vector, msg_iovlen = 1 };
     }
 
     /// <summary>Sends all that is queued. One that cannot be sent is left out; returns how many were.</summary>
@@ -84,29 +88,4 @@ public sealed unsafe class DatagramBatch : IDisposable
         NativeMemory.Free(_queued);
         NativeMemory.Free(_vectors);
     }
-}
-
-/// <summary>struct mmsghdr with the struct msghdr in it (bits/socket.h), for 64-bit machines; <see cref="RoomForName"/> lies in its padding.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal unsafe struct MessageHeader
-{
-    internal byte* Name;
-    internal uint NameLength;
-    internal uint RoomForName;
-    internal IoVector* Vectors;
-    internal nuint VectorCount;
-    internal void* Control;
-    internal nuint ControlLength;
-    internal int Flags;
-    private readonly int _padding;
-    internal uint Length;
-    private readonly int _end;
-}
-
-/// <summary>struct iovec (bits/types/struct_iovec.h).</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal unsafe struct IoVector
-{
-    internal byte* Base;
-    internal nuint Length;
 }

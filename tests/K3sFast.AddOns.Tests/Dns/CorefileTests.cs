@@ -87,5 +87,5 @@ public sealed class CorefileTests
     [InlineData("30s", 30)]
     [InlineData("1h2m3.5s", 3723.5)]
     [InlineData("250ms", 0.25)]
-    public void Duration_GoForm_IsRead(string text, double seconds) => Assert.Equal(seconds, GoDuration.Parse(text).TotalSeconds, 6);
+    public void Duration_GoForm_IsRead(string text, double seconds) => Assert.Equal(seconds, CorefileDuration.Parse(text).TotalSeconds, 6);
 }

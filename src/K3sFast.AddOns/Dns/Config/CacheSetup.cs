@@ -60,13 +60,13 @@ internal static class CacheSetup
         {
             throw line.Error($"percentage should fall in range [10, 90]: {words[2]}");
         }
-        return options with { PrefetchAmount = amount, PrefetchWindow = words.Length > 1 ? GoDuration.Parse(words[1]) : options.PrefetchWindow, PrefetchPercent = percent };
+        return options with { PrefetchAmount = amount, PrefetchWindow = words.Length > 1 ? CorefileDuration.Parse(words[1]) : options.PrefetchWindow, PrefetchPercent = percent };
     }
 
     // [DURATION] [immediate [RESPONSE_TTL] | verify]
     private static CacheOptions Stale(CorefileLine line, string[] words, CacheOptions options)
     {
-        var stale = words.Length > 0 ? GoDuration.Parse(words[0]) : TimeSpan.FromHours(1);
+        var stale = words.Length > 0 ? CorefileDuration.Parse(words[0]) : TimeSpan.FromHours(1);
         if (stale <= TimeSpan.Zero) throw line.Error("invalid negative duration for serve_stale");
         var mode = words.Length > 1 ? words[1] : "immediate";
         if (mode is not ("immediate" or "verify")) throw line.Error($"invalid value for serve_stale refresh mode: {mode}");
@@ -76,13 +76,13 @@ internal static class CacheSetup
         {
             StaleFor = stale,
             VerifiesStale = mode == "verify",
-            StaleTtl = words.Length > 2 ? (uint)GoDuration.Parse(words[2]).TotalSeconds : 0,
+            StaleTtl = words.Length > 2 ? (uint)CorefileDuration.Parse(words[2]).TotalSeconds : 0,
         };
     }
 
     private static uint ServerFailure(CorefileLine line, string word)
     {
-        var duration = GoDuration.Parse(word);
+        var duration = CorefileDuration.Parse(word);
         return duration <= TimeSpan.FromMinutes(5) ? (uint)duration.TotalSeconds : throw line.Error("caching SERVFAIL responses over 5 minutes is not permitted");
     }
 }

@@ -145,7 +145,7 @@ internal sealed partial class DnsConfigBuilder
                 case ["ttl", var seconds]: ttl = Seconds(line, seconds, 65535); break;
                 case ["no_reverse"]: hasReverse = false; break;
                 // Files are followed through the API: no need to look every so often.
-                case ["reload", var interval]: GoDuration.Parse(interval); break;
+                case ["reload", var interval]: CorefileDuration.Parse(interval); break;
                 case ["fallthrough", .. var zones]: fall = FallThrough.For(zones); break;
                 case ["fallthrough_unsupported"]: unsupported = true; break;
                 default:
@@ -170,7 +170,7 @@ internal sealed partial class DnsConfigBuilder
         {
             switch (line.Words)
             {
-                case ["reload", var interval]: GoDuration.Parse(interval); break;
+                case ["reload", var interval]: CorefileDuration.Parse(interval); break;
                 case ["upstream", ..]: break;
                 case ["fallthrough", .. var zones]: fall = FallThrough.For(zones); break;
                 default: throw UnknownProperty(line);

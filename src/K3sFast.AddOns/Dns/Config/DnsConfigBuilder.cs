@@ -217,7 +217,7 @@ internal sealed partial class DnsConfigBuilder
         foreach (var line in directive.Lines)
         {
             if (line.Words is not ["lameduck", var duration]) throw UnknownProperty(line);
-            _lameDuck = GoDuration.Parse(duration);
+            _lameDuck = CorefileDuration.Parse(duration);
         }
     }
 

@@ -26,8 +26,8 @@ internal static class ForwardSetup
                 case ["except", .. { Length: > 0 } names]: options = options with { Except = new ZoneSet([.. options.Except.Zones, .. names.SelectMany(ZoneSet.Parse)]) }; break;
                 case ["force_tcp"]: (options, settings) = (options with { ForceTcp = true }, settings with { ForceTcp = true }); break;
                 case ["prefer_udp"]: options = options with { PreferUdp = true }; break;
-                case ["expire", var text]: settings = settings with { Expire = GoDuration.Parse(text) }; break;
-                case ["read_timeout", var text]: settings = settings with { ReadTimeout = GoDuration.Parse(text) }; break;
+                case ["expire", var text]: settings = settings with { Expire = CorefileDuration.Parse(text) }; break;
+                case ["read_timeout", var text]: settings = settings with { ReadTimeout = CorefileDuration.Parse(text) }; break;
                 case ["max_fails", var text]: settings = settings with { MaxFails = Number(line, text) }; break;
                 case ["max_connect_attempts", var text]: options = options with { MaxConnectAttempts = Number(line, text) }; break;
                 case ["max_concurrent", var text]: options = options with { MaxConcurrent = Number(line, text) }; break;
@@ -36,7 +36,7 @@ internal static class ForwardSetup
                     break;
                 case ["tls", .. { Length: <= 3 } words]: tls = words; break;
                 case ["tls_servername", var name]: serverName = name; break;
-                case ["health_check", var interval, .. var rest]: settings = HealthCheck(line, settings with { HealthInterval = GoDuration.Parse(interval) }, rest); break;
+                case ["health_check", var interval, .. var rest]: settings = HealthCheck(line, settings with { HealthInterval = CorefileDuration.Parse(interval) }, rest); break;
                 case ["next", .. { Length: > 0 } codes]: options = options with { Next = Codes(line, codes) }; break;
                 case ["next_on_nodata"]: options = options with { NextOnNoData = true }; break;
                 case ["failover", .. { Length: > 0 } codes]: options = options with { Failover = Codes(line, codes) }; break;
