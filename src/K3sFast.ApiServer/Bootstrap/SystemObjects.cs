@@ -272,5 +272,27 @@ internal sealed class SystemObjects(ResourceCatalog catalog, WriteFlow writes, M
         {
             // Another server of the cluster has just made it.
         }
+        catch (ApiStatusException invalid) when (invalid.Status.Reason == "Invalid")
+        {
+            // Or is about to: the address of a Service is taken before the Service is there.
+            if (!await AppearsAsync(storage, ns, name, context.Cancel).ConfigureAwait(false))
+                throw;
+        }
+    }
+
+    private static async Task<bool> AppearsAsync(ResourceStorage storage, string ns, string name, CancellationToken cancel)
+    {
+        // Some writes of another server, which may be as busy as a start makes it.
+        const int Looks = 100;
+        for (var i = 0; i < Looks; i++)
+        {
+            using (var stored = storage.Get(ns, name))
+            {
+                if (stored is not null)
+                    return true;
+            }
+            await Task.Delay(TimeSpan.FromMilliseconds(100), cancel).ConfigureAwait(false);
+        }
+        return false;
     }
 }

@@ -61,7 +61,14 @@ internal sealed class LegacyTokenTracking(ResourceCatalog catalog, WriteFlow wri
         metadata.Set("name"u8, MapName);
         metadata.Set("namespace"u8, "kube-system"u8);
         document.Root.GetOrAddObject("data"u8).Set("since"u8, Today);
-        using var created = await writes.CreateAsync(maps, document, context).ConfigureAwait(false);
+        try
+        {
+            using var created = await writes.CreateAsync(maps, document, context).ConfigureAwait(false);
+        }
+        catch (ApiStatusException taken) when (taken.Status.Reason == "AlreadyExists")
+        {
+            // Another server of the cluster has just made it.
+        }
     }
 
     private async Task LabelAsync(string ns, string secret)
