@@ -147,15 +147,25 @@ public sealed class ForwardTests : IAsyncDisposable
         }
     }
 
-    [Fact]
-    public async Task NoServerAnswers_IsServerFailure_AndStaleAnswersServeOn()
+    [Theory]
+    [InlineData("immediate")]
+    [InlineData("verify")]
+    public async Task NoServerAnswers_IsServerFailure_AndWhatIsKeptServesOn(string mode)
     {
         var server = Start();
-        server.TtlSeconds = 0;
-        using var dns = new DnsBench($". {{\n cache 30 {{\n success 1024 30 0\n serve_stale 1h verify\n }}\n forward . {server} {{\n read_timeout 100ms\n max_fails 0\n }}\n}}\n");
+        server.TtlSeconds = 1;
+        using var dns = new DnsBench($". {{\n cache 30 {{\n success 1024 30 0\n serve_stale 1h {mode}\n }}\n forward . {server} {{\n read_timeout 100ms\n max_fails 0\n }}\n}}\n");
         Assert.Equal(DnsCode.NoError, (await dns.AskAsync("a.org", DnsType.A, _stop.Token)).Code);
         server.IsSilent = true;
         Assert.Equal(DnsCode.ServerFailure, (await dns.AskAsync("unknown.org", DnsType.A, _stop.Token)).Code);
+        // Its second is over when it is given out with a TTL of 0.
+        while (true)
+        {
+            var answer = await dns.AskAsync("a.org", DnsType.A, _stop.Token);
+            Assert.Equal(["192.0.2.1"], answer.Data(DnsType.A));
+            if (answer.Records[0].Ttl == 0) return;
+            _stop.Token.ThrowIfCancellationRequested();
+        }
     }
 
     [Fact]
