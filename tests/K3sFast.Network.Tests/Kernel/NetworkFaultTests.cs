@@ -143,7 +143,7 @@ public sealed class NetworkFaultTests
     }
 
     [Fact]
-    public void List_WhileOthersChange_IsWholeEveryTime()
+    public async Task List_WhileOthersChange_IsWholeEveryTime()
     {
         TestNode.RequirePrivilege();
         using var node = new TestNode();
@@ -167,7 +167,7 @@ public sealed class NetworkFaultTests
                 batch.DeleteRoute(route);
                 other.Execute(batch);
             }
-        });
+        }, TestContext.Current.CancellationToken);
         for (var round = 0; round < 20; round++)
         {
             try
@@ -179,8 +179,8 @@ public sealed class NetworkFaultTests
                 // It never held still, and that was said: nobody was given half of it.
             }
         }
-        stop.Cancel();
-        changing.Wait();
+        await stop.CancelAsync();
+        await changing;
     }
 
     private static async Task EchoAsync(Socket socket)
