@@ -26,7 +26,7 @@ internal sealed class Waker(KeyReader keys) : IThreadPoolWorkItem
     /// <summary>Cursors that wait under a key.</summary>
     public int ParkedCount => Volatile.Read(ref _parkedCount);
 
-    /// <summary>Adds a cursor unless it has something to read: events are published before <see cref="Post"/> and <see cref="Wake"/> take the lock.</summary>
+    /// <summary>Adds a cursor unless it has something to read: all of an event's publishing comes before or after this, and <see cref="Wake"/> takes the lock later.</summary>
     public bool TryEnlist(WatchCursor cursor)
     {
         lock (_gate)
@@ -39,11 +39,15 @@ internal sealed class Waker(KeyReader keys) : IThreadPoolWorkItem
         }
     }
 
-    /// <summary>An event was published at a place in the ring: cursors that are parked under one of its keys go there. The writer only.</summary>
-    public void Post(in WatchEvent item, RingSegment segment, int index)
+    /// <summary>
+    /// Publishes an event: appends it to the ring, and cursors that are parked under one of its keys go there. In one step, since a cursor that read it in
+    /// between, and parked, would be put back before it. The writer only.
+    /// </summary>
+    public void Publish(EventRing ring, in WatchEvent item)
     {
         lock (_gate)
         {
+            var (segment, index) = ring.Append(item);
             if (_parkedCount == 0) return;
             for (int kind = 1; kind < IndexKey.Kinds; kind++)
             {

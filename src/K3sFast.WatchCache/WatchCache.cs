@@ -312,8 +312,7 @@ public sealed class WatchCache
     private void PublishLocked(in WatchEvent item)
     {
         _applied++;
-        var (segment, index) = _ring.Append(item);
-        _waker.Post(item, segment, index);
+        _waker.Publish(_ring, item);
         _lastRevision = item.Revision;
     }
 

@@ -1,3 +1,5 @@
+using K3sFast.Datastore;
+
 namespace K3sFast.WatchCache.Tests;
 
 /// <summary>Lists and watches by the value of an indexed field or label.</summary>
@@ -163,6 +165,42 @@ public sealed class IndexTests
             var seen = await watchers[i].WaitAsync(s_deadline);
             written[i % Nodes].Sort();
             Assert.Equal(written[i % Nodes], seen);
+        }
+    }
+
+    /// <summary>
+    /// A watcher that reads an event while it is being published, and waits under its key at once, is not shown it again: for that it must get in between
+    /// the publishing and the waking of the watchers, so all of them do nothing but read and wait.
+    /// </summary>
+    [Fact]
+    public async Task Wait_WhileAnEventIsBeingPublished_IsNotPutBackBeforeIt()
+    {
+        const int Events = 20_000;
+        await using var host = await CacheHost.StartAsync(new CacherOptions { MaxRingEvents = 2 * Events, MaxRingBytes = long.MaxValue, MaxTotalRingBytes = long.MaxValue });
+        IDatastoreObserver commits = host.Cacher;
+        byte[] pod = System.Text.Encoding.UTF8.GetBytes(CacheHost.PodJson("a", ns: "blue"));
+        long start = host.Cacher.CurrentRevision;
+        var watchers = Enumerable.Range(0, 3).Select(_ => Task.Factory.StartNew(Follow, TaskCreationOptions.LongRunning)).ToArray();
+        for (long revision = start + 1; revision <= start + Events; revision++)
+        {
+            commits.OnEntry(new DatastoreEntry { Key = CacheHost.PodKey("a", "blue"), Value = pod, Revision = revision, CreateRevision = start + 1, Kind = AppendKind.Update });
+            commits.OnRevision(revision);
+        }
+        await Task.WhenAll(watchers).WaitAsync(s_deadline);
+
+        void Follow()
+        {
+            using var cursor = host.Pods.OpenCursor(start, "/registry/pods/blue/"u8);
+            var events = new WatchEvent[64];
+            for (long seen = start; seen < start + Events;)
+            {
+                int count = cursor.Read(events);
+                Assert.True(count >= 0, "the place left the ring");
+                for (int i = 0; i < count; i++) Assert.Equal(++seen, events[i].Revision);
+                cursor.ReturnEvents();
+                // The next read takes it out again.
+                if (count == 0) host.Pods.TryEnlist(cursor);
+            }
         }
     }
 
