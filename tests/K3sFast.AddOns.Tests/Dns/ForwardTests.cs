@@ -1,4 +1,7 @@
+using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Sockets;
+using Microsoft.Extensions.Logging;
 
 namespace K3sFast.AddOns.Dns.Tests;
 
@@ -30,6 +33,26 @@ public sealed class ForwardTests : IAsyncDisposable
         Assert.Equal("Example.ORG.", second.Records[0].Owner);
         Assert.InRange(second.Records[0].Ttl, 1u, 300u);
         Assert.Equal(1, server.Questions);
+    }
+
+    [Fact]
+    public async Task Listener_AfterForwardedAnswers_StillWaitsForQuestions()
+    {
+        var server = Start();
+        using var dns = new DnsBench($". {{\n forward . {server}\n}}\n");
+        var log = new Lines();
+        using var listener = new UdpListener(new IPEndPoint(IPAddress.Loopback, 0), 53, 1, dns.Engine, new DnsMetrics(), log);
+        listener.Start();
+        using var client = new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp);
+        await client.ConnectAsync(listener.Endpoint, _stop.Token);
+        var buffer = new byte[1232];
+        for (var i = 0; i < 10; i++)
+        {
+            await client.SendAsync(DnsProbe.Query("example.org", DnsType.A), SocketFlags.None, _stop.Token);
+            var size = await client.ReceiveAsync(buffer, SocketFlags.None, _stop.Token);
+            Assert.Equal(["192.0.2.1"], DnsProbe.Read(buffer.AsSpan(0, size)).Data(DnsType.A));
+        }
+        Assert.Empty(log.Texts);
     }
 
     [Fact]
@@ -258,5 +281,17 @@ public sealed class ForwardTests : IAsyncDisposable
         var server = new ForeignServer(_stop.Token);
         _servers.Add(server);
         return server;
+    }
+
+    private sealed class Lines : ILogger
+    {
+        internal ConcurrentQueue<string> Texts { get; } = new();
+
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            Texts.Enqueue(formatter(state, exception));
     }
 }

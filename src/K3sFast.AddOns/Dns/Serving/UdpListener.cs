@@ -18,6 +18,9 @@ internal sealed class UdpListener : IDisposable
     // Bytes that wait in a socket while its thread works; the system's limit may make it less.
     private const int SocketBuffer = 4 * 1024 * 1024;
 
+    // After a call that failed unexpectedly, before the next: what is lasting must not fill log and core.
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(100);
+
     // asm-generic/socket.h
     private const int SOL_SOCKET = 1, SO_REUSEPORT = 15;
 
@@ -97,7 +100,11 @@ internal sealed class UdpListener : IDisposable
                 var count = batch.Receive(descriptor);
                 if (_isStopped) break;
                 // A client's port that closed meanwhile comes back as ECONNREFUSED here; nothing is wrong with the socket.
-                if (count < 0 && Marshal.GetLastPInvokeError() is not (Errno.EINTR or Errno.ECONNREFUSED)) Log.DnsPacketFailed(_logger, $"errno {Marshal.GetLastPInvokeError()}");
+                if (count < 0 && Marshal.GetLastPInvokeError() is var error && error is not (Errno.EINTR or Errno.ECONNREFUSED))
+                {
+                    Log.DnsPacketFailed(_logger, $"errno {error}");
+                    _stop.Token.WaitHandle.WaitOne(s_pause);
+                }
                 for (var i = 0; i < count; i++) Answer(batch, slots, i, socket);
                 batch.Send(descriptor);
             }
@@ -146,7 +153,8 @@ internal sealed class UdpListener : IDisposable
             {
                 var client = new SocketAddress(socket.AddressFamily, SizeOfAddress(exchange));
                 exchange.Client[..client.Size].CopyTo(client.Buffer.Span);
-                await socket.SendToAsync(exchange.Answer, SocketFlags.None, client, _stop.Token).ConfigureAwait(false);
+                // Not SendToAsync: that would make the socket non-blocking, also for the thread that waits in it.
+                socket.SendTo(exchange.Answer.Span, SocketFlags.None, client);
             }
             _pool.Return(exchange);
         }
