@@ -2,6 +2,7 @@ using System.Text;
 using K3sFast.Datastore.FailPoints;
 using K3sFast.FaultRig.Faults;
 using K3sFast.FaultRig.Scenarios;
+using K3sFast.FaultRig.Servers;
 
 namespace K3sFast.FaultRig.Tests;
 
@@ -43,6 +44,19 @@ public sealed class PublishedBinaryTests : IAsyncLifetime
     public async Task Server_Struck_LosesAndRepeatsNothing(bool withPowerCuts)
     {
         var outcome = await new ServerFaults(_files!, ServerFaults.Binary, Seed).RunAsync(Strikes, withPowerCuts);
+        Assert.True(outcome is { IsClean: true, Strikes: Strikes }, $"{outcome}\n{string.Join('\n', outcome.Findings)}");
+    }
+
+    [Theory]
+    [InlineData("etcd")]
+    [InlineData("MariaDB")]
+    [InlineData("PostgreSQL")]
+    public async Task TwoServersOnOneDatabase_OneAfterTheOtherKilled_LoseAndRepeatNothing(string engine)
+    {
+        var (_, absence, startAsync) = RemoteStores.All.Single(known => known.Name == engine);
+        Assert.SkipWhen(absence is not null, absence ?? "");
+        await using var database = await startAsync();
+        var outcome = await new SharedServerFaults(ServerFaults.Binary, Seed).RunAsync(database, count: 2, Strikes);
         Assert.True(outcome is { IsClean: true, Strikes: Strikes }, $"{outcome}\n{string.Join('\n', outcome.Findings)}");
     }
 }
