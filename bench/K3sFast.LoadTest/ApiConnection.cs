@@ -13,9 +13,11 @@ internal sealed partial class ApiConnection : IDisposable
     private const int Connections = 8;
 
     private readonly HttpClient[] _clients;
+    private readonly Uri _server;
+    private readonly SslClientAuthenticationOptions _tls;
     private int _next;
 
-    private ApiConnection(HttpClient[] clients) => _clients = clients;
+    private ApiConnection(HttpClient[] clients, Uri server, SslClientAuthenticationOptions tls) => (_clients, _server, _tls) = (clients, server, tls);
 
     internal HttpClient Next => _clients[(uint)Interlocked.Increment(ref _next) % Connections];
 
@@ -28,26 +30,34 @@ internal sealed partial class ApiConnection : IDisposable
         using var pem = X509Certificate2.CreateFromPem(Pem("client-certificate"), Pem("client-key"));
         var certificate = X509CertificateLoader.LoadPkcs12(pem.Export(X509ContentType.Pkcs12), null);
         var authority = X509Certificate2.CreateFromPem(Pem("certificate-authority"));
+        var server = new Uri(Value("server"));
         var clients = new HttpClient[Connections];
         for (var i = 0; i < Connections; i++)
         {
-            var handler = new SocketsHttpHandler { EnableMultipleHttp2Connections = true, UseProxy = false };
-            handler.SslOptions.ClientCertificates = [certificate];
-            handler.SslOptions.CertificateChainPolicy = new X509ChainPolicy
-            {
-                TrustMode = X509ChainTrustMode.CustomRootTrust,
-                RevocationMode = X509RevocationMode.NoCheck,
-                CustomTrustStore = { authority },
-            };
+            var handler = new SocketsHttpHandler { EnableMultipleHttp2Connections = true, UseProxy = false, SslOptions = Tls() };
             clients[i] = new HttpClient(handler)
             {
-                BaseAddress = new Uri(Value("server")),
+                BaseAddress = server,
                 DefaultRequestVersion = HttpVersion.Version20,
                 DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact,
                 Timeout = TimeSpan.FromMinutes(2),
             };
         }
-        return new ApiConnection(clients);
+        var tls = Tls();
+        tls.TargetHost = server.Host;
+        tls.ApplicationProtocols = [SslApplicationProtocol.Http2];
+        return new ApiConnection(clients, server, tls);
+
+        SslClientAuthenticationOptions Tls() => new()
+        {
+            ClientCertificates = [certificate],
+            CertificateChainPolicy = new X509ChainPolicy
+            {
+                TrustMode = X509ChainTrustMode.CustomRootTrust,
+                RevocationMode = X509RevocationMode.NoCheck,
+                CustomTrustStore = { authority },
+            },
+        };
     }
 
     /// <summary>Completes when every connection is open and the server says that it is ready; throws when that takes a minute.</summary>
@@ -104,6 +114,9 @@ internal sealed partial class ApiConnection : IDisposable
         response.EnsureSuccessStatusCode();
         return await response.Content.ReadAsStreamAsync(cancellationToken);
     }
+
+    /// <summary>A connection of its own for what must cost the client next to nothing.</summary>
+    internal Task<RawConnection> OpenRawAsync(CancellationToken cancellationToken) => RawConnection.OpenAsync(_server, _tls, cancellationToken);
 
     public void Dispose()
     {

@@ -19,11 +19,68 @@ internal static class ReadScenarios
         }
     }
 
+    /// <summary>Reads at a steady rate, each asked for when it is due and over the next of some connections, whatever the answers take.</summary>
     internal static async Task SteadyAsync(ApiConnection api, Report report, LoadOptions options)
     {
         await Objects.ResetNamespaceAsync(api);
         await api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap("one"));
-        await Load.RunAtRateAsync("get ConfigMap 0.6 KB", options.Scaled(5_000), options, report, _ => api.SendAsync(HttpMethod.Get, Objects.ConfigMaps + "/one"));
+        var rate = options.Scaled(5_000);
+        var count = rate * options.Seconds;
+        // Warm first: both sides' code.
+        await ReadAtRateAsync(api, rate, Math.Min(rate, rate * options.Seconds), options);
+        var before = report.Server();
+        var (latencies, took) = await ReadAtRateAsync(api, rate, rate * options.Seconds, options);
+        if (latencies.Count < rate * options.Seconds) report.Fail($"get: {latencies.Count} of {rate * options.Seconds} were answered in three times their time");
+        report.Add($"get ConfigMap 0.6 KB at {rate}/s", latencies.Count, took, latencies, report.Server().CpuSeconds - before.CpuSeconds);
+    }
+
+    private static async Task<(List<double> Latencies, TimeSpan Took)> ReadAtRateAsync(ApiConnection api, int rate, int count, LoadOptions options)
+    {
+        var connections = new RawConnection[8];
+        for (var i = 0; i < connections.Length; i++) connections[i] = await api.OpenRawAsync(CancellationToken.None);
+        var fields = connections[0].FieldsOf(Objects.ConfigMaps + "/one");
+        using var stop = new CancellationTokenSource(TimeSpan.FromSeconds(options.Seconds * 3));
+        using var late = stop.Token.Register(() => Array.ForEach(connections, static connection => connection.Dispose()));
+        var clock = Stopwatch.StartNew();
+        var reading = Enumerable.Range(0, connections.Length).Select(first => Task.Factory.StartNew(
+            () => ReadAnswers(connections[first], rate, count, first, connections.Length, clock), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray();
+        var asking = Pacer.RunAsync(rate, count, clock, (i, _) =>
+        {
+            connections[i % connections.Length].Ask(fields);
+            return true;
+        });
+        try
+        {
+            await asking;
+        }
+        catch (Exception closed) when (closed is IOException or ObjectDisposedException)
+        {
+            // Out of time, or the server closed a connection: what was not answered is missing in the count.
+        }
+        var latencies = await Task.WhenAll(reading);
+        clock.Stop();
+        foreach (var connection in connections) connection.Dispose();
+        return ([.. latencies.SelectMany(static own => own)], clock.Elapsed);
+    }
+
+    // Request n of a connection is request (n x step + first) of all.
+    private static List<double> ReadAnswers(RawConnection connection, int rate, int count, int first, int step, Stopwatch clock)
+    {
+        var share = ((count - first - 1) / step) + 1;
+        var own = new List<double>(share);
+        try
+        {
+            connection.Read((number, _, isLast) =>
+            {
+                if (isLast) own.Add(clock.Elapsed.TotalMilliseconds - (((number * step) + first) * 1e3 / rate));
+                return own.Count < share;
+            });
+        }
+        catch (Exception ended) when (ended is IOException or ObjectDisposedException)
+        {
+            // What was not answered is missing in the count.
+        }
+        return own;
     }
 
     internal static async Task ListAsync(ApiConnection api, Report report, LoadOptions options)

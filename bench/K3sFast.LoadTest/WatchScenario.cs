@@ -1,4 +1,3 @@
-using System.Buffers.Text;
 using System.Diagnostics;
 
 namespace K3sFast.LoadTest;
@@ -11,6 +10,9 @@ internal static class WatchScenario
 {
     private const int Watchers = 1_000;
     private const int EventsPerSecond = 1_000;
+
+    // So many streams are allowed on one connection by every server.
+    private const int WatchesPerConnection = 100;
 
     internal static async Task RunAsync(ApiConnection api, Report report, LoadOptions options)
     {
@@ -33,11 +35,26 @@ internal static class WatchScenario
         var last = new long[count];
         using var stop = new CancellationTokenSource(TimeSpan.FromSeconds((options.Seconds * 4) + 30));
         var path = $"{Objects.ConfigMaps}?watch=true&fieldSelector=metadata.name%3Dwatched";
-        var streams = new Stream[watchers];
-        for (var i = 0; i < watchers; i++) streams[i] = await api.WatchAsync(path, stop.Token);
+        var connections = new List<RawConnection>();
+        var watching = new List<Task<long>>();
+        // Out of time: readers end with their connections.
+        using var late = stop.Token.Register(() => connections.ForEach(static connection => connection.Dispose()));
+        for (var left = watchers; left > 0; left -= WatchesPerConnection)
+        {
+            var share = Math.Min(left, WatchesPerConnection);
+            var connection = await api.OpenRawAsync(stop.Token);
+            connections.Add(connection);
+            watching.Add(Task.Factory.StartNew(() => Read(connection, share, last), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
+            var fields = connection.FieldsOf(path);
+            for (var i = 0; i < share; i++) connection.Ask(fields);
+        }
+        while (connections.Sum(static connection => connection.Answered) < watchers)
+        {
+            if (watching.Exists(static ended => ended.IsCompleted)) throw new IOException("a watch ended before it began");
+            await Task.Delay(10, stop.Token);
+        }
         var allocated = await Metrics.AllocatedBytesAsync(api);
         var before = report.Server();
-        var watching = streams.Select(stream => Task.Run(() => ReadAsync(stream, last, stop.Token))).ToArray();
 
         var clock = Stopwatch.StartNew();
         var written = 0;
@@ -69,56 +86,65 @@ internal static class WatchScenario
         if (seen > 0 && options.ServerPids.Length > 0) report.Add($"{name}: server CPU", (after.CpuSeconds - before.CpuSeconds) * 1e6 / seen, "us per delivery");
         if (seen > 0) report.Add($"{name}: server allocates", (await Metrics.AllocatedBytesAsync(api) - allocated) / seen, "B per delivery");
         report.Add($"{name}: lost", ((long)written * watchers) - seen, "events");
-        foreach (var stream in streams) await stream.DisposeAsync();
+        foreach (var connection in connections) connection.Dispose();
+    }
+
+    private static long Read(RawConnection connection, int watches, long[] last)
+    {
+        var watchers = new Watcher[watches];
+        var ended = 0;
+        try
+        {
+            connection.Read((watch, bytes, _) =>
+            {
+                if (watchers[watch].Read(bytes, last)) ended++;
+                return ended < watches;
+            });
+        }
+        catch (Exception failure) when (failure is IOException or ObjectDisposedException)
+        {
+            // Out of time, refused, or the server let go of watchers that were too slow: what was not seen counts as lost.
+        }
+        return watchers.Sum(static watcher => watcher.Seen);
     }
 
     // Looks for the numbers between two '#' in what goes by, and makes no text of it: the client shares the machine with the server.
-    private static async Task<long> ReadAsync(Stream stream, long[] last, CancellationToken cancellationToken)
+    private struct Watcher
     {
-        long seen = 0;
-        var expected = 0;
-        var buffer = new byte[32 * 1024];
-        var kept = 0;
-        try
+        internal long Seen;
+        private int _expected;
+        private int _number;
+        private bool _isInMark;
+        private bool _isEnd;
+
+        /// <summary>True when the mark of the end has come.</summary>
+        internal bool Read(ReadOnlySpan<byte> bytes, long[] last)
         {
             while (true)
             {
-                var read = await stream.ReadAsync(buffer.AsMemory(kept), cancellationToken);
-                if (read == 0) return seen;
-                var length = kept + read;
-                var at = 0;
-                while (true)
+                if (!_isInMark)
                 {
-                    var start = buffer.AsSpan(at, length - at).IndexOf((byte)'#');
-                    if (start < 0)
-                    {
-                        at = length;
-                        break;
-                    }
-                    start += at;
-                    var size = buffer.AsSpan(start + 1, length - start - 1).IndexOf((byte)'#');
-                    if (size < 0)
-                    {
-                        at = start;
-                        break;
-                    }
-                    at = start + size + 2;
-                    Utf8Parser.TryParse(buffer.AsSpan(start + 1, size), out int number, out _);
-                    if (number < 0) return seen;
-                    // A gap stays missing: it counts as lost. What an earlier load wrote is not ours.
-                    if (number < expected || number >= last.Length) continue;
-                    expected = number + 1;
-                    seen++;
-                    Raise(ref last[number], Stopwatch.GetTimestamp());
+                    var start = bytes.IndexOf((byte)'#');
+                    if (start < 0) return false;
+                    bytes = bytes[(start + 1)..];
+                    (_isInMark, _isEnd, _number) = (true, false, 0);
                 }
-                kept = length - at;
-                buffer.AsSpan(at, kept).CopyTo(buffer);
+                var size = 0;
+                for (; size < bytes.Length && bytes[size] != '#'; size++)
+                {
+                    if (bytes[size] == '-') _isEnd = true;
+                    else _number = (_number * 10) + bytes[size] - '0';
+                }
+                if (size == bytes.Length) return false;
+                bytes = bytes[(size + 1)..];
+                _isInMark = false;
+                if (_isEnd) return true;
+                // A gap stays missing: it counts as lost. What an earlier load wrote is not ours.
+                if (_number < _expected || _number >= last.Length) continue;
+                _expected = _number + 1;
+                Seen++;
+                Raise(ref last[_number], Stopwatch.GetTimestamp());
             }
-        }
-        catch (Exception ended) when (ended is OperationCanceledException or IOException or HttpRequestException)
-        {
-            // Out of time, or the server let go of a watcher that was too slow: what was not seen counts as lost.
-            return seen;
         }
     }
 
