@@ -99,11 +99,14 @@ internal sealed class AuditEvent
     /// <summary>Where the stage's writing goes; set by the log.</summary>
     internal AuditLog? Owner { get; init; }
 
-    /// <summary>Adds a note. The first of a name stays.</summary>
+    /// <summary>Adds a note. The first of a name stays. From any thread: the deletions of a collection run side by side.</summary>
     internal void Annotate(string key, string value)
     {
-        if (_annotations.TryAdd(key, value))
-            _order.Add((key, value));
+        lock (_order)
+        {
+            if (_annotations.TryAdd(key, value))
+                _order.Add((key, value));
+        }
     }
 
     /// <summary>Notes the object that the request brought, and what it says of itself.</summary>

@@ -247,7 +247,7 @@ Volatile.Write(ref _isShuttingDown, true);
         var limit = _options.MaxRequestBodyBytes;
         var reader = new ObjectReader(clock);
         var deletes = new DeleteFlow(_writes, clock);
-        var writer = new ResourceWriter(_writes, deletes, reader, _authorizer, clock, limit);
+        var writer = new ResourceWriter(_writes, deletes, reader, _authorizer, clock, limit, _options.DeleteCollectionWorkers);
         var streams = new StreamRouter(
             _kubelets, new PodTargets(_catalog.Storage("", "pods")), new ProxyTargets(_catalog, _kubelets), _proxy, new LogStreamer(_kubelets), _writes, _authorizer, _logger);
         var bindings = new PodBinding(_writes, clock, limit);

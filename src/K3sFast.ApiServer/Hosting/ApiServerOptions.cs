@@ -155,6 +155,9 @@ public sealed record ApiServerOptions
     /// <summary>Streams on one HTTP/2 connection; watches are streams.</summary>
     public int Http2MaxStreamsPerConnection { get; init; } = 250;
 
+    /// <summary>Deletions of one collection that are under way at once. Upstream's default is one; with one, ten thousand objects take ten thousand flushes.</summary>
+    public int DeleteCollectionWorkers { get; init; } = 16;
+
     /// <summary>A watch without a timeout of its own ends after this time at least, and twice this time at most.</summary>
     public TimeSpan MinRequestTimeout { get; init; } = TimeSpan.FromMinutes(30);
 

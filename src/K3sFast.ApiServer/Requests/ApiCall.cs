@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.IO.Pipelines;
 using System.Text;
 using K3sFast.ApiMachinery;
@@ -8,14 +9,14 @@ namespace K3sFast.ApiServer;
 /// One request on its way through the pipeline, whatever brought it: Kestrel (<see cref="HttpApiCall"/>) or a component of this process
 /// (<see cref="LocalApiCall"/>). Reused by its owner; nobody keeps it after the answer.
 /// </summary>
-/// <remarks>One thread at a time.</remarks>
+/// <remarks>One thread at a time, but for warnings and audit notes.</remarks>
 internal abstract class ApiCall
 {
     private const int MaxKeptTargetBytes = 8 * 1024;
 
     private byte[] _target = [];
     private string? _auditId;
-    private List<string>? _warnings;
+    private ImmutableList<string> _warnings = [];
 
     internal RequestInfo Info { get; private set; }
 
@@ -72,7 +73,7 @@ internal abstract class ApiCall
     /// <summary>What the client calls itself, for the owners of fields; "" when it does not say.</summary>
     internal abstract string ClientName { get; }
 
-    internal IReadOnlyList<string> Warnings => _warnings ?? (IReadOnlyList<string>)[];
+    internal IReadOnlyList<string> Warnings => _warnings;
 
     /// <summary>Gives back what the request limits hold for this request, before its end: a watch that has begun costs no more.</summary>
     internal virtual void ReleaseSeat()
@@ -100,13 +101,9 @@ internal abstract class ApiCall
     /// <summary>The name of the request in the audit log and in the answer's header. A client may give one, to find the request again behind proxies.</summary>
     internal string AuditId => _auditId ??= Header("Audit-Id") is { Length: > 0 and <= 64 } given ? given : Guid.NewGuid().ToString();
 
-    /// <summary>Tells the client something beside the answer; the same is told once.</summary>
-    internal void AddWarning(string text)
-    {
-        _warnings ??= [];
-        if (!_warnings.Contains(text))
-            _warnings.Add(text);
-    }
+    /// <summary>Tells the client something beside the answer; the same is told once. Deletions of a collection run side by side.</summary>
+    internal void AddWarning(string text) =>
+        ImmutableInterlocked.Update(ref _warnings, static (told, text) => told.Contains(text) ? told : told.Add(text), text);
 
     /// <summary>Adds a note to the request's audit event; an event keeps the first of a name. Free when the request is not audited.</summary>
     internal void Annotate(string key, string value) => Audit?.Annotate(key, value);
@@ -116,7 +113,7 @@ internal abstract class ApiCall
     {
         Method = method;
         _auditId = null;
-        _warnings = null;
+        _warnings = [];
         User = null!;
         Impersonator = null;
         ImpersonationConstraint = "";

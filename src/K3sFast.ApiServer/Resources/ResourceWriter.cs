@@ -5,7 +5,7 @@ namespace K3sFast.ApiServer;
 
 /// <summary>POST, PUT, PATCH and DELETE of whole objects: body in, write flow, object out, in the endpoint's version.</summary>
 internal sealed partial class ResourceWriter(
-    WriteFlow writes, DeleteFlow deletes, ObjectReader reader, Authorizer authorizer, TimeProvider clock, int maxBodyBytes)
+    WriteFlow writes, DeleteFlow deletes, ObjectReader reader, Authorizer authorizer, TimeProvider clock, int maxBodyBytes, int collectionDeleters)
 {
     internal async ValueTask CreateAsync(ApiCall call, ResourceEndpoint endpoint)
     {
@@ -104,17 +104,22 @@ internal sealed partial class ResourceWriter(
         var prefix = storage.PrefixOf(call.Info.Namespace);
         using var snapshot = await query.OpenSnapshotAsync(storage, prefix, call.Aborted).ConfigureAwait(false);
         var page = await ObjectReader.Page.OfAsync(snapshot, prefix, query, call.Aborted).ConfigureAwait(false);
-        foreach (var (ns, name) in await page.TargetsAsync(snapshot, query.Filter, call.Aborted).ConfigureAwait(false))
-        {
-            try
+        // Deletions that wait for the same flush share it; after a refusal none begins.
+        await Parallel.ForEachAsync(
+            await page.TargetsAsync(snapshot, query.Filter, call.Aborted).ConfigureAwait(false),
+            new ParallelOptions { MaxDegreeOfParallelism = collectionDeleters, CancellationToken = call.Aborted },
+            async (target, _) =>
             {
-                using var answer = await deletes.DeleteAsync(storage, ContextOf(call, name, options.IsDryRun) with { Namespace = ns }, options).ConfigureAwait(false);
-            }
-            catch (ApiStatusException refused) when (refused.Status.Code == 404)
-            {
-                // Somebody else was faster: it is gone, which is what was asked for.
-            }
-        }
+                try
+                {
+                    var context = ContextOf(call, target.Name, options.IsDryRun) with { Namespace = target.Namespace };
+                    using var answer = await deletes.DeleteAsync(storage, context, options).ConfigureAwait(false);
+                }
+                catch (ApiStatusException refused) when (refused.Status.Code == 404)
+                {
+                    // Somebody else was faster: it is gone, which is what was asked for.
+                }
+            }).ConfigureAwait(false);
         // What was there, as it was.
         await reader.WriteListAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
     }

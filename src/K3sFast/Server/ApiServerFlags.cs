@@ -56,7 +56,6 @@ internal static class ApiServerFlags
         (FlagFate.Warned, "all metrics are told", ["allow-metric-labels", "allow-metric-labels-manifest", "disabled-metrics"]),
         (FlagFate.Warned, "the port opens when all start hooks are done", ["storage-initialization-timeout", "send-retry-after-while-not-ready-once"]),
         (FlagFate.Warned, "a stopping server ends watches at once and other requests after five seconds", ["shutdown-send-retry-after", "shutdown-watch-termination-grace-period"]),
-        (FlagFate.Warned, "collections are deleted one object after the other", ["delete-collection-workers"]),
         (FlagFate.Warned, OneServer,
             [
                 "endpoint-reconciler-type", "coordinated-leadership-lease-duration", "coordinated-leadership-renew-deadline", "coordinated-leadership-retry-period",
@@ -115,7 +114,7 @@ internal static class ApiServerFlags
                 "authentication-token-webhook-cache-ttl", "authentication-token-webhook-config-file", "authentication-token-webhook-version", "authorization-config",
                 "authorization-mode", "authorization-webhook-cache-authorized-ttl", "authorization-webhook-cache-unauthorized-ttl", "authorization-webhook-config-file",
                 "authorization-webhook-version", "client-ca-file", "cors-allowed-origins", "default-not-ready-toleration-seconds", "default-unreachable-toleration-seconds",
-                "disable-admission-plugins", "enable-admission-plugins", "enable-bootstrap-token-auth", "enable-priority-and-fairness", "event-ttl", "external-hostname",
+                "delete-collection-workers", "disable-admission-plugins", "enable-admission-plugins", "enable-bootstrap-token-auth", "enable-priority-and-fairness", "event-ttl", "external-hostname",
                 "feature-gates", "goaway-chance", "http2-max-streams-per-connection", "livez-grace-period", "max-mutating-requests-inflight", "max-requests-inflight", "min-request-timeout",
                 "oidc-ca-file", "oidc-client-id", "oidc-groups-claim", "oidc-groups-prefix", "oidc-issuer-url", "oidc-required-claim", "oidc-signing-algs", "oidc-username-claim",
                 "oidc-username-prefix", "request-timeout", "requestheader-allowed-names", "requestheader-client-ca-file", "requestheader-extra-headers-prefix",

@@ -22,6 +22,7 @@ internal static class RequestLimitArguments
             RequestTimeout = Duration(arguments, "request-timeout", options.RequestTimeout),
             MinRequestTimeout = TimeSpan.FromSeconds(arguments.Number("min-request-timeout", (int)options.MinRequestTimeout.TotalSeconds, 0, int.MaxValue)),
             GoAwayChance = Chance(arguments, "goaway-chance"),
+            DeleteCollectionWorkers = arguments.Number("delete-collection-workers", options.DeleteCollectionWorkers, 1, 1_000),
             Http2MaxStreamsPerConnection = streams == 0 ? options.Http2MaxStreamsPerConnection : streams,
         };
     }

@@ -136,6 +136,20 @@ public sealed class ListOptionsTests(TestServer server)
     }
 
     [Fact]
+    public async Task DeleteCollection_OfMany_DeletesEachOnceAndTellsAll()
+    {
+        var ns = await server.NamespaceAsync();
+        var path = $"/api/v1/namespaces/{ns}/configmaps";
+        await Parallel.ForAsync(0, 300, async (i, _) => await server.CreateAsync(path, $$$"""{"metadata":{"name":"m-{{{i:000}}}","labels":{"l":"x"},"finalizers":["{{{(i % 100 == 0 ? "example.com/held" : "")}}}"] } }""".Replace(""","finalizers":[""]""", "", StringComparison.Ordinal)));
+        var deleted = await server.SendAsync(HttpMethod.Delete, $"{path}?labelSelector=l%3Dx");
+        Assert.Equal(200, deleted.Code);
+        Assert.Equal(Enumerable.Range(0, 300).Select(static i => $"m-{i:000}"), Names(deleted).Split(','));
+        var left = await server.GetAsync($"{path}?labelSelector=l%3Dx");
+        Assert.Equal("m-000,m-100,m-200", Names(left));
+        Assert.All(left.Json["items"]!.AsArray(), static held => Assert.NotNull(held!["metadata"]!["deletionTimestamp"]));
+    }
+
+    [Fact]
     public async Task Get_WithARevision_WaitsForItAndRefusesNonsense()
     {
         var now = (await server.GetAsync(Path)).Json["metadata"]!["resourceVersion"]!.ToString();
