@@ -61,6 +61,9 @@ public sealed unsafe class StoredObject : IDisposable
     /// <summary>metadata.labels as a JSON object; empty when there are none.</summary>
     public ReadOnlySpan<byte> LabelsJson => Slice(Header->LabelsOffset, Header->LabelsLength);
 
+    /// <summary>Bytes of the object as an item of a protobuf list, for who has measured it; 0 = nobody has.</summary>
+    public int ProtobufItemLength { get; set; }
+
     /// <summary>Bytes of native memory that the object takes.</summary>
     public int SizeBytes => SlabAllocator.RoundUp(Header->BlockSize);
 

@@ -46,26 +46,7 @@ internal abstract class TypedWalker
     protected int Slot(int index) => _slots[index];
 
     /// <summary>Notes where the members of a node stand among the fields of its type. True when it has members that the type does not know.</summary>
-    protected bool FillSlots(ApiNode node, TypeSchema type, int start)
-    {
-        if (node.Kind != NodeKind.Object)
-            return false;
-        var fields = type.Fields;
-        var document = node.Document;
-        var hasUnknown = false;
-        for (var child = document[node.Index].First; child != 0; child = document[child].Next)
-        {
-            var name = document.NameOf(child);
-            var hint = document[child].FieldHint - 1;
-            if ((uint)hint < (uint)fields.Length && fields[hint].JsonNameUtf8.SequenceEqual(name))
-                _slots[start + hint] = child;
-            else if (type.TryGetField(name, out var field))
-                _slots[start + field.Ordinal] = child;
-            else
-                hasUnknown = true;
-        }
-        return hasUnknown;
-    }
+    protected bool FillSlots(ApiNode node, TypeSchema type, int start) => FieldSlots.Fill(node, type, _slots.AsSpan(start, type.Fields.Length));
 
     /// <summary>The member of a node that a slot stands for; undefined for an empty slot.</summary>
     protected ApiNode MemberAt(ApiNode node, int slot) => _slots[slot] == 0 ? default : new ApiNode(node.Document, _slots[slot]);

@@ -8,7 +8,6 @@ namespace K3sFast.ApiMachinery;
 /// </summary>
 internal static class JsonTreeEncoder
 {
-    private const int MaxSlotsOnStack = 64;
     private const int MaxKeysOnStack = 32;
 
     public static void WriteMessage(ref JsonTextWriter writer, ApiNode node, TypeSchema type)
@@ -16,14 +15,11 @@ internal static class JsonTreeEncoder
         StackGuard.Enter();
         var fields = type.Fields;
         int[]? rented = null;
-        Span<int> slots = fields.Length <= MaxSlotsOnStack
-            ? stackalloc int[MaxSlotsOnStack]
+        Span<int> slots = fields.Length <= FieldSlots.MaxOnStack
+            ? stackalloc int[FieldSlots.MaxOnStack]
             : rented = ArrayPool<int>.Shared.Rent(fields.Length);
         slots = slots[..fields.Length];
-        slots.Clear();
-        var hasUnknown = false;
-        if (node.Kind == NodeKind.Object)
-            hasUnknown = FillSlots(node, type, fields, slots);
+        var hasUnknown = FieldSlots.Fill(node, type, slots);
         writer.Raw((byte)'{');
         var isFirst = true;
         for (var i = 0; i < fields.Length; i++)
@@ -73,24 +69,6 @@ internal static class JsonTreeEncoder
         {
             node.WriteJson(ref writer);
         }
-    }
-
-    private static bool FillSlots(ApiNode node, TypeSchema type, ReadOnlySpan<FieldSchema> fields, Span<int> slots)
-    {
-        var document = node.Document;
-        var hasUnknown = false;
-        for (var child = document[node.Index].First; child != 0; child = document[child].Next)
-        {
-            var name = document.NameOf(child);
-            var hint = document[child].FieldHint - 1;
-            if ((uint)hint < (uint)fields.Length && fields[hint].JsonNameUtf8.SequenceEqual(name))
-                slots[hint] = child;
-            else if (type.TryGetField(name, out var field))
-                slots[field.Ordinal] = child;
-            else
-                hasUnknown = true;
-        }
-        return hasUnknown;
     }
 
     private static bool IsLeftOut(FieldSchema field, ApiNode value)

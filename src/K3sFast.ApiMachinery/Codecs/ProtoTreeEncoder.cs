@@ -9,19 +9,31 @@ namespace K3sFast.ApiMachinery;
 /// </summary>
 internal static class ProtoTreeEncoder
 {
+    private const int MaxKeptJson = 64 * 1024;
+
+    [ThreadStatic]
+    private static ArrayBufferWriter<byte>? s_json;
+
     public static void WriteMessage(ref ProtoWriter writer, ApiNode node, TypeSchema type)
     {
         StackGuard.Enter();
+        var count = type.Fields.Length;
+        int[]? rented = null;
+        Span<int> slots = count <= FieldSlots.MaxOnStack ? stackalloc int[FieldSlots.MaxOnStack] : rented = ArrayPool<int>.Shared.Rent(count);
+        slots = slots[..count];
+        FieldSlots.Fill(node, type, slots);
         foreach (var field in type.ByProtoNumber)
         {
             if (field.Inline)
             {
-                var start = writer.Begin(field.ProtoNumber);
-                WriteMessage(ref writer, node, field.Element!);
-                writer.End(start);
+                WriteNested(ref writer, field.ProtoNumber, node, field.Element!);
                 continue;
             }
-            var value = node[field.JsonNameUtf8];
+            var slot = slots[field.Ordinal];
+            // Most fields of most objects are absent.
+            if (slot == 0 && !field.IsAlwaysOnWire)
+                continue;
+            var value = slot == 0 ? default : new ApiNode(node.Document, slot);
             switch (field.Cardinality)
             {
                 case FieldCardinality.List:
@@ -32,14 +44,14 @@ internal static class ProtoTreeEncoder
                     WriteMap(ref writer, field, value);
                     break;
                 default:
-                    if (!value.IsNullOrUndefined || IsAlwaysWritten(field))
+                    if (field.IsAlwaysOnWire || !value.IsNullOrUndefined)
                         WriteElement(ref writer, field, value);
                     break;
             }
         }
+        if (rented is not null)
+            ArrayPool<int>.Shared.Return(rented);
     }
-
-    private static bool IsAlwaysWritten(FieldSchema field) => !field.Pointer && field.Kind is not (FieldKind.Bytes or FieldKind.StringList);
 
     private static void WriteMap(ref ProtoWriter writer, FieldSchema field, ApiNode map)
     {
@@ -160,9 +172,14 @@ internal static class ProtoTreeEncoder
     {
         if (!value.IsDefined)
             return;
-        var output = new ArrayBufferWriter<byte>();
+        // Every object has owners of its fields, which are such.
+        var output = s_json ??= new ArrayBufferWriter<byte>(1024);
         value.WriteJson(output);
         writer.BytesField(1, output.WrittenSpan);
+        if (output.Capacity > MaxKeptJson)
+            s_json = null;
+        else
+            output.ResetWrittenCount();
     }
 
     private static void WriteBytes(ref ProtoWriter writer, int number, ApiNode value)

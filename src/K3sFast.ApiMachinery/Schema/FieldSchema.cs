@@ -171,6 +171,9 @@ public sealed class FieldSchema
     /// <summary>True when an absent field is not written; false when its zero value is. Known once the field stands in its type's layout.</summary>
     internal bool IsLeftOutWhenAbsent { get; private set; }
 
+    /// <summary>True when the zero value is written to the protobuf wire for an absent field. Known once the field stands in its type's layout.</summary>
+    internal bool IsAlwaysOnWire { get; private set; }
+
     /// <summary>The members that tell elements of this list apart, sorted by name; empty for sets and for everything that is no list.</summary>
     internal ReadOnlySpan<FieldSchema> KeyFields => _keyFields ??= MakeKeyFields();
 
@@ -185,6 +188,7 @@ public sealed class FieldSchema
     {
         Ordinal = ordinal;
         IsLeftOutWhenAbsent = OmitZero || (OmitEmpty && (Pointer || !IsStruct));
+        IsAlwaysOnWire = Cardinality == FieldCardinality.One && !Pointer && Kind is not (FieldKind.Bytes or FieldKind.StringList);
     }
 
     /// <summary>"name": as it stands before the value in JSON.</summary>

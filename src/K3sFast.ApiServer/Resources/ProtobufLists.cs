@@ -8,8 +8,8 @@ using K3sFast.WatchCache;
 namespace K3sFast.ApiServer;
 
 /// <summary>
-/// Lists as protobuf. The envelope tells the length of everything first, so a long list is encoded twice: to be measured and to be sent, piece by
-/// piece both times. Memory does not grow with the list.
+/// Lists as protobuf. The envelope tells the length of everything first, so a long list is measured before it is sent, piece by piece. An object is
+/// encoded to be measured once, for all lists. Memory does not grow with the list.
 /// </summary>
 internal static class ProtobufLists
 {
@@ -20,15 +20,25 @@ internal static class ProtobufLists
     {
         using var items = new ProtobufListWriter();
         var objects = new PageReader(snapshot, query.Filter, page);
-        long itemBytes = 0;
         var isWhole = true;
         while (EncodeSome(objects, items, endpoint, format) || await objects.FillAsync(call.Aborted).ConfigureAwait(false))
         {
-            itemBytes += items.Items.Length;
-            items.Clear();
-            isWhole = false;
+            if (items.Items.Length >= PieceBytes)
+            {
+                isWhole = false;
+                break;
+            }
         }
-        itemBytes += items.Items.Length;
+        long itemBytes = items.Items.Length;
+        if (!isWhole)
+        {
+            do
+            {
+                items.Clear();
+                itemBytes += MeasureSome(objects, items, endpoint, format);
+            }
+            while (await objects.FillAsync(call.Aborted).ConfigureAwait(false));
+        }
 
         var buffer = new PooledBuffer(isWhole ? items.Items.Length + 512 : 512);
         WriteHead(endpoint, format, page, itemBytes, buffer);
@@ -78,19 +88,53 @@ internal static class ProtobufLists
     // False = everything that is at hand is encoded.
     private static bool EncodeSome(PageReader objects, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format)
     {
-        var isPartial = format.Projection == Projection.PartialObjectMetadataList;
-        var type = isPartial ? ObjectProjector.PartialType : endpoint.Info.Type;
         while (objects.MoveNext())
         {
-            using var item = JsonCodec.Decode(objects.Current.Json, null, DecodeOptions.Free, null);
-            if (!endpoint.IsStorageVersion && !isPartial)
-                VersionConversion.Convert(item.Root, endpoint.Storage!.Info, endpoint.Info);
-            items.Append(item.Root, type);
+            Encode(objects.Current, items, endpoint, format);
             if (items.Items.Length >= PieceBytes)
                 return true;
         }
         return false;
     }
+
+    // Bytes of everything that is at hand, as items.
+    private static long MeasureSome(PageReader objects, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format)
+    {
+        long bytes = 0;
+        while (objects.MoveNext())
+        {
+            if (IsMeasuredOnce(endpoint, format) && objects.Current.ProtobufItemLength is > 0 and var known)
+            {
+                bytes += known;
+                continue;
+            }
+            items.Clear();
+            Encode(objects.Current, items, endpoint, format);
+            bytes += items.Items.Length;
+        }
+        return bytes;
+    }
+
+    private static void Encode(StoredObject stored, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format)
+    {
+        var before = items.Items.Length;
+        var isPartial = format.Projection == Projection.PartialObjectMetadataList;
+        if (IsMeasuredOnce(endpoint, format))
+        {
+            // With the type, members know which fields they are.
+            using var item = JsonCodec.Decode(stored.Json, endpoint.Info.Type, DecodeOptions.Free, null);
+            items.Append(item.Root, endpoint.Info.Type);
+            stored.ProtobufItemLength = items.Items.Length - before;
+            return;
+        }
+        using var other = JsonCodec.Decode(stored.Json, null, DecodeOptions.Free, null);
+        if (!isPartial)
+            VersionConversion.Convert(other.Root, endpoint.Storage!.Info, endpoint.Info);
+        items.Append(other.Root, isPartial ? ObjectProjector.PartialType : endpoint.Info.Type);
+    }
+
+    private static bool IsMeasuredOnce(ResourceEndpoint endpoint, ResponseFormat format) =>
+        endpoint.IsStorageVersion && format.Projection != Projection.PartialObjectMetadataList;
 
     private static void WriteHead(ResourceEndpoint endpoint, ResponseFormat format, ObjectReader.Page page, long itemBytes, PooledBuffer output)
     {

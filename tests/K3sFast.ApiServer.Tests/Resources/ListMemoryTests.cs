@@ -80,7 +80,7 @@ public sealed class ListMemoryTests
             await cacher.StartAsync(TestContext.Current.CancellationToken);
             await Task.WhenAll(Enumerable.Range(0, Pods).Select(async i =>
             {
-                var json = $$$"""{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p-{{{i:D5}}}","namespace":"default","uid":"u-{{{i}}}","creationTimestamp":"2026-01-01T00:00:00Z","annotations":{"filler":"{{{s_filler}}}"}},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}]},"status":{"phase":"Running"}}""";
+                var json = $$$"""{"kind":"Pod","apiVersion":"v1","metadata":{"name":"p-{{{i:D5}}}","namespace":"default","uid":"u-{{{i}}}","creationTimestamp":"2026-01-01T00:00:00Z","annotations":{"filler":"{{{s_filler}}}"},"managedFields":[{"manager":"m","operation":"Update","apiVersion":"v1","time":"2026-01-01T00:00:00Z","fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:annotations":{".":{},"f:filler":{} } },"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:name":{} } } } } }]},"spec":{"nodeName":"n1","containers":[{"name":"c","image":"i"}]},"status":{"phase":"Running"}}""";
                 (await cacher.WriteAsync(AppendRequest.Create($"/registry/pods/default/p-{i:D5}", Encoding.UTF8.GetBytes(json)))).Object!.Dispose();
             }));
             return new StoredPods(directory, store, cacher, catalog);
