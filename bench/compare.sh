@@ -42,7 +42,7 @@ dotnet build bench/K3sFast.LoadTest -c Release -v q --nologo -clp:ErrorsOnly
 LOAD=$PWD/bench/K3sFast.LoadTest/bin/Release/net10.0/K3sFast.LoadTest
 
 load() { # DRIVER FILE SCENARIOS: a failed load is in the figures, so it does not end the comparison
-  "$1" run $CPUS "$LOAD" "$("$1" kubeconfig)" --pid "$("$1" pids | paste -sd,)" --scenarios "$3" --seconds "$SECONDS_EACH" --scale "$SCALE" --out "$2" >&2 || echo "some loads failed on $("$1" name)" >&2
+  "$1" run $CPUS "$LOAD" "$("$1" kubeconfig)" --pid "$("$1" pids | paste -sd,)" --scenarios "$3" --seconds "$SECONDS_EACH" --scale "$SCALE" --keep true --out "$2" >&2 || echo "some loads failed on $("$1" name)" >&2
 }
 FILES=()
 for round in $(seq "$ROUNDS"); do

@@ -9,11 +9,12 @@ namespace K3sFast.LoadTest;
 /// <param name="Seconds">How long each timed load lasts.</param>
 /// <param name="Scale">Counts of objects, watchers and rates are multiplied by this: below 1 for a trial.</param>
 /// <param name="Out">Where the figures go as JSON; null = nowhere.</param>
-internal sealed record LoadOptions(string Kubeconfig, int[] ServerPids, string[] Scenarios, int Seconds, double Scale, string? Out)
+/// <param name="Keeps">What the last load wrote stays: a server that deletes slowly, and is thrown away, need not.</param>
+internal sealed record LoadOptions(string Kubeconfig, int[] ServerPids, string[] Scenarios, int Seconds, double Scale, string? Out, bool Keeps)
 {
     internal static LoadOptions Parse(string[] args)
     {
-        var options = new LoadOptions(args[0], [], ["create", "get", "list", "watch"], 10, 1, null);
+        var options = new LoadOptions(args[0], [], ["create", "get", "list", "watch"], 10, 1, null, false);
         for (var i = 1; i + 1 < args.Length; i += 2)
         {
             var value = args[i + 1];
@@ -24,6 +25,7 @@ internal sealed record LoadOptions(string Kubeconfig, int[] ServerPids, string[]
                 "--seconds" => options with { Seconds = int.Parse(value, CultureInfo.InvariantCulture) },
                 "--scale" => options with { Scale = double.Parse(value, CultureInfo.InvariantCulture) },
                 "--out" => options with { Out = value },
+                "--keep" => options with { Keeps = bool.Parse(value) },
                 _ => throw new ArgumentException($"unknown option {args[i]}"),
             };
         }

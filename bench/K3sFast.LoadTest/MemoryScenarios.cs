@@ -9,7 +9,6 @@ internal static class MemoryScenarios
     /// <summary>How the whole server grows by 10,000 pods of 3 KB.</summary>
     internal static async Task GrowthAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         // Code paths, connections and pools are there before.
         await Objects.CreatePodsAsync(api, 200, "warm");
         await SettleAsync();
@@ -20,7 +19,6 @@ internal static class MemoryScenarios
         var one = await api.SendAsync(HttpMethod.Get, Objects.Pods + "/p-0");
         report.Add($"{pods} pods of 3 KB: bytes of one", one.Length, "B");
         report.Add($"{pods} pods of 3 KB: growth", (report.Server().PssBytes - before) / 1e6, "MB");
-        await Objects.ResetNamespaceAsync(api);
     }
 
     /// <summary>
@@ -29,7 +27,6 @@ internal static class MemoryScenarios
     /// </summary>
     internal static async Task IdleWatchesAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         await Objects.CreatePodsAsync(api, 200, "warm");
         await SettleAsync();
         var count = options.Scaled(IdleWatches);
@@ -51,7 +48,6 @@ internal static class MemoryScenarios
             api.SendAsync(HttpMethod.Post, Objects.Pods, Objects.Pod($"b-{(i < 0 ? "warm" + -i : i)}")));
         await stop.CancelAsync();
         foreach (var watch in watches) await watch.DisposeAsync();
-        await Objects.ResetNamespaceAsync(api);
     }
 
     internal static async Task IdleAsync(Report report, LoadOptions options)

@@ -12,7 +12,6 @@ internal static class PodScenario
 
     internal static async Task RunAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         using var stop = new CancellationTokenSource(TimeSpan.FromSeconds((Count / PerSecond) + 120));
         var created = new Dictionary<string, long>();
         var latencies = new List<double>();
@@ -51,7 +50,6 @@ internal static class PodScenario
             report.Fail($"{Count - latencies.Count} pods did not become Ready in time");
         }
         report.Add($"pod start, created to Ready seen, at {PerSecond}/s", latencies.Count, clock.Elapsed, latencies, report.Server().CpuSeconds - before.CpuSeconds);
-        await Objects.ResetNamespaceAsync(api);
     }
 
     private static bool IsReady(JsonElement pod)

@@ -2,7 +2,7 @@ using K3sFast.LoadTest;
 
 // Loads a server that is already running; every load is bounded in count and time. Two servers are compared by bench/compare.sh, which runs this.
 const string Usage = """
-    usage: K3sFast.LoadTest KUBECONFIG [--pid N,N] [--scenarios create,get,...] [--seconds N] [--scale X] [--out FILE]
+    usage: K3sFast.LoadTest KUBECONFIG [--pid N,N] [--scenarios create,get,...] [--seconds N] [--scale X] [--out FILE] [--keep true]
            K3sFast.LoadTest started KUBECONFIG FILE [--out FILE]
            K3sFast.LoadTest compare OURS PEER MACHINE OUT ours-1.json peer-1.json [ours-2.json peer-2.json ...]
     scenarios: create update steady-create read-after-write get steady-get list list-many watch idle-watches growth idle fill pods
@@ -29,6 +29,8 @@ foreach (var scenario in isStart ? [] : options.Scenarios)
     }
     try
     {
+        // What an earlier load left is nobody's.
+        if (scenario != "idle") await Objects.ResetNamespaceAsync(api);
         await load();
     }
     catch (Exception failure) when (failure is HttpRequestException or IOException or OperationCanceledException or InvalidOperationException)
@@ -37,6 +39,7 @@ foreach (var scenario in isStart ? [] : options.Scenarios)
         report.Fail($"{scenario}: {failure.Message}");
     }
 }
+if (!options.Keeps && !isStart && options.Scenarios[^1] is not ("idle" or "fill")) await Objects.ResetNamespaceAsync(api);
 report.Write(Console.Out);
 if (options.Out is { } path) report.Save(path);
 return report.HasFailed ? 1 : 0;

@@ -11,7 +11,6 @@ internal static class ReadScenarios
 
     internal static async Task GetAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         await api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap("one"));
         foreach (var clients in (int[])[1, 64])
         {
@@ -22,7 +21,6 @@ internal static class ReadScenarios
     /// <summary>Reads at a steady rate, each asked for when it is due and over the next of some connections, whatever the answers take.</summary>
     internal static async Task SteadyAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         await api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap("one"));
         var rate = options.Scaled(5_000);
         var count = rate * options.Seconds;
@@ -85,14 +83,12 @@ internal static class ReadScenarios
 
     internal static async Task ListAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         var pods = options.Scaled(ListedPods);
         await Objects.CreatePodsAsync(api, pods);
         foreach (var clients in (int[])[2, 10])
         {
             await Load.RunAsync($"list {pods} pods", clients, 200, options, report, _ => api.DrainAsync(Objects.Pods));
         }
-        await Objects.ResetNamespaceAsync(api);
     }
 
     /// <summary>
@@ -100,7 +96,6 @@ internal static class ReadScenarios
     /// </summary>
     internal static async Task ListManyAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         var pods = options.Scaled(ManyPods);
         await Objects.CreatePodsAsync(api, pods);
         foreach (var (form, accept) in new[] { ("JSON", "application/json"), ("protobuf", "application/vnd.kubernetes.protobuf"), ("Table", "application/json;as=Table;g=meta.k8s.io;v=v1") })
@@ -132,6 +127,5 @@ internal static class ReadScenarios
             report.Add($"{name}: server CPU", (report.Server().CpuSeconds - before.CpuSeconds) * 1e3 / Listers, "ms each");
             report.Add($"{name}: extra memory", (most - before.PssBytes) / Listers / 1e6, "MB each");
         }
-        await Objects.ResetNamespaceAsync(api);
     }
 }

@@ -11,7 +11,6 @@ internal static class StartScenario
 
     internal static async Task FillAsync(ApiConnection api, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         var count = options.Scaled(Objects100K);
         var next = -1;
         await Task.WhenAll(Enumerable.Range(0, 64).Select(async _ =>

@@ -16,14 +16,12 @@ internal static class WatchScenario
 
     internal static async Task RunAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         await api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.Small("watched"));
         // Fewer at once than the whole load, then the whole: where the machine ends is told by the difference.
         foreach (var (watchers, rate) in new[] { (options.Scaled(Watchers / 10), options.Scaled(EventsPerSecond / 10)), (options.Scaled(Watchers), options.Scaled(EventsPerSecond)) })
         {
             await RunAsync(api, report, options, watchers, rate);
         }
-        await Objects.ResetNamespaceAsync(api);
     }
 
     private static async Task RunAsync(ApiConnection api, Report report, LoadOptions options, int watchers, int rate)

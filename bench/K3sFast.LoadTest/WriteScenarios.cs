@@ -5,38 +5,31 @@ internal static class WriteScenarios
 {
     internal static async Task CreateAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         foreach (var clients in (int[])[1, 64, 512])
         {
             await Load.RunAsync("create ConfigMap 0.6 KB", clients, options.Scaled(40_000), options, report, i =>
                 api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap($"c{clients}-{(i < 0 ? "warm" + -i : i)}")));
-            await Objects.ResetNamespaceAsync(api);
         }
     }
 
     internal static async Task UpdateAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         for (var i = 0; i < 64; i++) await api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap($"u-{i}"));
         await Load.RunAsync("update ConfigMap 0.6 KB", 64, options.Scaled(20_000), options, report, i =>
             api.SendAsync(HttpMethod.Put, $"{Objects.ConfigMaps}/u-{Math.Abs(i) % 64}", Objects.ConfigMap($"u-{Math.Abs(i) % 64}", $"{i}")));
         await Load.RunAsync("create pod 2.5 KB", 64, options.Scaled(5_000), options, report, i =>
             api.SendAsync(HttpMethod.Post, Objects.Pods, Objects.Pod($"p-{(i < 0 ? "warm" + -i : i)}")));
-        await Objects.ResetNamespaceAsync(api);
     }
 
     internal static async Task SteadyAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         await Load.RunAtRateAsync("create ConfigMap 0.6 KB", options.Scaled(1_000), options, report, i =>
             api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap($"s-{(i < 0 ? "warm" + -i : i)}")));
-        await Objects.ResetNamespaceAsync(api);
     }
 
     /// <summary>A write, and at once a read of it: the read must show it.</summary>
     internal static async Task ReadAfterWriteAsync(ApiConnection api, Report report, LoadOptions options)
     {
-        await Objects.ResetNamespaceAsync(api);
         await api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap("raw"));
         var reads = new List<double>();
         var stale = 0;
@@ -52,6 +45,5 @@ internal static class WriteScenarios
         report.Add("consistent list after a write: p50", Report.At(reads, 0.5), "ms");
         report.Add("consistent list after a write: p99.9", Report.At(reads, 0.999), "ms");
         if (stale > 0) report.Fail($"{stale} reads after a write were stale");
-        await Objects.ResetNamespaceAsync(api);
     }
 }
