@@ -42,6 +42,65 @@ public sealed class EndpointTests
         await cluster.UntilAsync(async () => await cluster.FindAsync(Resources.Endpoints, "web") is null, "endpoints gone");
     }
 
+    [Fact]
+    public async Task Service_ThatPrefersWhatIsNear_GetsHintsThatFollowIt()
+    {
+        await using var cluster = new TestCluster().Start();
+        await cluster.CreateAsync(Resources.Nodes, new V1Node
+        {
+            Metadata = new V1ObjectMeta { Name = "n", Labels = new Dictionary<string, string> { ["topology.kubernetes.io/zone"] = "z" } }, Spec = new V1NodeSpec(),
+        });
+        var service = Service();
+        service.Spec.TrafficDistribution = "PreferSameNode";
+        await cluster.CreateAsync(Resources.Services, service);
+        var pod = new V1Pod { Metadata = TestCluster.Meta("p"), Spec = TestCluster.Template("web").Spec with { NodeName = "n" } };
+        pod.Metadata.Labels = new Dictionary<string, string> { ["app"] = "web" };
+        pod.Spec.Containers[0].Ports = [new V1ContainerPort { Name = "http", ContainerPort = 8080 }];
+        await cluster.CreateAsync(Resources.Pods, pod);
+
+        await cluster.UntilAsync(
+            async () => await cluster.ListAsync(Resources.EndpointSlices) is [{ Endpoints: [{ Hints: { ForZones: [{ Name: "z" }], ForNodes: [{ Name: "n" }] } }] }],
+            "hints for zone and node");
+        Assert.Contains("endpoints.kubernetes.io/last-change-trigger-time", (await SliceAsync(cluster)).Metadata.Annotations.Keys);
+        await cluster.PatchAsync(Resources.Services, "web", """{"spec":{"trafficDistribution":"PreferClose"}}""");
+        await cluster.UntilAsync(async () => (await SliceAsync(cluster)).Endpoints is [{ Hints: { ForZones: [{ Name: "z" }], ForNodes: null } }], "hints for the zone alone");
+        await cluster.PatchAsync(Resources.Nodes, "n", """{"metadata":{"labels":{"topology.kubernetes.io/zone":"y"}}}""");
+        await cluster.UntilAsync(async () => (await SliceAsync(cluster)).Endpoints is [{ Hints.ForZones: [{ Name: "y" }] }], "hints for the node's new zone");
+        await cluster.PatchAsync(Resources.Services, "web", """{"spec":{"trafficDistribution":null}}""");
+        await cluster.UntilAsync(async () => (await SliceAsync(cluster)).Endpoints is [{ Hints: null }], "no hints");
+    }
+
+    [Theory]
+    // Each node is zone, processors; each endpoint the zone it is in. Wanted: the zone that each is for.
+    [InlineData("a1 b1", "a a b b", "a a b b")]
+    [InlineData("a1 b1", "a a a a", "b b a a")]
+    [InlineData("a1 b1 c1", "a a b b", "", "Unable to allocate minimum required endpoints to each zone without exceeding overload threshold (4 endpoints, 3 zones)")]
+    [InlineData("a1 b3", "a a b b", "b a b b")]
+    [InlineData("a1 b1", "a", "", "Insufficient number of endpoints (1 endpoints, 2 zones)")]
+    [InlineData("a1", "a a", "", "Insufficient Node information: allocatable CPU or zone not specified on one or more nodes")]
+    [InlineData("a1 b0", "a b", "", "Insufficient Node information: allocatable CPU or zone not specified on one or more nodes")]
+    [InlineData("a1 b1", "a ?", "", "One or more endpoints do not have a zone specified")]
+    public void ZoneShares_OfNodes_GiveEndpointsToZones(string nodes, string endpoints, string wanted, string? failure = null)
+    {
+        var shares = ZoneShares.Of(nodes.Split(' ').Select(static text => Node(text[..1], text[1..])));
+        var group = Group(endpoints.Split(' ').Length);
+        foreach (var (endpoint, zone) in group.Endpoints.Zip(endpoints.Split(' '))) endpoint.Zone = zone == "?" ? null : zone;
+        Assert.Equal(failure, shares.Assign([.. group.Endpoints], static _ => null));
+        if (failure is null) Assert.Equal(wanted, string.Join(' ', group.Endpoints.Select(static endpoint => endpoint.Hints.ForZones[0].Name)));
+        else Assert.All(group.Endpoints, static endpoint => Assert.Null(endpoint.Hints));
+    }
+
+    [Fact]
+    public void ZoneShares_ThatStillFit_MoveNobody()
+    {
+        var shares = ZoneShares.Of([Node("a", "1"), Node("b", "1"), Node("c", "64", isControlPlane: true)]);
+        var group = Group(7);
+        foreach (var endpoint in group.Endpoints) endpoint.Zone = "a";
+        group.Endpoints[6].Conditions.Ready = false;
+        Assert.Null(shares.Assign([.. group.Endpoints], static endpoint => endpoint.Addresses[0] is "10.42.0.3" or "10.42.0.4" or "10.42.0.5" ? "b" : "a"));
+        Assert.Equal("a a a b b b -", string.Join(' ', group.Endpoints.Select(static endpoint => endpoint.Hints?.ForZones[0].Name ?? "-")));
+    }
+
     [Theory]
     [InlineData(1, "1")]
     [InlineData(100, "100")]
@@ -125,6 +184,21 @@ public sealed class EndpointTests
             Ports = [new V1ServicePort { Name = "web", Port = 80, TargetPort = "http", Protocol = "TCP" }],
         },
     };
+
+    private static V1Node Node(string zone, string processors, bool isControlPlane = false)
+    {
+        var labels = new Dictionary<string, string> { ["topology.kubernetes.io/zone"] = zone };
+        if (isControlPlane) labels["node-role.kubernetes.io/control-plane"] = "true";
+        return new V1Node
+        {
+            Metadata = new V1ObjectMeta { Name = zone, Labels = labels },
+            Status = new V1NodeStatus
+            {
+                Conditions = [new V1NodeCondition { Type = "Ready", Status = "True" }],
+                Allocatable = new Dictionary<string, ResourceQuantity> { ["cpu"] = new(processors) },
+            },
+        };
+    }
 
     private static EndpointGroup Group(int count) => new(
         "IPv4",

@@ -9,12 +9,13 @@ namespace K3sFast.Controllers;
 internal sealed class EndpointSliceController : Controller
 {
     private const string ManagedBy = "endpointslice-controller.k8s.io";
-    private const string ZoneLabel = "topology.kubernetes.io/zone";
     private const string ByService = "service";
     private const int Workers = 4;
 
     private readonly ControllerContext _context;
     private readonly ApiClient _client;
+    private readonly EndpointHinting _hinting;
+    private readonly TriggerTimes _triggers = new();
     private readonly Informer<V1Service> _services;
     private readonly Informer<V1EndpointSlice> _slices;
     private readonly Informer<V1Node> _nodes;
@@ -29,6 +30,7 @@ internal sealed class EndpointSliceController : Controller
     internal EndpointSliceController(ControllerContext context) : base("endpointslice-controller")
     {
         (_context, _client, _queue) = (context, context.ClientFor(Name), context.Queue<ObjectKey>());
+        _hinting = new EndpointHinting(context.Recorder(_client, Name));
         _services = context.Informers.Get(Resources.Services);
         ServiceIndex.Add(_services);
         _services.AddHandler(service => _queue.Add(ObjectKey.Of(service)));
@@ -40,13 +42,20 @@ internal sealed class EndpointSliceController : Controller
             if (ServiceOf(slice) is { } key && slice.Metadata.Labels[EndpointSlicePlan.ManagedByLabel] == ManagedBy) _queue.Add(key);
         });
         _nodes = context.Informers.Get(Resources.Nodes);
-        _nodes.AddHandler(new InformerHandler<V1Node>(Added: node =>
-        {
-            foreach (var key in _lackNodes.Keys)
+        _nodes.AddHandler(new InformerHandler<V1Node>(
+            Added: node =>
             {
-                if (_lackNodes.TryRemove(key, out _)) _queue.Add(key);
-            }
-        }));
+                foreach (var key in _lackNodes.Keys)
+                {
+                    if (_lackNodes.TryRemove(key, out _)) _queue.Add(key);
+                }
+                QueueHinted();
+            },
+            Updated: (old, node) =>
+            {
+                if (ZoneShares.IsRelevant(old, node)) QueueHinted();
+            },
+            Deleted: _ => QueueHinted()));
         context.Pods.AddHandler(ServicePods.Handler(_services, _queue));
     }
 
@@ -56,19 +65,28 @@ internal sealed class EndpointSliceController : Controller
     private async ValueTask ReconcileAsync(ObjectKey key, CancellationToken cancellationToken)
     {
         // Slices of a service that is gone are the garbage collector's.
-        if (_services.Get(key) is not { Metadata.DeletionTimestamp: null } service) return;
+        if (_services.Get(key) is not { Metadata.DeletionTimestamp: null } service)
+        {
+            _triggers.Forget(key);
+            _hinting.Forget(key);
+            return;
+        }
         if (service.Spec.Type == "ExternalName" || service.Spec.Selector is not { Count: > 0 }) return;
         // Looked at again when the awaited slice is seen.
         if (_unseen.Values.Contains(key)) return;
         var existing = _slices.ByIndex(ByService, key.ToString())
             .Where(static slice => slice.Metadata.Labels[EndpointSlicePlan.ManagedByLabel] == ManagedBy && slice.Metadata.DeletionTimestamp is null)
             .OrderBy(static slice => slice.Metadata.Name, StringComparer.Ordinal).ToList();
-        var plan = EndpointSlicePlan.Make(service, ManagedBy, Wanted(key, service), existing);
+        var pods = ServicePods.Of(_context.Pods, service).ToList();
+        var wanted = Wanted(key, service, pods);
+        _hinting.Apply(service, wanted, existing, _nodes);
+        var plan = EndpointSlicePlan.Make(service, ManagedBy, wanted, existing);
+        var trigger = _triggers.Take(service, pods);
         foreach (var slice in plan.Create)
         {
             try
             {
-                var created = await _client.CreateAsync(Resources.EndpointSlices, slice, cancellationToken).ConfigureAwait(false);
+                var created = await _client.CreateAsync(Resources.EndpointSlices, Told(slice, trigger), cancellationToken).ConfigureAwait(false);
                 var name = ObjectKey.Of(created);
                 _unseen[name] = key;
                 // Seen already, before it was noted as not seen.
@@ -81,7 +99,7 @@ internal sealed class EndpointSliceController : Controller
         }
         foreach (var slice in plan.Update)
         {
-            await _client.UpdateAsync(Resources.EndpointSlices, slice, cancellationToken).ConfigureAwait(false);
+            await _client.UpdateAsync(Resources.EndpointSlices, Told(slice, trigger), cancellationToken).ConfigureAwait(false);
         }
         foreach (var slice in plan.Delete)
         {
@@ -96,12 +114,23 @@ internal sealed class EndpointSliceController : Controller
         }
     }
 
-    private List<EndpointGroup> Wanted(ObjectKey key, V1Service service)
+    private static V1EndpointSlice Told(V1EndpointSlice slice, DateTime? trigger) =>
+        slice with { Metadata = slice.Metadata with { Annotations = TriggerTimes.Write(slice.Metadata.Annotations, trigger) } };
+
+    private void QueueHinted()
+    {
+        foreach (var service in _services.List())
+        {
+            if (EndpointHints.WantsShares(service) || EndpointHints.WantsNear(service)) _queue.Add(ObjectKey.Of(service));
+        }
+    }
+
+    private List<EndpointGroup> Wanted(ObjectKey key, V1Service service, List<V1Pod> pods)
     {
         var groups = new Dictionary<string, EndpointGroup>();
         var lacksNode = false;
         var families = ServicePods.Families(service);
-        foreach (var pod in ServicePods.Of(_context.Pods, service))
+        foreach (var pod in pods)
         {
             if (!ServicePods.Belongs(pod, includeTerminating: true)) continue;
             var node = string.IsNullOrEmpty(pod.Spec.NodeName) ? null : _nodes.Get(null, pod.Spec.NodeName);
@@ -142,7 +171,7 @@ internal sealed class EndpointSliceController : Controller
             },
             Hostname = ServicePods.Hostname(pod, service),
             NodeName = pod.Spec.NodeName,
-            Zone = node?.Metadata.Labels is { } labels && labels.TryGetValue(ZoneLabel, out var zone) && zone.Length > 0 ? zone : null,
+            Zone = node?.Metadata.Labels is { } labels && labels.TryGetValue(EndpointSlicePlan.ZoneLabel, out var zone) && zone.Length > 0 ? zone : null,
             TargetRef = ServicePods.Reference(pod),
         };
     }

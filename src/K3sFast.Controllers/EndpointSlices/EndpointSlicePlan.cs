@@ -12,6 +12,7 @@ internal sealed class EndpointSlicePlan
 {
     internal const string ServiceNameLabel = "kubernetes.io/service-name";
     internal const string ManagedByLabel = "endpointslice.kubernetes.io/managed-by";
+    internal const string ZoneLabel = "topology.kubernetes.io/zone";
 
     /// <summary>Endpoints in one slice (upstream's default).</summary>
     internal const int MaxEndpoints = 100;
@@ -166,14 +167,14 @@ internal sealed class EndpointSlicePlan
         slice.Metadata.OwnerReferences?.Any(owner => owner.Uid == _service.Metadata.Uid && owner.Kind == "Service") == true;
 
     // Pods of the host's network share an address: the pod is part of who an endpoint is.
-    private static string Identity(V1Endpoint endpoint) => $"{string.Join(',', endpoint.Addresses)}/{endpoint.TargetRef?.Uid}";
+    internal static string Identity(V1Endpoint endpoint) => $"{string.Join(',', endpoint.Addresses)}/{endpoint.TargetRef?.Uid}";
 
     private static bool Same(V1Endpoint a, V1Endpoint b) =>
         a.NodeName == b.NodeName && a.Zone == b.Zone && a.Hostname == b.Hostname
         && (a.Conditions?.Ready ?? true) == (b.Conditions?.Ready ?? true)
         && (a.Conditions?.Serving ?? true) == (b.Conditions?.Serving ?? true)
         && (a.Conditions?.Terminating ?? false) == (b.Conditions?.Terminating ?? false)
-        && a.TargetRef?.Name == b.TargetRef?.Name && a.TargetRef?.Uid == b.TargetRef?.Uid;
+        && a.TargetRef?.Name == b.TargetRef?.Name && a.TargetRef?.Uid == b.TargetRef?.Uid && EndpointHints.Same(a.Hints, b.Hints);
 }
 
 /// <summary>Endpoints of one family that serve on the same ports.</summary>
