@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Net;
 using System.Net.Sockets;
 using K3sFast.Client;
@@ -11,7 +10,7 @@ internal sealed class DnsListeners(DnsParts parts) : IDisposable
 {
     // Owned by whoever loads configurations
     private readonly Dictionary<IPEndPoint, (UdpListener Udp, TcpListener Tcp, int Port)> _open = [];
-    private readonly Dictionary<string, (string At, StatusListener? Listener)> _status = [];
+    private readonly Dictionary<string, (string At, HttpPort? Port)> _status = [];
 
     /// <summary>The first address that questions are answered at.</summary>
     internal IPEndPoint Endpoint => _open.First().Value.Udp.Endpoint;
@@ -29,9 +28,9 @@ internal sealed class DnsListeners(DnsParts parts) : IDisposable
                 if (!_open.ContainsKey(endpoint)) Open(endpoint, port);
             }
         }
-        FollowStatus("health", config.Health, static () => StatusListener.Text(200, "OK"));
-        FollowStatus("ready", config.Ready, () => parts.Records.HasSynced ? StatusListener.Text(200, "OK") : StatusListener.Text(503, "kubernetes"));
-        FollowStatus("metrics", config.Metrics, WriteMetrics);
+        FollowStatus("health", config.Health, static () => HttpAnswer.Text(200, "OK"));
+        FollowStatus("ready", config.Ready, () => parts.Records.HasSynced ? HttpAnswer.Text(200, "OK") : HttpAnswer.Text(503, "kubernetes"));
+        FollowStatus("metrics", config.Metrics, () => HttpAnswer.Metrics(parts.Metrics.Registry));
     }
 
     /// <summary>Closes what a configuration no longer needs.</summary>
@@ -54,7 +53,7 @@ internal sealed class DnsListeners(DnsParts parts) : IDisposable
             udp.Dispose();
             tcp.Dispose();
         }
-        foreach (var (_, listener) in _status.Values) listener?.Dispose();
+        foreach (var (_, port) in _status.Values) port?.Dispose();
     }
 
     private void Open(IPEndPoint endpoint, int port)
@@ -79,13 +78,13 @@ internal sealed class DnsListeners(DnsParts parts) : IDisposable
     }
 
     // That nobody can look at the server is no reason not to serve.
-    private void FollowStatus(string what, StatusAddress? address, Func<(int, ReadOnlyMemory<byte>)> answer)
+    private void FollowStatus(string what, StatusAddress? address, Func<HttpAnswer> answer)
     {
         var at = address is null ? "" : $"{address.Host}:{address.Port}";
         if (_status.TryGetValue(what, out var current))
         {
             if (current.At == at) return;
-            current.Listener?.Dispose();
+            current.Port?.Dispose();
             _status.Remove(what);
         }
         if (address is null) return;
@@ -94,19 +93,12 @@ internal sealed class DnsListeners(DnsParts parts) : IDisposable
         var endpoint = new IPEndPoint(host, NodePorts.Map(address.Port, parts.Options.Port));
         try
         {
-            _status[what] = (at, new StatusListener(endpoint, "/" + what, answer));
+            _status[what] = (at, HttpPort.Open(endpoint, path => path == "/" + what ? answer() : HttpAnswer.NotFound));
         }
         catch (SocketException taken)
         {
             _status[what] = (at, null);
             Log.StatusNotServed(parts.Logger, "/" + what, endpoint.ToString(), taken.Message);
         }
-    }
-
-    private (int, ReadOnlyMemory<byte>) WriteMetrics()
-    {
-        var text = new ArrayBufferWriter<byte>(16 * 1024);
-        parts.Metrics.Registry.Write(text, MetricRegistry.Process);
-        return (200, text.WrittenMemory);
     }
 }

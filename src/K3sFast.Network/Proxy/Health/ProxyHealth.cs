@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using K3sFast.Client;
 
 namespace K3sFast.Network.Proxy.Health;
 

@@ -34,7 +34,7 @@ internal sealed class ServiceHealthPorts(NetworkNamespace? inside, Func<IReadOnl
         var opened = new Checked(port) { LocalEndpoints = localEndpoints };
         try
         {
-            foreach (var address in addresses()) opened.Listeners.Add(HttpPort.Open(inside, new IPEndPoint(address, port), _ => Answer(service, opened)));
+            foreach (var address in addresses()) opened.Listeners.Add(HttpPort.Open(new IPEndPoint(address, port), _ => Answer(service, opened), inside is null ? null : inside.Run));
         }
         catch (SocketException failure)
         {

@@ -1,7 +1,5 @@
-using System.Buffers;
 using System.Net;
 using System.Net.Sockets;
-using System.Text;
 using k8s.Models;
 using K3sFast.Client;
 using K3sFast.Interop.Netlink;
@@ -38,7 +36,7 @@ internal sealed class ServiceProxyPorts : IDisposable
     /// <summary>Answers until cancelled.</summary>
     /// <exception cref="IOException">An address cannot be bound, and that was to be fatal.</exception>
     internal Task RunAsync(CancellationToken cancellationToken) => Task.WhenAll(
-        ServeAsync("health", _options.Proxy.HealthAddress, path => Health.Answer(path, _metrics) ?? NotFound(), cancellationToken),
+        ServeAsync("health", _options.Proxy.HealthAddress, path => Health.Answer(path, _metrics) ?? HttpAnswer.NotFound, cancellationToken),
         ServeAsync("metrics", _options.Proxy.MetricsAddress, AnswerMetrics, cancellationToken));
 
     public void Dispose() => Services.Dispose();
@@ -52,7 +50,7 @@ internal sealed class ServiceProxyPorts : IDisposable
             {
                 try
                 {
-                    using var port = HttpPort.Open(_options.HostNamespace, address, answer);
+                    using var port = HttpPort.Open(address, answer, _options.HostNamespace is { } host ? host.Run : null);
                     await Task.Delay(Timeout.Infinite, cancellationToken).ConfigureAwait(false);
                 }
                 catch (SocketException failure)
@@ -69,24 +67,13 @@ internal sealed class ServiceProxyPorts : IDisposable
         }
     }
 
-    private HttpAnswer AnswerMetrics(string path)
+    private HttpAnswer AnswerMetrics(string path) => path switch
     {
-        switch (path)
-        {
-            case "/metrics":
-                var output = new ArrayBufferWriter<byte>(16 * 1024);
-                _metrics.Registry.Write(output, MetricRegistry.Process);
-                return new HttpAnswer(200, output.WrittenSpan.ToArray(), "text/plain; version=0.0.4; charset=utf-8");
-            case "/proxyMode":
-                return new HttpAnswer(200, Encoding.ASCII.GetBytes(_backend.Name), "text/plain; charset=utf-8");
-            case "/healthz":
-                return new HttpAnswer(200, "ok"u8.ToArray(), "text/plain; charset=utf-8");
-            default:
-                return NotFound();
-        }
-    }
-
-    private static HttpAnswer NotFound() => new(404, "404 page not found\n"u8.ToArray(), "text/plain; charset=utf-8");
+        "/metrics" => HttpAnswer.Metrics(_metrics.Registry),
+        "/proxyMode" => HttpAnswer.Text(200, _backend.Name),
+        "/healthz" => HttpAnswer.Text(200, "ok"),
+        _ => HttpAnswer.NotFound,
+    };
 
     // On every address, unless node ports are asked for on some only.
     private IReadOnlyList<IPAddress> HealthCheckAddresses()

@@ -1,22 +1,14 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
-using K3sFast.Interop.Namespaces;
 
-namespace K3sFast.Network.Proxy.Health;
-
-/// <summary>What is answered to one request.</summary>
-/// <param name="Status">HTTP status.</param>
-/// <param name="Body">The body.</param>
-/// <param name="ContentType">Its type.</param>
-/// <param name="Header">One more header line, or "".</param>
-internal readonly record struct HttpAnswer(int Status, byte[] Body, string ContentType = "application/json", string Header = "");
+namespace K3sFast.Client;
 
 /// <summary>
-/// A port that answers short questions over HTTP/1.1: one request for each connection. There may be one for each Service, most of which are never asked:
-/// an idle one costs a socket and nothing else.
+/// A port that answers short questions about health and metrics over HTTP/1.1: one request for each connection. There may be one for each Service, most
+/// of which are never asked: an idle one costs a socket and nothing else. Requests are bounded in size, time and number at once.
 /// </summary>
-internal sealed class HttpPort : IDisposable
+public sealed class HttpPort : IDisposable
 {
     // A health check's request is some hundred bytes; longer ones are nobody's that we serve.
     private const int MaxRequestBytes = 8192;
@@ -36,18 +28,20 @@ internal sealed class HttpPort : IDisposable
     }
 
     /// <summary>Where it listens.</summary>
-    internal IPEndPoint Address => (IPEndPoint)_listener.LocalEndPoint!;
+    public IPEndPoint Address => (IPEndPoint)_listener.LocalEndPoint!;
 
-    /// <summary>Listens inside a namespace (null = the process') and answers what <paramref name="answer"/> says for a path.</summary>
+    /// <summary>Listens at an address and answers what <paramref name="answer"/> says for a path (without its query), until disposed. Any thread may be asked to answer.</summary>
+    /// <param name="address">Where; every address of IPv6 means IPv4's too.</param>
+    /// <param name="answer">Must be quick; several may run at once.</param>
+    /// <param name="inside">Runs what makes the socket, in a network namespace for example; null = here.</param>
     /// <exception cref="SocketException">The address cannot be bound.</exception>
-    internal static HttpPort Open(NetworkNamespace? inside, IPEndPoint address, Func<string, HttpAnswer> answer)
+    public static HttpPort Open(IPEndPoint address, Func<string, HttpAnswer> answer, Func<Func<Socket>, Socket>? inside = null)
     {
         Socket Create() => new(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-        var listener = inside is null ? Create() : inside.Run(Create);
+        var listener = inside is null ? Create() : inside(Create);
         try
         {
             if (address.Address.Equals(IPAddress.IPv6Any)) listener.DualMode = true;
-            listener.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             listener.Bind(address);
             listener.Listen(MaxConnections);
             return new HttpPort(listener, answer);
@@ -59,6 +53,7 @@ internal sealed class HttpPort : IDisposable
         }
     }
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         _stop.Cancel();
@@ -96,7 +91,7 @@ internal sealed class HttpPort : IDisposable
             using var deadline = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
             deadline.CancelAfter(s_requestTimeout);
             if (await ReadRequestAsync(connection, deadline.Token).ConfigureAwait(false) is not { } request) return;
-            var answer = request.Path.Length == 0 ? new HttpAnswer(400, "Bad Request"u8.ToArray(), "text/plain; charset=utf-8") : _answer(request.Path);
+            var answer = request.Path.Length == 0 ? HttpAnswer.Text(400, "Bad Request") : _answer(request.Path);
             var head = $"HTTP/1.1 {answer.Status} {ReasonOf(answer.Status)}\r\nContent-Type: {answer.ContentType}\r\nX-Content-Type-Options: nosniff\r\n"
                 + $"{(answer.Header.Length > 0 ? answer.Header + "\r\n" : "")}Content-Length: {answer.Body.Length}\r\nConnection: close\r\n\r\n";
             await SendAsync(connection, Encoding.ASCII.GetBytes(head), deadline.Token).ConfigureAwait(false);
