@@ -51,7 +51,7 @@ public sealed class NetworkAgent
         if (hasRules) WarnOfForeignDrops();
 
         using var hostPorts = hasRules ? new HostPortTable(_options, _logger) : null;
-        var metrics = new ProxyMetrics(new MetricRegistry());
+        var metrics = new ProxyMetrics(new MetricRegistry(), _options.Proxy.HasIptablesMetrics);
         using var backend = CreateBackend(metrics);
         if (_options.IsServiceProxyEnabled) setup.AddServiceRoutes(_options.ServiceCidrs, isUnreachable: backend is RelayBackend or IpvsBackend);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);

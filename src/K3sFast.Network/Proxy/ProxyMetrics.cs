@@ -2,12 +2,18 @@ using K3sFast.Client;
 
 namespace K3sFast.Network.Proxy;
 
-/// <summary>kube-proxy's metrics, under its names. Those that count iptables' own rules are not there: there are no such rules.</summary>
+/// <summary>
+/// kube-proxy's metrics, under its names. Who asked for iptables finds what failed under that mode's name too, because alerts look there; what counts its
+/// rules is not there: there are no such rules.
+/// </summary>
 internal sealed class ProxyMetrics
 {
     private static readonly double[] s_syncBounds = Histogram.Exponential(0.001, 2, 15);
 
-    internal ProxyMetrics(MetricRegistry registry)
+    private readonly MetricFamily<Counter> _syncFailures;
+    private readonly MetricFamily<Counter>? _restoreFailures;
+
+    internal ProxyMetrics(MetricRegistry registry, bool isIptablesAsked = false)
     {
         Registry = registry;
         Sync = registry.Histograms("kubeproxy_sync_proxy_rules_duration_seconds", "[ALPHA] SyncProxyRules latency in seconds", s_syncBounds, "ip_family");
@@ -20,7 +26,11 @@ internal sealed class ProxyMetrics
         ServiceChanges = registry.Counter("kubeproxy_sync_proxy_rules_service_changes_total", "[ALPHA] Cumulative proxy rules Service changes");
         EndpointsPending = registry.Gauge("kubeproxy_sync_proxy_rules_endpoint_changes_pending", "[ALPHA] Pending proxy rules Endpoint changes");
         ServicesPending = registry.Gauge("kubeproxy_sync_proxy_rules_service_changes_pending", "[ALPHA] Pending proxy rules Service changes");
-        SyncFailures = registry.Counters("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "[ALPHA] Cumulative proxy nftables sync failures", "ip_family");
+        _syncFailures = registry.Counters("kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "[ALPHA] Cumulative proxy nftables sync failures", "ip_family");
+        if (isIptablesAsked)
+        {
+            _restoreFailures = registry.Counters("kubeproxy_sync_proxy_rules_iptables_restore_failures_total", "[ALPHA] Cumulative proxy iptables restore failures", "ip_family");
+        }
         CleanupFailures = registry.Counters("kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total", "[ALPHA] Cumulative proxy nftables cleanup failures", "ip_family");
         Healthz = registry.Counters("kubeproxy_proxy_healthz_total", "[ALPHA] Cumulative proxy healthz HTTP status", "code");
         Livez = registry.Counters("kubeproxy_proxy_livez_total", "[ALPHA] Cumulative proxy livez HTTP status", "code");
@@ -41,13 +51,19 @@ internal sealed class ProxyMetrics
     internal Counter ServiceChanges { get; }
     internal Gauge EndpointsPending { get; }
     internal Gauge ServicesPending { get; }
-    internal MetricFamily<Counter> SyncFailures { get; }
     internal MetricFamily<Counter> CleanupFailures { get; }
     internal MetricFamily<Counter> Healthz { get; }
     internal MetricFamily<Counter> Livez { get; }
     internal MetricFamily<Gauge> WithoutLocal { get; }
     internal MetricFamily<Histogram> ForgetFlows { get; }
     internal MetricFamily<Counter> ForgottenFlows { get; }
+
+    /// <summary>Rules of a family could not be written.</summary>
+    internal void SyncFailed(string family)
+    {
+        _syncFailures.With(family).Add();
+        _restoreFailures?.With(family).Add();
+    }
 
     // A quarter and a half second; a minute by seconds, two by fives, five by thirties.
     private static double[] ProgrammingBounds()

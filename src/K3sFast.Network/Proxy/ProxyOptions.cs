@@ -40,6 +40,9 @@ public sealed record ProxyOptions
     /// <summary>What carries Services.</summary>
     public ProxyMode Mode { get; init; }
 
+    /// <summary>What fails is counted under the name of kube-proxy's iptables mode too, which was asked for (or is its default).</summary>
+    public bool HasIptablesMetrics { get; init; }
+
     /// <summary>Node ports answer on this node's addresses in these networks only; empty: on all.</summary>
     public IReadOnlyList<IPNetwork> NodePortNetworks { get; init; } = [];
 

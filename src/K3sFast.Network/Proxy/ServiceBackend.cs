@@ -106,7 +106,7 @@ internal abstract class ServiceBackend : IDisposable
             catch (KernelException refused)
             {
                 // The other family's rules are not to wait for this one's.
-                Metrics?.SyncFailures.With(family.Name).Add();
+                Metrics?.SyncFailed(family.Name);
                 failure ??= ExceptionDispatchInfo.Capture(refused);
             }
         }

@@ -59,7 +59,7 @@ internal static class ProxyFlags
             _ => throw new ConfigurationException($"invalid value \"{modeText}\" for proxy-mode in --kube-proxy-arg: must be iptables, nftables, ipvs, ebpf or userspace"),
         };
         if (isExplicit && modeText == "iptables")
-            warnings.Add("proxy-mode=iptables is served by nf_tables: the same Services, no iptables rules");
+            warnings.Add("proxy-mode=iptables is served by nf_tables: the same Services, no iptables rules and no metrics that count them (failures are counted under both names)");
 
         if (mode == ProxyMode.Ebpf && arguments.Switch("masquerade-all", false))
             warnings.Add("masquerade-all has no effect on connections of pods and of the node themselves in proxy-mode=ebpf: they go to the endpoint from the start");
@@ -72,6 +72,8 @@ internal static class ProxyFlags
         return new ProxyOptions
         {
             Mode = mode,
+            // kube-proxy's ipvs mode counts them too.
+            HasIptablesMetrics = modeText is "iptables" or "ipvs",
             IsNodePortPrimaryOnly = isPrimary,
             NodePortNetworks = isPrimary ? [] : nodePorts.ConvertAll(static text => Network(text, "nodeport-addresses")),
             HasLocalhostNodePorts = arguments.Switch("iptables-localhost-nodeports", true) && !isUpstreamNftables && !isIpvs

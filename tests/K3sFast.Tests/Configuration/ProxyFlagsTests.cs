@@ -44,6 +44,7 @@ public sealed class ProxyFlagsTests
         var options = Read(warnings, "proxy-mode=nftables");
         Assert.Equal((true, false), (options.IsNodePortPrimaryOnly, options.HasLocalhostNodePorts));
         Assert.Empty(warnings);
+        Assert.Equal((true, true, false), (Read([]).HasIptablesMetrics, Read([], "proxy-mode=ipvs").HasIptablesMetrics, options.HasIptablesMetrics));
         Assert.Equal((false, true), (Read(warnings, "proxy-mode=iptables") is var old ? old.IsNodePortPrimaryOnly : true, old.HasLocalhostNodePorts));
         Assert.Contains("served by nf_tables", Assert.Single(warnings), StringComparison.Ordinal);
     }
