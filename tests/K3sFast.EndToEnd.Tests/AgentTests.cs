@@ -54,6 +54,35 @@ public sealed class AgentTests(AgentCluster cluster)
         await K("delete", "pod/there", "pod/here", "pod/home", "service/there", "--grace-period=1");
     }
 
+    [Theory]
+    [InlineData("ebpf", 45)]
+    [InlineData("ipvs", 46)]
+    [InlineData("userspace", 47)]
+    public async Task Names_FromAnAgentsPod_AreAnsweredInEveryProxyMode(string mode, int number)
+    {
+        var name = "by-" + mode;
+        var node = await cluster.AddAgentAsync(name, number, $"token: {cluster.Token}", "kube-proxy-arg:", $"  - proxy-mode={mode}");
+        try
+        {
+            await node.WaitReadyAsync();
+            await Apply(Shell("asks", name));
+            await K("wait", "pod/asks", "--for=condition=Ready", "--timeout=120s");
+            // The cluster's own names, and one that the server asks others for; by UDP, and a Service that is found by name.
+            var address = await K("get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}");
+            foreach (var (asked, answer) in ((string, string)[])[("kubernetes.default.svc.cluster.local", address), ("outside.example", Lan.Gateway)])
+                await Eventually.GetAsync(() => Try("exec", "asks", "--", "nslookup", asked), seen => seen.Output.Contains(answer, StringComparison.Ordinal), $"{asked} in mode {mode}");
+            if (File.ReadLines(node.LogFile).FirstOrDefault(line => line.Contains($"proxy-mode={mode} is not possible", StringComparison.Ordinal)) is { } missing) Assert.Skip(missing);
+        }
+        finally
+        {
+            await K("delete", "pod/asks", "--grace-period=1", "--ignore-not-found");
+            await node.StopAsync();
+            await K("delete", "node/" + name);
+            await node.DisposeAsync();
+            Cluster.DeleteFolder(node.Folder);
+        }
+    }
+
     [Fact]
     public async Task Streams_ToAnAgentsPod_Work()
     {

@@ -19,19 +19,19 @@ public sealed class DnsTests(Cluster cluster) : ClusterTest(cluster)
     }
 
     [Fact]
-    public async Task CustomConfigMap_RewriteStubZoneHostsAndZoneFile_AreSeenFromAPod()
+    public async Task CustomConfigMap_EveryKindOfCustomisation_IsSeenFromAPod()
     {
         await Apply(WebDeployment("web") + ShellPod("box"));
         await K("rollout", "status", "deployment/web", "--timeout=60s");
         await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
         var address = await K("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}");
-        await ApplyToSystem($$"""
+        await ApplyToSystem($$$"""
             apiVersion: v1
             kind: ConfigMap
             metadata: {name: coredns-custom}
             data:
               shop.override: |
-                rewrite name shop.example web.{{Namespace}}.svc.cluster.local
+                rewrite name shop.example web.{{{Namespace}}}.svc.cluster.local
               lab.server: |
                 lab.example:53 {
                     file /etc/coredns/custom/lab.zone
@@ -41,8 +41,17 @@ public sealed class DnsTests(Cluster cluster) : ClusterTest(cluster)
                         192.0.2.44 printer.hosts.example
                     }
                 }
-                stub.example {
+                corp.example {
+                    rewrite stop name suffix .corp.example .example answer auto
                     forward . 192.0.2.1
+                    cache 30
+                }
+                made.example {
+                    template IN A {
+                        match ^host-(?P<last>[0-9]+)\.made\.example\.$
+                        answer "{{ .Name }} 60 IN A 192.0.2.{{ .Group.last }}"
+                    }
+                    log
                 }
               lab.zone: |
                 @    IN SOA ns admin 1 7200 3600 86400 60
@@ -53,6 +62,10 @@ public sealed class DnsTests(Cluster cluster) : ClusterTest(cluster)
         await SeenAsync("shop.example", address);
         await SeenAsync("anything.lab.example", "192.0.2.51");
         await SeenAsync("printer.hosts.example", "192.0.2.44");
+        // The outside's name server, asked for a zone that is its own here under another name.
+        await SeenAsync("outside.corp.example", Lan.Gateway);
+        await SeenAsync("host-77.made.example", "192.0.2.77");
+        await Eventually.GetAsync(() => Task.FromResult(Node.LogTail(400)), log => log.Contains("\"A IN host-77.made.example. udp", StringComparison.Ordinal), "a line of the log about the question");
         Assert.StartsWith("web-", await Exec("box", "netprobe get shop.example 80"));
 
         // A mistake is told where people look, and what worked goes on.
@@ -83,6 +96,9 @@ public sealed class DnsTests(Cluster cluster) : ClusterTest(cluster)
             """ + WebDeployment("herd-pods", replicas: 2).Replace("app: herd-pods", "app: herd", StringComparison.Ordinal) + ShellPod("box"));
         await K("rollout", "status", "deployment/herd-pods", "--timeout=60s");
         await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
+        // Asked all the while, of a name that stays: no question may fail because others change.
+        var steady = (await Node.KubectlAsync(["get", "service", "kubernetes", "-n", "default", "-o", "jsonpath={.spec.clusterIP}"])).Ok();
+        await Exec("box", $"touch /tmp/go; (while [ -e /tmp/go ]; do echo >>/tmp/asked; nslookup kubernetes.default.svc.cluster.local | grep -q {steady} || echo >>/tmp/failed; done) >/dev/null 2>&1 &");
         foreach (var replicas in (int[])[4, 1, 3])
         {
             await K("scale", "deployment/herd-pods", $"--replicas={replicas}");
@@ -94,6 +110,10 @@ public sealed class DnsTests(Cluster cluster) : ClusterTest(cluster)
                 return (addresses, names.Output);
             }, seen => seen.addresses.Length == replicas && seen.addresses.All(address => seen.Output.Contains(address)), $"{replicas} addresses");
         }
+        var counts = await Exec("box", "rm /tmp/go; touch /tmp/failed; wc -l </tmp/asked; wc -l </tmp/failed");
+        var (asked, failed) = counts.Split('\n') is [var first, var second] ? (int.Parse(first), int.Parse(second)) : (0, -1);
+        Assert.True(asked > 0);
+        Assert.Equal(0, failed);
     }
 
     private async Task ApplyToSystem(string yaml) => (await Node.KubectlAsync(["-n", System, "apply", "-f", "-"], yaml)).Ok();

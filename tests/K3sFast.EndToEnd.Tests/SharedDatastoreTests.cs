@@ -101,6 +101,7 @@ public abstract class SharedDatastoreTests : IAsyncLifetime
     {
         await WritesAreReadEverywhereAtOnce();
         await AnotherTokenIsRefused();
+        await EveryServerAnswersNames();
 
         var victim = await HolderAsync(Servers.All[0], "kube-controller-manager");
         var survivors = Servers.All.Where(server => server != victim).ToArray();
@@ -133,11 +134,14 @@ public abstract class SharedDatastoreTests : IAsyncLifetime
 
         await ControllersAndSchedulerMoveAsync(survivors, victim);
         await EndpointsAreAsync(survivors[0], survivors);
+        // Pods ask the survivors alone.
+        await EndpointsAreAsync(survivors[0], survivors, "kube-system", "kube-dns");
 
         victim.Start(_endpoint, Token);
         await victim.WaitReadyAsync();
         Assert.Equal(survivors[0].Name.Length > 0, (await victim.K("get", "configmaps", "-n", "default", "-o", "name")).Contains(acknowledged.First(), StringComparison.Ordinal));
         await EndpointsAreAsync(survivors[0], Servers.All);
+        await EndpointsAreAsync(survivors[0], Servers.All, "kube-system", "kube-dns");
         // Nobody's process ended but the killed one's.
         Assert.All(Servers.All, server => Assert.False(server.HasEnded, server.LogTail()));
     }
@@ -205,10 +209,23 @@ public abstract class SharedDatastoreTests : IAsyncLifetime
             reason => reason == "Unschedulable", "controllers and scheduler work");
     }
 
-    private static Task EndpointsAreAsync(SharedServer asked, IReadOnlyCollection<SharedServer> servers)
+    // Servers without pods of their own serve names once the cluster has a node that could run some.
+    private async Task EveryServerAnswersNames()
+    {
+        await Servers.All[0].K("create", "-f", Servers.File("""{"apiVersion":"v1","kind":"Node","metadata":{"name":"edge"}}"""));
+        await EndpointsAreAsync(Servers.All[1], Servers.All, "kube-system", "kube-dns");
+        var service = await Servers.All[1].K("get", "service", "kubernetes", "-n", "default", "-o", "jsonpath={.spec.clusterIP}");
+        foreach (var server in Servers.All)
+        {
+            using var socket = Servers.OpenOutside(server);
+            await Eventually.GetAsync(() => Task.FromResult(SharedServers.AskName(socket, "kubernetes.default.svc.cluster.local")), answer => answer == service, $"{server.Name} answers a name");
+        }
+    }
+
+    private static Task EndpointsAreAsync(SharedServer asked, IReadOnlyCollection<SharedServer> servers, string ns = "default", string service = "kubernetes")
     {
         var wanted = string.Join(' ', servers.Select(server => server.Address).Order(StringComparer.Ordinal));
         return Eventually.GetAsync(
-            () => asked.K("get", "endpoints", "kubernetes", "-n", "default", "-o", "jsonpath={.subsets[*].addresses[*].ip}"), text => text == wanted, $"the kubernetes Service leads to {wanted}");
+            async () => (await asked.KubectlAsync("get", "endpoints", service, "-n", ns, "-o", "jsonpath={.subsets[*].addresses[*].ip}")).Output, text => text.Trim() == wanted, $"Service {service} leads to {wanted}");
     }
 }

@@ -14,6 +14,15 @@ public sealed record DnsOptions
     /// <summary>Cluster addresses of Service kube-dns (<c>--cluster-dns</c>); one per family.</summary>
     public required IReadOnlyList<IPAddress> ClusterDns { get; init; }
 
+    /// <summary>
+    /// The address that the API server of this process is listed with in Service default/kubernetes: while it is, the others take this DNS for alive.
+    /// Null = there is none.
+    /// </summary>
+    public IPAddress? ServerAddress { get; init; }
+
+    /// <summary>Nothing is bound or followed before the cluster has a node: for a server that is none itself.</summary>
+    public bool AwaitsNodes { get; init; }
+
     /// <summary>The cluster's domain.</summary>
     public string ClusterDomain { get; init; } = "cluster.local";
 

@@ -11,7 +11,7 @@ namespace K3sFast.AddOns.Dns;
 /// </summary>
 public sealed class DnsServer
 {
-    private const string ByService = "service";
+    internal const string ByService = "service";
     private const string ConfigKey = "config";
 
     // Immutable after construction
@@ -71,6 +71,7 @@ public sealed class DnsServer
     /// <exception cref="System.Net.Sockets.SocketException">The port is in use, or an address is not this host's.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
+        if (_options.AwaitsNodes) await NodeSeenAsync(cancellationToken).ConfigureAwait(false);
         var running = new List<Task> { _informers.RunAsync(cancellationToken), _events.RunAsync(cancellationToken) };
         // No answer before the first lists are in: a name that is merely not known yet must not be denied.
         await _informers.WaitForSyncAsync(cancellationToken).ConfigureAwait(false);
@@ -97,6 +98,19 @@ public sealed class DnsServer
         running.Add(_maps.RunAsync(cancellationToken));
         running.Add(new DnsService(_options, _client, _services, _slices, _nodes, _logger).RunAsync(cancellationToken));
         await Task.WhenAll(running).ConfigureAwait(false);
+    }
+
+    // While there are no nodes there is nobody to ask.
+    private async Task NodeSeenAsync(CancellationToken cancellationToken)
+    {
+        var seen = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var enough = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        var nodes = new Informer<V1Node>(_client, Resources.Nodes, null, default, _logger, _parts.Time);
+        nodes.AddHandler(_ => seen.TrySetResult());
+        var watching = nodes.RunAsync(enough.Token);
+        await seen.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await enough.CancelAsync().ConfigureAwait(false);
+        await watching.ConfigureAwait(false);
     }
 
     // Pods are many: they are followed only where the configuration asks for them.

@@ -8,8 +8,9 @@ namespace K3sFast.AddOns.Dns;
 
 /// <summary>
 /// Publishes the server as pods know it: Service kube-system/kube-dns at the cluster's DNS address, without selector, and an EndpointSlice for
-/// each server and family. Puts back what somebody takes away. Every server looks after the others': one whose node is gone or not ready
-/// must not be asked, and it cannot say so itself.
+/// each server and family. Puts back what somebody takes away. Every server looks after the others': one that has died must not be asked, and it
+/// cannot say so itself. A server lives while its API server's address is in Service default/kubernetes, which each renews every few seconds, and
+/// while its node, where it is one, is ready.
 /// </summary>
 internal sealed class DnsService(
     DnsOptions options, ApiClient client, Informer<V1Service> services, Informer<V1EndpointSlice> slices, Informer<V1Node> nodes, ILogger logger)
@@ -18,6 +19,7 @@ internal sealed class DnsService(
     private const string Name = "kube-dns";
     private const string ManagedBy = "k3sfast-dns";
     private const string ManagedByLabel = "endpointslice.kubernetes.io/managed-by";
+    private const string ServerAddressAnnotation = "k3sfast-dns/server-address";
     private const int MetricsPort = 9153;
 
     private string SliceName => $"{Name}-{options.NodeName}";
@@ -31,7 +33,7 @@ internal sealed class DnsService(
         });
         slices.AddHandler(slice =>
         {
-            if (IsOurs(slice)) queue.Add(Name);
+            if (IsOurs(slice) || slice.Metadata is { Name: "kubernetes", NamespaceProperty: "default" }) queue.Add(Name);
         });
         nodes.AddHandler(_ => queue.Add(Name));
         queue.Add(Name);
@@ -75,28 +77,40 @@ internal sealed class DnsService(
     private static bool IsOurs(V1EndpointSlice slice) =>
         slice.Metadata.NamespaceProperty == Namespace && slice.Metadata.Labels is { } labels && labels.TryGetValue(ManagedByLabel, out var owner) && owner == ManagedBy;
 
-    // Another server's slice follows its node: gone with it, not ready while it is not.
+    // Another server's slice follows it: not ready while it is silent or its node is not, gone with it when it has no node (any more).
     private async ValueTask LookAfterAsync(V1EndpointSlice slice, CancellationToken cancellationToken)
     {
         if (slice.Endpoints is not [{ NodeName: { } nodeName } endpoint] || nodeName == options.NodeName) return;
-        var node = nodes.Get(null, nodeName);
-        if (node is null)
+        var hasNode = nodes.Get(null, nodeName) is not null;
+        // At this server's address: it had another name before.
+        var isFormerSelf = options.NodeIPs.Any(address => address.ToString() == endpoint.Addresses[0]);
+        if (!hasNode && (isFormerSelf || !Lives(slice)))
         {
             await client.DeleteAsync(Resources.EndpointSlices, Namespace, slice.Metadata.Name, cancellationToken).ConfigureAwait(false);
             return;
         }
-        var isReady = IsUsable(nodeName);
+        var isReady = IsUsable(slice);
         if (endpoint.Conditions?.Ready == isReady) return;
-        var changed = Slice(slice.Metadata.Name, slice.AddressType, endpoint.Addresses[0], nodeName, isReady);
+        var changed = Slice(slice.Metadata.Name, slice.AddressType, endpoint.Addresses[0], nodeName, ServerOf(slice), isReady);
         changed.Metadata.ResourceVersion = slice.Metadata.ResourceVersion;
         await client.UpdateAsync(Resources.EndpointSlices, changed, cancellationToken).ConfigureAwait(false);
     }
 
-    // Every server comes to the same conclusion. While no server's node is ready they are all used: an answer may come all the same.
-    private bool IsUsable(string nodeName) => IsReady(nodeName)
-        || !slices.List(Namespace).Where(IsOurs).Select(static slice => slice.Endpoints is [{ NodeName: { } name }] ? name : "").Append(options.NodeName).Any(IsReady);
+    // Every server comes to the same conclusion. While none is known to live they are all used: an answer may come all the same.
+    private bool IsUsable(V1EndpointSlice slice) => Lives(slice) || !slices.List(Namespace).Where(IsOurs).Append(slice).Any(Lives);
 
-    private bool IsReady(string nodeName) => nodes.Get(null, nodeName) is { } node && IsReady(node);
+    private bool Lives(V1EndpointSlice slice)
+    {
+        if (slice.Endpoints is not [{ NodeName: { } nodeName }]) return false;
+        var isNodeReady = nodes.Get(null, nodeName) is { } node ? IsReady(node) : (bool?)null;
+        var servers = slices.ByIndex(DnsServer.ByService, "default/kubernetes").SelectMany(static known => known.Endpoints ?? [])
+            .Where(static endpoint => endpoint.Conditions?.Ready != false).SelectMany(static endpoint => endpoint.Addresses).ToList();
+        // Where servers are not listed (by a flag, or on loopback) only the nodes tell.
+        return ServerOf(slice) is { } server && servers.Count > 0 ? servers.Contains(server) && isNodeReady != false : isNodeReady == true;
+    }
+
+    private static string? ServerOf(V1EndpointSlice slice) =>
+        slice.Metadata.Annotations is { } annotations && annotations.TryGetValue(ServerAddressAnnotation, out var server) ? server : null;
 
     private static bool IsReady(V1Node node) => node.Status?.Conditions?.FirstOrDefault(static condition => condition.Type == "Ready") is not { Status: not "True" };
 
@@ -136,15 +150,19 @@ internal sealed class DnsService(
         foreach (var address in options.NodeIPs)
         {
             var isV4 = address.AddressFamily == AddressFamily.InterNetwork;
-            yield return Slice(isV4 ? SliceName : SliceName + "-v6", isV4 ? "IPv4" : "IPv6", address.ToString(), options.NodeName, IsUsable(options.NodeName));
+            var slice = Slice(isV4 ? SliceName : SliceName + "-v6", isV4 ? "IPv4" : "IPv6", address.ToString(), options.NodeName, options.ServerAddress?.ToString(), isReady: true);
+            var conditions = slice.Endpoints[0].Conditions;
+            conditions.Ready = conditions.Serving = IsUsable(slice);
+            yield return slice;
         }
     }
 
-    private V1EndpointSlice Slice(string name, string addressType, string address, string nodeName, bool isReady)
+    private V1EndpointSlice Slice(string name, string addressType, string address, string nodeName, string? server, bool isReady)
     {
         var metadata = Metadata(name);
         metadata.Labels["kubernetes.io/service-name"] = Name;
         metadata.Labels[ManagedByLabel] = ManagedBy;
+        if (server is not null) metadata.Annotations = new Dictionary<string, string> { [ServerAddressAnnotation] = server };
         return new V1EndpointSlice
         {
             Metadata = metadata,
@@ -172,18 +190,18 @@ internal sealed class DnsService(
         var metadata = Metadata(Name);
         metadata.Labels["endpointslice.kubernetes.io/skip-mirror"] = "true";
         // All servers', as their slices tell: whoever writes them last writes the same.
-        var ready = slices.List(Namespace).Where(IsOurs).Where(static slice => slice.Endpoints is [{ Conditions.Ready: not false }])
-            .Select(static slice => (Ip: slice.Endpoints[0].Addresses[0], slice.Endpoints[0].NodeName))
-            .Union(options.NodeIPs.Select(address => (Ip: address.ToString(), options.NodeName)))
-            .OrderBy(static entry => entry.Ip, StringComparer.Ordinal);
+        var ready = slices.List(Namespace).Where(slice => IsOurs(slice) && slice.Endpoints is [{ NodeName: { } name }] && name != options.NodeName).Concat(Slices())
+            .Where(static slice => slice.Endpoints[0].Conditions?.Ready != false)
+            .Select(static slice => new V1EndpointAddress { Ip = slice.Endpoints[0].Addresses[0], NodeName = slice.Endpoints[0].NodeName })
+            .OrderBy(static address => address.Ip, StringComparer.Ordinal).ToList();
         return new V1Endpoints
         {
             Metadata = metadata,
-            Subsets =
+            Subsets = ready.Count == 0 ? [] :
             [
                 new V1EndpointSubset
                 {
-                    Addresses = [.. ready.Select(static entry => new V1EndpointAddress { Ip = entry.Ip, NodeName = entry.NodeName })],
+                    Addresses = ready,
                     Ports =
                     [
                         new Corev1EndpointPort { Name = "dns", Port = options.Port, Protocol = "UDP" },
@@ -210,5 +228,5 @@ internal sealed class DnsService(
 
     private static bool IsSame(V1EndpointSlice current, V1EndpointSlice wanted) =>
         ModelJson.Serialize(current.Endpoints).AsSpan().SequenceEqual(ModelJson.Serialize(wanted.Endpoints))
-        && ModelJson.Serialize(current.Ports).AsSpan().SequenceEqual(ModelJson.Serialize(wanted.Ports));
+        && ModelJson.Serialize(current.Ports).AsSpan().SequenceEqual(ModelJson.Serialize(wanted.Ports)) && ServerOf(current) == ServerOf(wanted);
 }

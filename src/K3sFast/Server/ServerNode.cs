@@ -68,6 +68,8 @@ internal sealed class ServerNode
                 runner.Start("node passwords", plane.FollowPasswordsAsync);
                 if (_config.HasAgent)
                     StartAgent(runner, plane, certificates, await runtime.ConfigureAwait(false));
+                if (_config.HasDns)
+                    StartDns(runner, plane);
                 await MemorySettler.RunAsync(stop.Token).ConfigureAwait(false);
                 _log.Stopping();
                 SystemdNotifier.Send("STOPPING=1");
@@ -189,15 +191,16 @@ internal sealed class ServerNode
             await Task.Delay(Timeout.Infinite, ct).ConfigureAwait(false);
         });
         NodeParts.WarnUnused(_log, _config.KubeletArgs);
+    }
 
-        if (_config.HasDns)
+    private void StartDns(ComponentRunner runner, ControlPlane plane)
+    {
+        var options = new DnsOptions
         {
-            var dns = new DnsOptions
-            {
-                NodeName = _config.NodeName, NodeIPs = _config.NodeIPs, ClusterDns = _config.ClusterDns, ClusterDomain = _config.ClusterDomain, ResolvConf = NodeResolver.Choose(_config),
-            };
-            var client = plane.ClientFor("system:serviceaccount:kube-system:coredns", "system:serviceaccounts", "system:serviceaccounts:kube-system");
-            runner.Start("dns", ct => new DnsServer(dns, client, _loggers).RunAsync(ct));
-        }
+            NodeName = _config.NodeName, NodeIPs = _config.NodeIPs, ServerAddress = _config.AdvertiseAddress, AwaitsNodes = !_config.HasAgent,
+            ClusterDns = _config.ClusterDns, ClusterDomain = _config.ClusterDomain, ResolvConf = NodeResolver.Choose(_config),
+        };
+        var client = plane.ClientFor("system:serviceaccount:kube-system:coredns", "system:serviceaccounts", "system:serviceaccounts:kube-system");
+        runner.Start("dns", ct => new DnsServer(options, client, _loggers).RunAsync(ct));
     }
 }

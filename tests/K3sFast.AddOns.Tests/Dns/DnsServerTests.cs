@@ -88,15 +88,52 @@ public sealed class DnsServerTests : IDisposable
         await _api.Client.CreateAsync(Resources.Nodes, Node("node2", "127.0.0.2"), _stop.Token);
         await StartAsync();
         await StartAsync("node2", "127.0.0.2");
-        Task<V1Endpoints> Addresses(params string[] wanted) => UntilAsync(
-            () => _api.Client.FindAsync(Resources.Endpoints, "kube-system", "kube-dns", _stop.Token),
-            endpoints => endpoints.Subsets[0].Addresses.Select(address => address.Ip).SequenceEqual(wanted));
-        await Addresses("127.0.0.1", "127.0.0.2");
+        await EndpointsAreAsync("127.0.0.1", "127.0.0.2");
         var node = await _api.Client.GetAsync(Resources.Nodes, null, "node2", _stop.Token);
         node.Status.Conditions = [new V1NodeCondition { Type = "Ready", Status = "Unknown" }];
         await _api.Client.UpdateStatusAsync(Resources.Nodes, node, _stop.Token);
         await UntilAsync(
             () => _api.Client.FindAsync(Resources.EndpointSlices, "kube-system", "kube-dns-node2", _stop.Token), slice => slice.Endpoints[0].Conditions.Ready == false);
+    }
+
+    [Fact]
+    public async Task ServerSilent_IsNotAskedAnyMore_LongBeforeItsNodeIsMissed()
+    {
+        await ListServersAsync("192.0.2.1", "192.0.2.2");
+        await StartAsync(server: "192.0.2.1");
+        await StartAsync("node2", "127.0.0.2", server: "192.0.2.2");
+        await EndpointsAreAsync("127.0.0.1", "127.0.0.2");
+        await ListServersAsync("192.0.2.1");
+        await EndpointsAreAsync("127.0.0.1");
+        await UntilAsync(
+            () => _api.Client.FindAsync(Resources.EndpointSlices, "kube-system", "kube-dns-node2", _stop.Token), slice => slice.Endpoints[0].Conditions.Ready == false);
+        await ListServersAsync("192.0.2.1", "192.0.2.2");
+        await EndpointsAreAsync("127.0.0.1", "127.0.0.2");
+        // None is listed: all are asked, for an answer may come all the same.
+        await ListServersAsync("192.0.2.9");
+        await UntilAsync(
+            () => _api.Client.FindAsync(Resources.EndpointSlices, "kube-system", "kube-dns-node2", _stop.Token), slice => slice.Endpoints[0].Conditions.Ready == true);
+        await EndpointsAreAsync("127.0.0.1", "127.0.0.2");
+    }
+
+    [Fact]
+    public async Task ServerWithoutNode_ServesOnceThereIsAnother_AndIsForgottenWhenSilent()
+    {
+        await ListServersAsync("192.0.2.1", "192.0.2.2");
+        using var power = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+        var alone = await NewServerAsync("control", "127.0.0.2", "192.0.2.2", awaitsNodes: true);
+        var running = alone.RunAsync(power.Token);
+        Assert.False(alone.Listening.IsCompleted);
+        await StartAsync(server: "192.0.2.1");
+        var at = await alone.Listening.WaitAsync(_stop.Token);
+        await EndpointsAreAsync("127.0.0.1", "127.0.0.2");
+        Assert.Equal(["127.0.0.1"], (await AskAsync(at, "node1", DnsType.A)).Data(DnsType.A));
+        await power.CancelAsync();
+        await running;
+        await ListServersAsync("192.0.2.1");
+        await UntilAsync(
+            async () => await _api.Client.FindAsync(Resources.EndpointSlices, "kube-system", "kube-dns-control", _stop.Token) is null ? "gone" : null, _ => true);
+        await EndpointsAreAsync("127.0.0.1");
     }
 
     [Fact]
@@ -248,7 +285,15 @@ public sealed class DnsServerTests : IDisposable
         })));
     }
 
-    private async Task<IPEndPoint> StartAsync(string node = "node1", string address = "127.0.0.1")
+    private async Task<IPEndPoint> StartAsync(string node = "node1", string address = "127.0.0.1", string? server = null)
+    {
+        _server = await NewServerAsync(node, address, server, awaitsNodes: false);
+        var running = _server.RunAsync(_stop.Token);
+        await await Task.WhenAny(running, _server.Listening);
+        return await _server.Listening;
+    }
+
+    private async Task<DnsServer> NewServerAsync(string node, string address, string? server, bool awaitsNodes)
     {
         foreach (var name in (string[])["default", "kube-system"])
         {
@@ -257,7 +302,7 @@ public sealed class DnsServerTests : IDisposable
                 await _api.Client.CreateAsync(Resources.Namespaces, new V1Namespace { Metadata = new V1ObjectMeta { Name = name } }, _stop.Token);
             }
         }
-        if (await _api.Client.FindAsync(Resources.Nodes, null, node, _stop.Token) is null)
+        if (!awaitsNodes && await _api.Client.FindAsync(Resources.Nodes, null, node, _stop.Token) is null)
         {
             await _api.Client.CreateAsync(Resources.Nodes, Node(node, address), _stop.Token);
         }
@@ -265,16 +310,34 @@ public sealed class DnsServerTests : IDisposable
         {
             NodeName = node,
             NodeIPs = [IPAddress.Parse(address)],
+            ServerAddress = server is null ? null : IPAddress.Parse(server),
+            AwaitsNodes = awaitsNodes,
             ClusterDns = [IPAddress.Parse("10.43.0.10")],
             Port = FreePort(),
             ResolvConf = "/nonexistent",
         };
-        _server = new DnsServer(options, _api.Client, NullLoggerFactory.Instance);
-        var running = _server.RunAsync(_stop.Token);
-        var first = await Task.WhenAny(running, _server.Listening);
-        await first;
-        return await _server.Listening;
+        return new DnsServer(options, _api.Client, NullLoggerFactory.Instance);
     }
+
+    // The API servers that live, as they keep it themselves.
+    private async Task ListServersAsync(params string[] addresses)
+    {
+        var slice = new V1EndpointSlice
+        {
+            Metadata = new V1ObjectMeta
+            {
+                Name = "kubernetes", NamespaceProperty = "default", Labels = new Dictionary<string, string> { ["kubernetes.io/service-name"] = "kubernetes" },
+            },
+            AddressType = "IPv4",
+            Endpoints = [.. addresses.Select(address => new V1Endpoint { Addresses = [address], Conditions = new V1EndpointConditions { Ready = true } })],
+        };
+        if (await _api.Client.FindAsync(Resources.EndpointSlices, "default", "kubernetes", _stop.Token) is null) await _api.Client.CreateAsync(Resources.EndpointSlices, slice, _stop.Token);
+        else await _api.Client.UpdateAsync(Resources.EndpointSlices, slice, _stop.Token);
+    }
+
+    private Task<V1Endpoints> EndpointsAreAsync(params string[] wanted) => UntilAsync(
+        () => _api.Client.FindAsync(Resources.Endpoints, "kube-system", "kube-dns", _stop.Token),
+        endpoints => endpoints.Subsets.SelectMany(subset => subset.Addresses).Select(address => address.Ip).SequenceEqual(wanted));
 
     private async Task CreateAsync(V1Service service) => await _api.Client.CreateAsync(Resources.Services, service, _stop.Token);
 

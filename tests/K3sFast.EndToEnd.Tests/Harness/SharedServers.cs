@@ -1,5 +1,8 @@
 using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using System.Text;
 using K3sFast.Tests.Databases;
 
 namespace K3sFast.EndToEnd.Tests;
@@ -40,6 +43,43 @@ internal sealed class SharedServers : IAsyncDisposable
         var server = new SharedServer($"s{All.Count}", Namespace, address, Path.Combine(_folder, $"s{All.Count}"));
         All.Add(server);
         return server;
+    }
+
+    /// <summary>A file with a content, for kubectl.</summary>
+    internal string File(string content)
+    {
+        var path = Path.Combine(_folder, "input.json");
+        System.IO.File.WriteAllText(path, content);
+        return path;
+    }
+
+    /// <summary>A socket of the outside world that asks a server's DNS.</summary>
+    internal Socket OpenOutside(SharedServer server)
+    {
+        var socket = _lan.OpenOutside(static () => new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp));
+        socket.ReceiveTimeout = 1000;
+        socket.Connect(new IPEndPoint(IPAddress.Parse(server.Address), 10053));
+        return socket;
+    }
+
+    /// <summary>The last address that a name has, or "".</summary>
+    internal static string AskName(Socket socket, string name)
+    {
+        List<byte> query = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        foreach (var label in name.Split('.')) query.AddRange([(byte)label.Length, .. Encoding.ASCII.GetBytes(label)]);
+        query.AddRange([0, 0, 1, 0, 1]);
+        var answer = new byte[512];
+        try
+        {
+            socket.Send(query.ToArray());
+            var size = socket.Receive(answer);
+            return answer[7] > 0 ? new IPAddress(answer.AsSpan(size - 4, 4)).ToString() : "";
+        }
+        catch (SocketException)
+        {
+            // Nobody listens yet.
+            return "";
+        }
     }
 
     public async ValueTask DisposeAsync()
