@@ -10,7 +10,6 @@ internal static class CrdValidation
 {
     private const string ApprovalAnnotation = "api-approved.kubernetes.io";
     private const string EnhancementsUrl = "https://github.com/kubernetes/enhancements/pull/1111";
-    private const int MaxSelectableFields = 8;
 
     private static readonly TypeSchema s_specType = Schema.BuiltIn.FindType("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec")!;
 
@@ -134,17 +133,17 @@ internal static class CrdValidation
             isUnique &= seen.Add(version["name"u8].AsString());
             if (!Formats.Is(Format.Dns1035Label, version["name"u8].Utf8))
                 place["name"].Invalid(version["name"u8], string.Join(',', Formats.Problems(Format.Dns1035Label, version["name"u8].AsString())));
-            Deprecation(place["deprecationWarning"], version);
+            CrdVersionParts.Deprecation(place["deprecationWarning"], version);
             var first = versions[0];
             var subresources = shared.Subresources ? first["subresources"u8] : version["subresources"u8];
             if (!shared.Schema)
-                CrdSchemas.Check(place["schema"], version, HasStatus(subresources), options);
+                CrdSchemas.Check(place["schema"], version, CrdVersionParts.HasStatus(subresources), options);
             if (!shared.Subresources)
-                Subresources(place["subresources"], version["subresources"u8]);
+                CrdVersionParts.Subresources(place["subresources"], version["subresources"u8]);
             if (!shared.Columns)
-                Columns(place["additionalPrinterColumns"], version["additionalPrinterColumns"u8]);
+                CrdVersionParts.Columns(place["additionalPrinterColumns"], version["additionalPrinterColumns"u8]);
             if (!shared.SelectableFields && version["selectableFields"u8].Count > 0)
-                SelectableFields(place["selectableFields"], version, shared.Schema ? default : version["schema"u8]["openAPIV3Schema"u8],
+                CrdVersionParts.SelectableFields(place["selectableFields"], version, shared.Schema ? default : version["schema"u8]["openAPIV3Schema"u8],
                     "may only be set when `version.schema.openAPIV3Schema` is not included", options);
         }
         if (!isUnique)
@@ -191,15 +190,15 @@ internal static class CrdValidation
         {
             bool hasStatus = false;
             foreach (var version in versions.Elements)
-                hasStatus |= HasStatus(version["subresources"u8]);
+                hasStatus |= CrdVersionParts.HasStatus(version["subresources"u8]);
             CrdSchemas.Check(at["validation"], first, hasStatus, options);
         }
         if (shared.Subresources)
-            Subresources(at["subresources"], first["subresources"u8]);
+            CrdVersionParts.Subresources(at["subresources"], first["subresources"u8]);
         if (shared.Columns)
-            Columns(at["additionalPrinterColumns"], first["additionalPrinterColumns"u8]);
+            CrdVersionParts.Columns(at["additionalPrinterColumns"], first["additionalPrinterColumns"u8]);
         if (shared.SelectableFields && first["selectableFields"u8].Count > 0)
-            SelectableFields(at["selectableFields"], first, shared.Schema ? first["schema"u8]["openAPIV3Schema"u8] : default,
+            CrdVersionParts.SelectableFields(at["selectableFields"], first, shared.Schema ? first["schema"u8]["openAPIV3Schema"u8] : default,
                 "may only be set when validations.schema is included", options);
     }
 
@@ -230,133 +229,6 @@ internal static class CrdValidation
         var problems = Formats.Problems(Format.Dns1035Label, kind.AsString().ToLowerInvariant());
         if (!kind.Utf8.IsEmpty && problems.Count > 0)
             at.Invalid(kind, "may have mixed case, but should otherwise match: " + string.Join(',', problems));
-    }
-
-    private static void Deprecation(At at, ApiNode version)
-    {
-        var warning = version["deprecationWarning"u8];
-        if (warning.IsNullOrUndefined)
-            return;
-        if (!version["deprecated"u8].AsBool())
-        {
-            at.Invalid(warning, "can only be set for deprecated versions");
-            return;
-        }
-        if (warning.Utf8.Length > 256)
-            at.Invalid(warning, "must be <= 256 characters long");
-        if (warning.Utf8.IsEmpty)
-            at.Invalid(warning, "must not be an empty string");
-        int i = 0;
-        foreach (var rune in warning.AsString().EnumerateRunes())
-        {
-            if (!GoText.IsPrint(rune))
-            {
-                at.Invalid(warning, $"must only contain printable UTF-8 characters; non-printable character found at index {i}");
-                break;
-            }
-            i += rune.Utf8SequenceLength;
-        }
-    }
-
-    private static bool HasStatus(ApiNode subresources) => !subresources["status"u8].IsNullOrUndefined;
-
-    private static void Subresources(At at, ApiNode subresources)
-    {
-        var scale = subresources["scale"u8];
-        if (scale.Kind != NodeKind.Object)
-            return;
-        ScalePath(at["scale"]["specReplicasPath"], scale["specReplicasPath"u8], "should be a json path under .spec", ".spec.");
-        ScalePath(at["scale"]["statusReplicasPath"], scale["statusReplicasPath"u8], "should be a json path under .status", ".status.");
-        if (!scale["labelSelectorPath"u8].Utf8.IsEmpty)
-            ScalePath(at["scale"]["labelSelectorPath"], scale["labelSelectorPath"u8], "should be a json path under either .spec or .status", ".spec.", ".status.");
-    }
-
-    private static void ScalePath(At at, ApiNode path, string detail, params ReadOnlySpan<string> prefixes)
-    {
-        string text = path.AsString();
-        if (text.Length == 0)
-        {
-            at.Required();
-            return;
-        }
-        if (!IsSimplePath(at, path))
-            return;
-        foreach (string prefix in prefixes)
-            if (text.StartsWith(prefix, StringComparison.Ordinal))
-                return;
-        at.Invalid(path, detail);
-    }
-
-    private static bool IsSimplePath(At at, ApiNode path)
-    {
-        if (path.Utf8.StartsWith("."u8))
-            return true;
-        at.Invalid(path, "must be a simple json path starting with .");
-        return false;
-    }
-
-    private static void Columns(At at, ApiNode columns)
-    {
-        const string Types = "boolean,date,integer,number,string", Forms = "byte,date,date-time,double,float,int32,int64,password";
-        int i = 0;
-        foreach (var column in columns.Elements)
-        {
-            var place = at[i++];
-            place["name"].RequiredText(column["name"u8]);
-            if (column["type"u8].Utf8.IsEmpty)
-                place["type"].Required($"must be one of {Types}");
-            else if (!Types.Split(',').Contains(column["type"u8].AsString()))
-                place["type"].Invalid(column["type"u8], $"must be one of {Types}");
-            if (!column["format"u8].Utf8.IsEmpty && !Forms.Split(',').Contains(column["format"u8].AsString()))
-                place["format"].Invalid(column["format"u8], $"must be one of {Forms}");
-            if (column["jsonPath"u8].Utf8.IsEmpty)
-                place["JSONPath"].Required();
-            else
-                IsSimplePath(place["JSONPath"], column["jsonPath"u8]);
-        }
-    }
-
-    private static void SelectableFields(At at, ApiNode version, ApiNode schema, string withoutSchema, CrdOptions options)
-    {
-        if (schema.Kind != NodeKind.Object)
-        {
-            at.Invalid("", withoutSchema);
-            return;
-        }
-        var fields = version["selectableFields"u8];
-        var seen = new HashSet<string>();
-        int i = 0;
-        foreach (var field in fields.Elements)
-        {
-            var place = at[i++]["jsonPath"];
-            var path = field["jsonPath"u8];
-            if (path.Utf8.IsEmpty)
-            {
-                place.Required();
-                continue;
-            }
-            if (SchemaPath.Find(path.AsString(), schema, allowsBrackets: false, out var found, out string name) is { } problem)
-            {
-                place.Invalid(path, $"is an invalid path: {problem}");
-                continue;
-            }
-            if (name == "metadata" || name.StartsWith("metadata.", StringComparison.Ordinal))
-                place.Invalid(path, "must not point to fields in metadata");
-            if (found["type"u8].AsString() is not ("string" or "boolean" or "integer"))
-                place.Invalid(path, "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.");
-            if (!seen.Add(name))
-                place.Duplicate(path);
-        }
-        if (seen.Count > MaxSelectableFields && !HadAsMany(version, options.Old["spec"u8]["versions"u8]))
-            at.TooMany(seen.Count, MaxSelectableFields);
-    }
-
-    private static bool HadAsMany(ApiNode version, ApiNode oldVersions)
-    {
-        foreach (var old in oldVersions.Elements)
-            if (old["name"u8].Equals(version["name"u8].Utf8))
-                return old["selectableFields"u8].Count > MaxSelectableFields && old["selectableFields"u8].DeepEquals(version["selectableFields"u8]);
-        return false;
     }
 
     private static void Conversion(At at, ApiNode conversion, bool preserves, CrdOptions options)
