@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The cluster's DNS under dnsperf, alternating with name servers of Debian's on the same zone: questions per second of one core, and how long
-# an answer takes at a steady rate.
+# The cluster's DNS under load, alternating with name servers of Debian's on the same zone: questions per second of one core, and how long an answer
+# takes at a steady rate. Loads: "full" (dnsperf, 200 questions on their way), "steady" (dnsperf at a rate: it asks in bursts, and its two threads
+# share a core, so that most of what it tells of long answers is its own) and "paced" (one question each 1/rate, by a client that never sleeps).
 #   bench/dns.sh [--seconds 10] [--rounds 3] [--services 10000] [--rate 50000] [--peers "knotd"]
 # CPU per answer is the server's own time: it says what a core can do even where the machine is busy with other things.
 # The server has one core to itself (0), the clients the rest. Needs dnsperf; peers that are not installed are left out. CoreDNS is in no Debian suite.
@@ -54,9 +55,18 @@ echo "| round | server | load | answers per second | lost | average us | largest
 echo "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: |"
 for round in $(seq "$ROUNDS"); do
   for name in "${NAMES[@]}"; do
-    for load in full steady; do
+    for load in full steady paced; do
       OPTIONS=(); [ $load = full ] || OPTIONS=(-Q "$RATE" -v)
       BEFORE=$(ticks "${SERVERS[$name]}")
+      if [ $load = paced ]; then
+        # Compiled before it runs: nothing shall take the client's core from it.
+        DOTNET_TieredCompilation=0 taskset -c "$CLIENTS" "$SERVER" dns-client --server "127.0.0.1:${PORTS[$name]}" --queries "$DIR/queries" \
+          --rate "$RATE" --seconds "$SECONDS_EACH" --warm-up-ms 200 >"$DIR/out" 2>&1 || true
+        SPENT=$(($(ticks "${SERVERS[$name]}") - BEFORE))
+        part() { sed -n "s/.*\b$1 \([0-9.-]*\).*/\1/p" "$DIR/out"; }
+        echo "| $round | $name | $load, p50 $(part p50) us, p99 $(part p99) us, p99.9 $(part p99.9) us, unseen $(part unseen) | $(part rate) | $(part lost) | - | $(part largest) | $(awk -v t="$SPENT" -v n="$(part answers)" -v s="$SECONDS_EACH" 'BEGIN {printf "%.2f", t * 10000 / (n * (s + 0.2) / s)}') |"
+        continue
+      fi
       taskset -c "$CLIENTS" dnsperf -s 127.0.0.1 -p "${PORTS[$name]}" -d "$DIR/queries" -l "$SECONDS_EACH" -c 8 -T 1 -q 200 "${OPTIONS[@]}" >"$DIR/out" 2>&1
       SPENT=$(($(ticks "${SERVERS[$name]}") - BEFORE))
       P99=""

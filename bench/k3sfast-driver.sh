@@ -23,7 +23,7 @@ case ${1:-} in
       ip -n $NS link set eth0 up; ip -n $NS link set eth1 up
       ip -n $NS route add default via 192.0.2.1 dev eth0
     fi
-    nsenter --net=/run/netns/$NS -- ${WRAP:-} "$BINARY" server --disable-agent --data-dir "$DIR/data" --write-kubeconfig "$DIR/k3s.yaml" --node-ip 192.0.2.11 ${SERVER_ARGS:-} >"$DIR/log" 2>&1 </dev/null &
+    nsenter --net=/run/netns/$NS -- ${WRAP:-} "$BINARY" server --disable-agent --disable coredns --data-dir "$DIR/data" --write-kubeconfig "$DIR/k3s.yaml" --node-ip 192.0.2.11 ${SERVER_ARGS:-} >"$DIR/log" 2>&1 </dev/null &
     echo $! > "$DIR/pid"
     for _ in $(seq 6000); do
       running || { tail -5 "$DIR/log" >&2; exit 1; }

@@ -5,7 +5,7 @@ const string Usage = """
     usage: K3sFast.LoadTest KUBECONFIG [--pid N,N] [--scenarios create,get,...] [--seconds N] [--scale X] [--out FILE] [--keep true]
            K3sFast.LoadTest started KUBECONFIG FILE [--out FILE]
            K3sFast.LoadTest compare OURS PEER MACHINE OUT ours-1.json peer-1.json [ours-2.json peer-2.json ...]
-    scenarios: create update steady-create read-after-write get steady-get list list-many watch idle-watches growth idle fill pods
+    scenarios: create update steady-create read-after-write get steady-get list list-many watch idle-watches growth idle fill pods dns-follow
     """;
 if (args.Length == 0)
 {
@@ -60,5 +60,6 @@ Func<Task>? LoadOf(string scenario) => scenario switch
     "idle" => () => MemoryScenarios.IdleAsync(report, options),
     "fill" => () => StartScenario.FillAsync(api, options),
     "pods" => () => PodScenario.RunAsync(api, report, options),
+    "dns-follow" => () => DnsScenario.RunAsync(api, report, options),
     _ => null,
 };
