@@ -1,10 +1,14 @@
+using K3sFast.Datastore;
+
 namespace K3sFast.WatchCache;
 
 /// <summary>
 /// The waiting cursors of one cache. The committing thread pays one lock and at most one queued work item per batch, however many wait; a pool
 /// thread then hands each cursor to the pool. Cursors with an index key are parked under it: events of other keys neither wake nor touch them.
 /// </summary>
-internal sealed class Waker(KeyReader keys) : IThreadPoolWorkItem
+/// <param name="keys">Reads the keys of events.</param>
+/// <param name="cacheGate">The cache's lock, under which its history changes; taken before this class' own.</param>
+internal sealed class Waker(KeyReader keys, Lock cacheGate) : IThreadPoolWorkItem
 {
     private readonly Lock _gate = new();
 
@@ -97,12 +101,17 @@ internal sealed class Waker(KeyReader keys) : IThreadPoolWorkItem
         if (Interlocked.Exchange(ref _isQueued, 1) == 0) ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
 
-    /// <summary>The cache is emptied: whoever is parked finds its place gone.</summary>
+    /// <summary>
+    /// The cache's history begins anew: whoever is parked finds its place gone. In one step with that, under the cache's lock: who opens a cursor behind it
+    /// has missed nothing, and who comes back from under its key in between would miss everything.
+    /// </summary>
     public void PostAll()
     {
+        Invariant.Verify(cacheGate.IsHeldByCurrentThread, $"history was dropped and its watchers told of it in two steps");
         lock (_gate)
         {
-            while (_parked.Count > 0) PostLocked(_parked.Keys.First(), null, 0);
+            foreach (var first in _parked.Values) PostChainLocked(first, null, 0);
+            _parked.Clear();
         }
         Wake();
     }
@@ -166,17 +175,20 @@ internal sealed class Waker(KeyReader keys) : IThreadPoolWorkItem
 
     private void PostLocked(IndexKey key, RingSegment? segment, int index)
     {
-        if (key.IsNone || !_parked.Remove(key, out var cursor)) return;
-        while (cursor is not null)
+        if (!key.IsNone && _parked.Remove(key, out var first)) PostChainLocked(first, segment, index);
+    }
+
+    private void PostChainLocked(WatchCursor first, RingSegment? segment, int index)
+    {
+        for (WatchCursor? cursor = first, next; cursor is not null; cursor = next)
         {
-            var next = cursor.NextParked;
+            next = cursor.NextParked;
             cursor.NextParked = cursor.PreviousParked = null;
-            _parkedOfKind[key.Kind]--;
+            _parkedOfKind[cursor.Key.Kind]--;
             _parkedCount--;
             cursor.Parking = CursorParking.Posted;
             cursor.GoTo(segment, index);
             ListLocked(cursor);
-            cursor = next;
         }
     }
 }

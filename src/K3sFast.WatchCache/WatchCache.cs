@@ -31,7 +31,7 @@ public sealed class WatchCache
         _paths = new FieldPaths(selectableFields);
         _ring = new EventRing(options, budget);
         _keys = new KeyReader(_prefix, selectableFields, indexes);
-        _waker = new Waker(_keys);
+        _waker = new Waker(_keys, _gate);
         if (_keys.IndexCount > 0) _indexed = new IndexTable(_keys);
     }
 
@@ -172,6 +172,14 @@ public sealed class WatchCache
         }
     }
 
+    /// <summary>A cursor that reads what happens from now on: after everything that this cache shows, also where others do not show it yet.</summary>
+    /// <remarks>Parameters as of <see cref="OpenCursor"/>.</remarks>
+    public WatchCursor OpenCursorAtEnd(ReadOnlySpan<byte> keyPrefix = default, IndexKey key = default)
+    {
+        // Held throughout: a history that began anew in between would not hold what was now before.
+        lock (_gate) return OpenCursor(Math.Max(GlobalRevision, _lastRevision), keyPrefix, key);
+    }
+
     /// <summary>An object as the datastore shows it, with one reference, the caller's.</summary>
     internal StoredObject Read(in DatastoreEntry entry, ReadOnlySpan<byte> key, ReadOnlySpan<byte> json) => StoredObjectWriter.Create(
         key, json, entry.Revision, entry.CreateRevision, entry.Kind == AppendKind.Create ? WatchEventType.Added : WatchEventType.Modified, _paths);
@@ -231,8 +239,8 @@ public sealed class WatchCache
             _table.Clear();
             _indexed?.Clear();
             _ring.Clear(revision);
+            _waker.PostAll();
         }
-        _waker.PostAll();
     }
 
     /// <summary>Puts another state in the place of the present one, taking over a reference to each object, in key order; open cursors find their place gone.</summary>
@@ -249,8 +257,8 @@ public sealed class WatchCache
             }
             _ring.Clear(revision);
             _lastRevision = revision;
+            _waker.PostAll();
         }
-        _waker.PostAll();
     }
 
     /// <summary>Lets go of events that are too old, where nothing was written since.</summary>

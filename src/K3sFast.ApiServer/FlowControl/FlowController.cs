@@ -71,7 +71,7 @@ internal sealed class FlowController
         {
             try
             {
-                using var cursor = storage.Cache.OpenCursor(storage.CurrentRevision);
+                using var cursor = storage.Cache.OpenCursorAtEnd();
                 await SyncAsync(cancel).ConfigureAwait(false);
                 while (true)
                 {
