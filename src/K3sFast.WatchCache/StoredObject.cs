@@ -21,7 +21,9 @@ public sealed unsafe class StoredObject : IDisposable
 {
     private byte* _block;
     private int _references = 1;
-    private WeakReference? _decoded;
+
+    // Made when somebody decodes the object, and freed with the block.
+    private WeakGCHandle<object> _decoded;
 
     internal StoredObject(byte* block) => _block = block;
 
@@ -90,14 +92,14 @@ public sealed unsafe class StoredObject : IDisposable
         where T : class
     {
         ArgumentNullException.ThrowIfNull(decoder);
-        if (_decoded?.Target is T shared) return shared;
+        if (Shared() is T shared) return shared;
         lock (this)
         {
-            object? held = _decoded?.Target;
+            object? held = Shared();
             if (held is T other) return other;
             var decoded = decoder(Json);
             // Who reads a little of everything must not push out what the others share.
-            if (held is null) _decoded = new WeakReference(decoded);
+            if (held is null) Share(decoded);
             return decoded;
         }
     }
@@ -118,11 +120,20 @@ public sealed unsafe class StoredObject : IDisposable
         byte* block = _block;
         int size = ((StoredHeader*)block)->BlockSize;
         _block = null;
+        if (_decoded.IsAllocated) _decoded.Dispose();
         SlabAllocator.Shared.Free(block, size);
     }
 
     /// <summary>Same as <see cref="Release"/>.</summary>
     public void Dispose() => Release();
+
+    private object? Shared() => _decoded.IsAllocated && _decoded.TryGetTarget(out var shared) ? shared : null;
+
+    private void Share(object decoded)
+    {
+        if (_decoded.IsAllocated) _decoded.SetTarget(decoded);
+        else _decoded = new WeakGCHandle<object>(decoded);
+    }
 
     private StoredHeader* Header
     {
