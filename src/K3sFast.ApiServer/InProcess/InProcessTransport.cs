@@ -146,7 +146,7 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
     private static WatchCursor Open(ResourceStorage storage, ListQuery query, byte[] prefix, ResourceEndpoint endpoint, List<StoredEncodedObject> initial)
     {
         if (!query.StartsWithState)
-            return storage.Cache.OpenCursor(query.Revision > 0 ? query.Revision : storage.CurrentRevision, prefix, query.Filter.Key);
+            return query.Revision > 0 ? storage.Cache.OpenCursor(query.Revision, prefix, query.Filter.Key) : storage.Cache.OpenCursorAtEnd(prefix, query.Filter.Key);
         using var snapshot = storage.Cache.List(prefix, query.Filter.Key);
         foreach (var item in snapshot)
         {
@@ -249,7 +249,7 @@ internal sealed class StoredEncodedObject : EncodedObject
         if (_endpoint is not null || Interlocked.Exchange(ref _stored, null) is not { } stored)
             return null;
         GC.SuppressFinalize(this);
-        return new KeptStoredObject<T>(stored, type);
+        return new KeptStoredObject<T>(stored);
     }
 
     private T ReadConverted<T>(StoredObject stored, JsonTypeInfo<T> type) where T : class
@@ -263,13 +263,24 @@ internal sealed class StoredEncodedObject : EncodedObject
 }
 
 /// <summary>A cache's object that a component keeps: the very bytes that the cache holds, so keeping it costs next to nothing while the object does not change.</summary>
-internal sealed class KeptStoredObject<T>(StoredObject stored, JsonTypeInfo<T> type) : KeptObject<T> where T : class
+internal sealed class KeptStoredObject<T>(StoredObject stored) : KeptObject<T> where T : class
 {
     private StoredObject? _stored = stored;
 
     ~KeptStoredObject() => Dispose(disposing: false);
 
-    public override T Value => (_stored ?? throw new ObjectDisposedException(nameof(KeptStoredObject<>))).Decode(json => StoredEncodedObject.Read(json, type));
+    public override ObjectKey Key => new(Stored.Namespace(), Stored.Name());
+
+    public override int KeyHash => ObjectKey.HashOf(Stored.NamespaceUtf8, Stored.NameUtf8);
+
+    public override bool IsAt(ObjectKey key) => IsText(Stored.NameUtf8, key.Name) && IsText(Stored.NamespaceUtf8, key.Namespace);
+
+    public override T Decode(JsonTypeInfo<T> type) => Stored.Decode(json => StoredEncodedObject.Read(json, type));
 
     protected override void Dispose(bool disposing) => Interlocked.Exchange(ref _stored, null)?.Release();
+
+    private StoredObject Stored => _stored ?? throw new ObjectDisposedException(nameof(KeptStoredObject<>));
+
+    private static bool IsText(ReadOnlySpan<byte> utf8, string text) =>
+        Ascii.IsValid(text) ? Ascii.Equals(utf8, text) : utf8.SequenceEqual(Encoding.UTF8.GetBytes(text));
 }

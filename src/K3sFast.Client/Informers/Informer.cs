@@ -29,11 +29,8 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
 
     // Guarded by _gate
     private readonly Lock _gate = new();
-    // T, or KeptObject<T> where the encoded form is kept.
-    private readonly Dictionary<ObjectKey, object> _objects = [];
-    private readonly Dictionary<string, string> _namespaces = [];
+    private readonly InformerStore<T> _store;
     private readonly List<InformerHandler<T>> _handlers = [];
-    private readonly Dictionary<string, ObjectIndex<T>> _indexes = [];
 
     // Owned by the loop
     private string _resourceVersion = "";
@@ -54,6 +51,7 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
     {
         (_client, Resource, _namespace, _selection, _logger, _time, _keepsEncoded) =
             (client, resource, namespaceName, selection, logger, time ?? TimeProvider.System, keepsEncoded);
+        _store = new InformerStore<T>(resource.Type);
     }
 
     /// <summary>What is watched.</summary>
@@ -65,12 +63,7 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
     /// <summary>Adds an index by the keys that <paramref name="keys"/> gives each object. Before or after the start.</summary>
     public void AddIndex(string name, Func<T, IEnumerable<string>> keys)
     {
-        lock (_gate)
-        {
-            var index = new ObjectIndex<T>(keys);
-            foreach (var (key, value) in _objects) index.Add(key, ValueOf(value));
-            _indexes[name] = index;
-        }
+        lock (_gate) _store.AddIndex(name, keys);
     }
 
     /// <summary>
@@ -83,7 +76,7 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
         {
             _handlers.Add(handler);
             if (handler.Added is not { } added) return;
-            foreach (var value in _objects.Values) added(ValueOf(value));
+            foreach (var stored in _store) added(_store.ValueOf(stored));
         }
     }
 
@@ -96,7 +89,7 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
     /// <summary>The object, or null.</summary>
     public T? Get(ObjectKey key)
     {
-        lock (_gate) return _objects.TryGetValue(key, out var value) ? ValueOf(value) : null;
+        lock (_gate) return _store.TryFind(key, out var stored) ? _store.ValueOf(stored) : null;
     }
 
     /// <summary>A copy of the list of objects (of one namespace, when given), in no order.</summary>
@@ -104,27 +97,48 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
     {
         lock (_gate)
         {
-            var result = new List<T>(namespaceName is null ? _objects.Count : 0);
-            foreach (var (key, value) in _objects)
+            var result = new List<T>(namespaceName is null ? _store.Count : 0);
+            foreach (var stored in _store)
             {
-                if (namespaceName is null || key.Namespace == namespaceName) result.Add(ValueOf(value));
+                if (namespaceName is null || InformerStore<T>.KeyOf(stored).Namespace == namespaceName) result.Add(_store.ValueOf(stored));
             }
             return result;
         }
     }
 
-    /// <summary>The objects under <paramref name="key"/> of an index, in no order.</summary>
+    /// <summary>The objects under <paramref name="key"/> of an index, in no order. Decodes and holds them all: where they may be many, <see cref="EachByIndex"/>.</summary>
     public List<T> ByIndex(string index, string key)
     {
         lock (_gate)
         {
-            var result = new List<T>();
-            if (!_indexes.TryGetValue(index, out var found)) throw new ArgumentException($"no index named {index}", nameof(index));
-            foreach (var objectKey in found.Keys(key))
-            {
-                if (_objects.TryGetValue(objectKey, out var value)) result.Add(ValueOf(value));
-            }
+            var found = _store.Under(index, key);
+            var result = new List<T>(found.Count);
+            foreach (var stored in found) result.Add(_store.ValueOf(stored));
             return result;
+        }
+    }
+
+    /// <summary>The keys of the objects under <paramref name="key"/> of an index, in no order. Decodes nothing.</summary>
+    public List<ObjectKey> KeysByIndex(string index, string key)
+    {
+        lock (_gate)
+        {
+            var found = _store.Under(index, key);
+            var result = new List<ObjectKey>(found.Count);
+            foreach (var stored in found) result.Add(InformerStore<T>.KeyOf(stored));
+            return result;
+        }
+    }
+
+    /// <summary>
+    /// The objects under <paramref name="key"/> of an index when the walk begins, in no order, each in its state when the walk comes to it; those that are
+    /// no longer there by then are left out. Holds keys, and one object at a time.
+    /// </summary>
+    public IEnumerable<T> EachByIndex(string index, string key)
+    {
+        foreach (var found in KeysByIndex(index, key))
+        {
+            if (StillUnder(index, key, found) is { } value) yield return value;
         }
     }
 
@@ -180,13 +194,29 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
         // One after the other: all of a long list decoded at once would be a multiple of what is kept of it.
         foreach (var item in list.Items) seen.Add(Apply(item, isDeleted: false));
         List<ObjectKey> gone;
-        lock (_gate) gone = [.. _objects.Keys.Where(key => !seen.Contains(key))];
+        lock (_gate) gone = GoneLocked(seen);
         foreach (var key in gone)
         {
             if (Get(key) is { } value) Apply(value, null, isDeleted: true);
         }
         _resourceVersion = list.ResourceVersion;
         _synced.TrySetResult();
+    }
+
+    private T? StillUnder(string index, string indexKey, ObjectKey key)
+    {
+        lock (_gate) return _store.TryFindUnder(index, indexKey, key, out var stored) ? _store.ValueOf(stored) : null;
+    }
+
+    private List<ObjectKey> GoneLocked(HashSet<ObjectKey> seen)
+    {
+        var gone = new List<ObjectKey>();
+        foreach (var stored in _store)
+        {
+            var key = InformerStore<T>.KeyOf(stored);
+            if (!seen.Contains(key)) gone.Add(key);
+        }
+        return gone;
     }
 
     private async Task WatchOnceAsync(CancellationToken cancellationToken)
@@ -203,7 +233,7 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
     {
         // Where a handler throws on the way, the collector finds what was kept.
         var kept = _keepsEncoded ? item.Keep(Resource.Type) : null;
-        var value = kept?.Value ?? item.Decode(Resource.Type);
+        var value = kept?.Decode(Resource.Type) ?? item.Decode(Resource.Type);
         var key = Apply(value, kept, isDeleted);
         _resourceVersion = value.Metadata.ResourceVersion;
         return key;
@@ -213,19 +243,16 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
     {
         lock (_gate)
         {
-            var key = KeyOf(value);
-            _objects.TryGetValue(key, out var stored);
-            var old = stored is null ? null : ValueOf(stored);
+            var key = ObjectKey.Of(value);
+            _store.TryFind(key, out var stored);
+            var old = stored is null ? null : _store.ValueOf(stored);
             // Deleted, and never known; or what a list after a broken watch brings back although it is known already.
             if (old is null ? isDeleted : !isDeleted && old.Metadata.ResourceVersion == value.Metadata.ResourceVersion && old.Metadata.Uid == value.Metadata.Uid)
             {
                 kept?.Dispose();
                 return key;
             }
-            // Taken out first, so that the newest state's strings are the key's too, and nothing keeps those of an older one.
-            _objects.Remove(key);
-            if (!isDeleted) _objects.Add(key, (object?)kept ?? value);
-            foreach (var index in _indexes.Values) index.Replace(key, old, isDeleted ? null : value);
+            _store.Replace(old is null ? null : (stored!, old), isDeleted ? null : ((object?)kept ?? value, value));
             foreach (var handler in _handlers)
             {
                 if (isDeleted) handler.Deleted?.Invoke(value);
@@ -237,17 +264,6 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
             return key;
         }
     }
-
-    // A namespace's name is the same string in all keys.
-    private ObjectKey KeyOf(T value)
-    {
-        var key = ObjectKey.Of(value);
-        if (_namespaces.TryGetValue(key.Namespace, out var known)) return key with { Namespace = known };
-        _namespaces.Add(key.Namespace, key.Namespace);
-        return key;
-    }
-
-    private static T ValueOf(object stored) => stored as T ?? ((KeptObject<T>)stored).Value;
 
     private async Task<bool> DelayAsync(TimeSpan delay, CancellationToken cancellationToken)
     {
@@ -265,32 +281,3 @@ public sealed class Informer<T> where T : class, IKubernetesObject<V1ObjectMeta>
 
 /// <summary>What somebody does at each change; any of the three may be null.</summary>
 public sealed record InformerHandler<T>(Action<T>? Added = null, Action<T, T>? Updated = null, Action<T>? Deleted = null);
-
-/// <summary>Object keys by a derived key. Guarded by its informer's lock.</summary>
-internal sealed class ObjectIndex<T>(Func<T, IEnumerable<string>> keys) where T : class, IKubernetesObject<V1ObjectMeta>
-{
-    private readonly Dictionary<string, HashSet<ObjectKey>> _entries = [];
-
-    internal IEnumerable<ObjectKey> Keys(string key) => _entries.TryGetValue(key, out var found) ? found : [];
-
-    internal void Add(ObjectKey objectKey, T value)
-    {
-        foreach (var key in keys(value))
-        {
-            if (!_entries.TryGetValue(key, out var set)) _entries[key] = set = [];
-            set.Add(objectKey);
-        }
-    }
-
-    internal void Replace(ObjectKey objectKey, T? old, T? value)
-    {
-        if (old is not null)
-        {
-            foreach (var key in keys(old))
-            {
-                if (_entries.TryGetValue(key, out var set) && set.Remove(objectKey) && set.Count == 0) _entries.Remove(key);
-            }
-        }
-        if (value is not null) Add(objectKey, value);
-    }
-}

@@ -47,11 +47,20 @@ public abstract class EncodedObject
     public virtual KeptObject<T>? Keep<T>(JsonTypeInfo<T> type) where T : class => null;
 }
 
-/// <summary>An object that is kept in its encoded form. Disposed by its owner when nobody reads <see cref="Value"/> any more.</summary>
+/// <summary>An object that is kept in its encoded form. Disposed by its owner when nobody reads it any more.</summary>
 public abstract class KeptObject<T> : IDisposable where T : class
 {
+    /// <summary>Namespace and name. Makes strings.</summary>
+    public abstract ObjectKey Key { get; }
+
+    /// <summary><see cref="ObjectKey.HashOf"/> of the key.</summary>
+    public abstract int KeyHash { get; }
+
+    /// <summary>True if the object's key is this one. Makes no strings.</summary>
+    public abstract bool IsAt(ObjectKey key);
+
     /// <summary>The object, decoded unless somebody in the process holds it decoded already. Some microseconds per KB: ask once and hold it meanwhile.</summary>
-    public abstract T Value { get; }
+    public abstract T Decode(JsonTypeInfo<T> type);
 
     /// <summary>Gives the bytes back.</summary>
     public void Dispose()

@@ -82,7 +82,7 @@ internal sealed class DisruptionController : Controller
     private async Task CountAsync(V1PodDisruptionBudget budget, CancellationToken cancellationToken)
     {
         var matcher = Matcher(budget);
-        var pods = _context.Pods.ByIndex(PodIndex.ByNamespace, budget.Metadata.NamespaceProperty).Where(pod => matcher.Matches(pod.Metadata.Labels)).ToList();
+        var pods = _context.Pods.EachByIndex(PodIndex.ByNamespace, budget.Metadata.NamespaceProperty).Where(pod => matcher.Matches(pod.Metadata.Labels)).ToList();
         if (pods.Count == 0) _events.Normal(Resources.PodDisruptionBudgets, budget, "NoPods", "No matching pods found");
         var (expected, desired) = await _expected.CountAsync(budget, pods, cancellationToken).ConfigureAwait(false);
         var now = _context.Time.GetUtcNow().UtcDateTime;

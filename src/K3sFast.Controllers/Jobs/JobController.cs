@@ -78,7 +78,7 @@ internal sealed class JobController : Controller
             _expectations.Forget(key);
             _written.TryRemove(key, out _);
             // Pods of a job that went without waiting for them must not be held by its finalizer.
-            foreach (var left in _context.Pods.ByIndex(PodIndex.ByNamespace, key.Namespace).Where(pod =>
+            foreach (var left in _context.Pods.EachByIndex(PodIndex.ByNamespace, key.Namespace).Where(pod =>
                 JobPods.IsTracked(pod) && Owners.ControllerOf(pod) is { Kind: "Job" } owner && owner.Name == key.Name))
             {
                 await UntrackAsync(left, cancellationToken).ConfigureAwait(false);

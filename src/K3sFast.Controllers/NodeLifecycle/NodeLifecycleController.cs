@@ -167,7 +167,7 @@ internal sealed class NodeLifecycleController : Controller
     // Services must not send anybody to pods that may be gone with their node.
     private async Task MarkPodsAsync(V1Node node, CancellationToken cancellationToken)
     {
-        foreach (var pod in _context.Pods.ByIndex(PodIndex.ByNode, node.Metadata.Name))
+        foreach (var pod in _context.Pods.EachByIndex(PodIndex.ByNode, node.Metadata.Name))
         {
             if (PodState.Condition(pod, "Ready") is not { Status: "True" } ready || PodState.IsTerminal(pod)) continue;
             var conditions = pod.Status.Conditions.Select(condition => ReferenceEquals(condition, ready)

@@ -49,7 +49,7 @@ internal sealed class TaintEvictionController : Controller
 
     private ValueTask NodeAsync(string name, CancellationToken cancellationToken)
     {
-        foreach (var pod in _context.Pods.ByIndex(PodIndex.ByNode, name)) _podQueue.Add(ObjectKey.Of(pod));
+        foreach (var pod in _context.Pods.KeysByIndex(PodIndex.ByNode, name)) _podQueue.Add(pod);
         return ValueTask.CompletedTask;
     }
 

@@ -60,7 +60,8 @@ internal sealed class PodGcController : Controller
         var node = _nodes.Get(null, name);
         // The informer may lag: asked once more before anything is deleted for good.
         if (node is null) node = await _client.FindAsync(Resources.Nodes, null, name, cancellationToken).ConfigureAwait(false);
-        foreach (var pod in _context.Pods.ByIndex(PodIndex.ByNode, name))
+        // A node may take thousands of pods with it: one is held at a time.
+        foreach (var pod in _context.Pods.EachByIndex(PodIndex.ByNode, name))
         {
             if (node is null)
             {
@@ -81,12 +82,16 @@ internal sealed class PodGcController : Controller
 
     private async ValueTask SurplusAsync(string key, CancellationToken cancellationToken)
     {
-        var finished = _context.Pods.ByIndex(PodIndex.Finished, "").Where(static pod => pod.Metadata.DeletionTimestamp is null).ToList();
+        var finished = new List<(ObjectKey Key, bool IsEvicted, DateTime? CreatedAt)>();
+        foreach (var pod in _context.Pods.EachByIndex(PodIndex.Finished, ""))
+        {
+            if (pod.Metadata.DeletionTimestamp is null) finished.Add((ObjectKey.Of(pod), pod.Status?.Reason == "Evicted", pod.Metadata.CreationTimestamp));
+        }
         var surplus = finished.Count - _context.Options.TerminatedPodThreshold;
         if (surplus <= 0) return;
-        foreach (var pod in finished.OrderByDescending(static pod => pod.Status?.Reason == "Evicted").ThenBy(static pod => pod.Metadata.CreationTimestamp).Take(surplus))
+        foreach (var (pod, _, _) in finished.OrderByDescending(static pod => pod.IsEvicted).ThenBy(static pod => pod.CreatedAt).Take(surplus))
         {
-            await DeleteAsync(pod, cancellationToken).ConfigureAwait(false);
+            if (_context.Pods.Get(pod) is { } oldest && PodState.IsTerminal(oldest)) await DeleteAsync(oldest, cancellationToken).ConfigureAwait(false);
         }
     }
 

@@ -77,7 +77,7 @@ internal sealed class LegacyTokenCleaner : Controller
 
     private bool IsMounted(V1Secret secret)
     {
-        foreach (var pod in _context.Pods.ByIndex(PodIndex.ByNamespace, secret.Metadata.NamespaceProperty))
+        foreach (var pod in _context.Pods.EachByIndex(PodIndex.ByNamespace, secret.Metadata.NamespaceProperty))
         {
             if (pod.Spec.Volumes?.Any(volume => volume.Secret?.SecretName == secret.Metadata.Name
                 || volume.Projected?.Sources?.Any(source => source.Secret?.Name == secret.Metadata.Name) == true) == true)

@@ -16,7 +16,7 @@ internal static class ServicePods
     internal static IEnumerable<V1Pod> Of(Informer<V1Pod> pods, V1Service service)
     {
         var selector = LabelMatcher.Of(service.Spec.Selector);
-        return pods.ByIndex(PodIndex.ByNamespace, service.Metadata.NamespaceProperty).Where(pod => selector.Matches(pod.Metadata.Labels));
+        return pods.EachByIndex(PodIndex.ByNamespace, service.Metadata.NamespaceProperty).Where(pod => selector.Matches(pod.Metadata.Labels));
     }
 
     /// <summary>Has addresses and is not finished; being deleted counts only where asked for.</summary>

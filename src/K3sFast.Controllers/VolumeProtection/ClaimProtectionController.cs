@@ -64,7 +64,7 @@ internal sealed class ClaimProtectionController : Controller
     private async ValueTask<bool> IsUsedAsync(V1PersistentVolumeClaim claim, CancellationToken cancellationToken)
     {
         var ns = claim.Metadata.NamespaceProperty;
-        if (_context.Pods.ByIndex(PodIndex.ByNamespace, ns).Any(pod => Uses(pod, claim.Metadata.Name))) return true;
+        if (_context.Pods.EachByIndex(PodIndex.ByNamespace, ns).Any(pod => Uses(pod, claim.Metadata.Name))) return true;
         var pods = await _client.ListAsync(Resources.Pods, ns, default, cancellationToken).ConfigureAwait(false);
         return pods.Items.Any(pod => Uses(pod, claim.Metadata.Name));
     }
