@@ -1,3 +1,4 @@
+using K3sFast.Client;
 using k8s.Models;
 
 namespace K3sFast.Scheduler;
@@ -13,7 +14,7 @@ public sealed partial class Scheduler
                 PodSet(change.Pod!);
                 break;
             case ChangeKind.PodGone:
-                PodGone(change.Pod!.Metadata.Uid);
+                PodGone(change.Pod!);
                 break;
             case ChangeKind.NodeSet:
                 NodeSet(change.OldNode, change.Node!);
@@ -37,13 +38,13 @@ public sealed partial class Scheduler
 
     private void PodSet(V1Pod pod)
     {
-        var uid = pod.Metadata.Uid;
+        var uid = new ObjectUid(pod.Metadata.Uid);
         var isTerminal = pod.Status?.Phase is "Succeeded" or "Failed";
         if (!string.IsNullOrEmpty(pod.Spec.NodeName))
         {
-            _queue.Remove(uid);
+            _queue.Remove(pod.Metadata.Uid);
             _state.RemoveNomination(uid);
-            if (isTerminal) PodGone(uid);
+            if (isTerminal) PodGone(pod);
             else PlacedPodSet(pod);
             return;
         }
@@ -51,7 +52,7 @@ public sealed partial class Scheduler
         if (_state.FindPlaced(uid) is not null) return;
         if (isTerminal || pod.Metadata.DeletionTimestamp is not null)
         {
-            _queue.Remove(uid);
+            _queue.Remove(pod.Metadata.Uid);
             _state.RemoveNomination(uid);
             return;
         }
@@ -63,21 +64,22 @@ public sealed partial class Scheduler
 
     private void PlacedPodSet(V1Pod pod)
     {
-        var before = _state.FindPlaced(pod.Metadata.Uid);
-        var now = new PodInfo(pod).Placed(_placedParts);
-        _state.Place(now, now.Pod.Spec.NodeName);
+        var now = PodInfo.Placed(pod, _sharedTraits);
+        var before = _state.FindPlaced(now.Uid);
+        _state.Place(now, pod.Spec.NodeName);
         if (before is not { } old)
         {
             _queue.Wake(ClusterEvents.PodAssigned);
             return;
         }
-        if (!SameLabels(old.Pod.Pod.Metadata.Labels, pod.Metadata.Labels)) _queue.Wake(ClusterEvents.PodAssigned);
-        if (!old.Pod.Requests.SameAs(now.Requests)) _queue.Wake(ClusterEvents.PodShrunk);
+        if (!SameLabels(old.Labels, pod.Metadata.Labels)) _queue.Wake(ClusterEvents.PodAssigned);
+        if (!old.Requests.SameAs(now.Requests)) _queue.Wake(ClusterEvents.PodShrunk);
     }
 
-    private void PodGone(string uid)
+    private void PodGone(V1Pod pod)
     {
-        _queue.Remove(uid);
+        var uid = new ObjectUid(pod.Metadata.Uid);
+        _queue.Remove(pod.Metadata.Uid);
         _state.RemoveNomination(uid);
         if (_state.Remove(uid)) _queue.Wake(ClusterEvents.PodRemoved);
     }
@@ -109,10 +111,10 @@ public sealed partial class Scheduler
     {
         var uid = queued.Info.Uid;
         // Seen as bound (by whomever) or gone meanwhile: nothing to take back.
-        if (!_queue.Contains(uid)) return;
+        if (!_queue.Contains(queued.Info.Pod.Metadata.Uid)) return;
         if (_state.Remove(uid)) _queue.Wake(ClusterEvents.PodRemoved);
         _queue.Failed(queued, ClusterEvents.None);
-        _events.Record(Client.EventRecorder.Reference(Client.Resources.Pods, queued.Info.Pod), null, "Warning", "FailedScheduling", "Scheduling", $"binding rejected: {message}");
+        _events.Record(EventRecorder.Reference(Resources.Pods, queued.Info.Pod), null, "Warning", "FailedScheduling", "Scheduling", $"binding rejected: {message}");
         WriteCondition(queued.Info, "SchedulerError", $"binding rejected: {message}", null);
     }
 

@@ -76,27 +76,28 @@ public sealed partial class Scheduler
         {
             _state.RemoveNomination(other.Uid);
             Start(number => WriteStatusAsync(number, other.Pod, """{"status":{"nominatedNodeName":null}}"""u8.ToArray()));
-            _queue.Wake(other.Uid);
+            _queue.Wake(other.Pod.Metadata.Uid);
         }
         _state.Nominate(pod, victims.Node);
-        foreach (var victim in victims.Pods) Start(number => RemoveAsync(number, pod.Pod, victim.Pod, victims.Node));
+        foreach (var victim in victims.Pods) Start(number => RemoveAsync(number, pod.Pod, victim, victims.Node));
     }
 
-    private async Task RemoveAsync(string number, V1Pod pod, V1Pod victim, string node)
+    private async Task RemoveAsync(string number, V1Pod pod, PodInfo victim, string node)
     {
         try
         {
-            if (victim.Metadata.DeletionTimestamp is null)
+            if (!victim.IsLeaving)
             {
                 var now = _time.GetUtcNow().UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ssZ", System.Globalization.CultureInfo.InvariantCulture);
                 var condition = $$$"""
                     {"status":{"conditions":[{"type":"DisruptionTarget","status":"True","reason":"PreemptionByScheduler","message":"{{{Component}}}: preempting to accommodate a higher priority pod","lastProbeTime":null,"lastTransitionTime":"{{{now}}}"}]}}
                     """;
-                await TryPatchAsync(victim, System.Text.Encoding.UTF8.GetBytes(condition)).ConfigureAwait(false);
-                var options = new V1DeleteOptions { ApiVersion = "v1", Kind = "DeleteOptions", Preconditions = new V1Preconditions { Uid = victim.Metadata.Uid } };
-                await _client.DeleteAsync(Resources.Pods, victim.Metadata.NamespaceProperty, victim.Metadata.Name, CancellationToken.None, options).ConfigureAwait(false);
+                var reference = victim.Reference();
+                await TryPatchAsync(reference, System.Text.Encoding.UTF8.GetBytes(condition)).ConfigureAwait(false);
+                var options = new V1DeleteOptions { ApiVersion = "v1", Kind = "DeleteOptions", Preconditions = new V1Preconditions { Uid = reference.Metadata.Uid } };
+                await _client.DeleteAsync(Resources.Pods, victim.Namespace, victim.Name, CancellationToken.None, options).ConfigureAwait(false);
                 _events.Record(
-                    EventRecorder.Reference(Resources.Pods, victim), EventRecorder.Reference(Resources.Pods, pod), "Normal", "Preempted", "Preempting", $"Preempted by pod {pod.Metadata.Uid} on node {node}");
+                    EventRecorder.Reference(Resources.Pods, reference), EventRecorder.Reference(Resources.Pods, pod), "Normal", "Preempted", "Preempting", $"Preempted by pod {pod.Metadata.Uid} on node {node}");
             }
         }
         catch (ApiException gone) when (gone.IsNotFound || gone.IsConflict)
@@ -105,7 +106,7 @@ public sealed partial class Scheduler
         }
         catch (Exception failure) when (failure is ApiException or HttpRequestException or IOException or OperationCanceledException)
         {
-            Log.PreemptionFailed(_logger, $"{victim.Metadata.NamespaceProperty}/{victim.Metadata.Name}", failure.Message);
+            Log.PreemptionFailed(_logger, victim.FullName, failure.Message);
         }
         Post(new Change(ChangeKind.WriteDone, Number: number));
     }

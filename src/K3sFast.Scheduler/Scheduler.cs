@@ -28,7 +28,7 @@ public sealed partial class Scheduler
 
     // Owned by the loop
     private readonly ClusterState _state = new();
-    private readonly PlacedParts _placedParts = new();
+    private readonly SharedTraits _sharedTraits = new();
     private readonly SchedulingQueue _queue;
     private readonly Placement _placement;
     private readonly Preemptor _preemptor;
@@ -132,7 +132,7 @@ public sealed partial class Scheduler
         catch (Exception bug)
         {
             // One pod's odd spec must not stop the others.
-            Log.CycleFailed(_logger, pod.Name, bug);
+            Log.CycleFailed(_logger, pod.FullName, bug);
             _events.Record(EventRecorder.Reference(Resources.Pods, pod.Pod), null, "Warning", "FailedScheduling", "Scheduling", bug.Message);
             _queue.Failed(queued, ClusterEvents.None);
         }
@@ -158,7 +158,7 @@ public sealed partial class Scheduler
         }
         catch (Exception refused) when (refused is ApiException or HttpRequestException or IOException or OperationCanceledException)
         {
-            Log.BindFailed(_logger, queued.Info.Name, node, refused.Message);
+            Log.BindFailed(_logger, queued.Info.FullName, node, refused.Message);
             failure = refused.Message;
         }
         Post(new Change(ChangeKind.BindDone, Queued: queued, Number: number, Failure: failure));

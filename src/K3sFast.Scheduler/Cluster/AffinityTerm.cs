@@ -25,10 +25,9 @@ internal sealed class AffinityTerm
     internal int Weight { get; }
 
     /// <summary>Is <paramref name="pod"/> one that the term speaks of? <paramref name="namespaceLabels"/> gives its namespace's labels.</summary>
-    internal bool Matches(V1Pod pod, Func<string, IDictionary<string, string>?> namespaceLabels)
+    internal bool Matches(PodInfo pod, Func<string, IDictionary<string, string>?> namespaceLabels)
     {
-        var name = pod.Metadata.NamespaceProperty;
-        if (!_names.Contains(name) && !(_namespaces.IsEverything || _namespaces.Matches(namespaceLabels(name)))) return false;
-        return _pods.Matches(pod.Metadata.Labels);
+        if (!_names.Contains(pod.Namespace) && !(_namespaces.IsEverything || _namespaces.Matches(namespaceLabels(pod.Namespace)))) return false;
+        return _pods.Matches(pod.Labels);
     }
 }

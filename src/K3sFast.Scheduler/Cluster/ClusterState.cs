@@ -1,3 +1,4 @@
+using K3sFast.Client;
 using k8s.Models;
 
 namespace K3sFast.Scheduler;
@@ -9,10 +10,13 @@ namespace K3sFast.Scheduler;
 internal sealed class ClusterState
 {
     private readonly Dictionary<string, NodeInfo> _byName = [];
-    private readonly Dictionary<string, (PodInfo Pod, string Node)> _placed = [];
+    private readonly HashSet<PodInfo> _placed = new(UidComparer.Instance);
+    private readonly HashSet<PodInfo>.AlternateLookup<ObjectUid> _placedByUid;
     private readonly Dictionary<string, List<PodInfo>> _homeless = [];
     private readonly Dictionary<string, int> _imageNodes = [];
-    private readonly Dictionary<string, (PodInfo Pod, string Node)> _nominated = [];
+    private readonly Dictionary<ObjectUid, (PodInfo Pod, string Node)> _nominated = [];
+
+    internal ClusterState() => _placedByUid = _placed.GetAlternateLookup<ObjectUid>();
 
     /// <summary>All nodes, in the order they came.</summary>
     internal List<NodeInfo> Nodes { get; } = [];
@@ -28,7 +32,7 @@ internal sealed class ClusterState
 
     internal NodeInfo? Find(string? name) => name is null ? null : _byName.GetValueOrDefault(name);
 
-    internal (PodInfo Pod, string Node)? FindPlaced(string uid) => _placed.TryGetValue(uid, out var placed) ? placed : null;
+    internal PodInfo? FindPlaced(ObjectUid uid) => _placedByUid.TryGetValue(uid, out var placed) ? placed : null;
 
     internal void SetNode(V1Node node)
     {
@@ -59,7 +63,8 @@ internal sealed class ClusterState
     internal void Place(PodInfo pod, string node)
     {
         Remove(pod.Uid);
-        _placed[pod.Uid] = (pod, node);
+        pod.Node = node;
+        _placed.Add(pod);
         Count(pod, 1);
         if (Find(node) is { } info) info.Add(pod);
         else if (_homeless.TryGetValue(node, out var waiting)) waiting.Add(pod);
@@ -67,24 +72,26 @@ internal sealed class ClusterState
     }
 
     /// <summary>Takes a pod off its node; false when it was on none.</summary>
-    internal bool Remove(string uid)
+    internal bool Remove(ObjectUid uid)
     {
-        if (!_placed.Remove(uid, out var placed)) return false;
-        Count(placed.Pod, -1);
-        if (Find(placed.Node) is { } info) info.Remove(placed.Pod);
-        else if (_homeless.TryGetValue(placed.Node, out var waiting) && waiting.Remove(placed.Pod) && waiting.Count == 0) _homeless.Remove(placed.Node);
+        if (FindPlaced(uid) is not { Node: { } node } placed) return false;
+        _placed.Remove(placed);
+        placed.Node = null;
+        Count(placed, -1);
+        if (Find(node) is { } info) info.Remove(placed);
+        else if (_homeless.TryGetValue(node, out var waiting) && waiting.Remove(placed) && waiting.Count == 0) _homeless.Remove(node);
         return true;
     }
 
     /// <summary>Remembers that a pod waits for victims to leave a node, so that nobody of lesser priority takes the room.</summary>
     internal void Nominate(PodInfo pod, string node) => _nominated[pod.Uid] = (pod, node);
 
-    internal void RemoveNomination(string uid) => _nominated.Remove(uid);
+    internal void RemoveNomination(ObjectUid uid) => _nominated.Remove(uid);
 
     internal bool HasNominations => _nominated.Count > 0;
 
     /// <summary>Nominated pods for a node that go before one of <paramref name="priority"/>.</summary>
-    internal List<PodInfo> NominatedBefore(string node, int priority, string uid)
+    internal List<PodInfo> NominatedBefore(string node, int priority, ObjectUid uid)
     {
         var found = new List<PodInfo>();
         foreach (var (pod, target) in _nominated.Values)
@@ -122,5 +129,21 @@ internal sealed class ClusterState
             if (count == 0) _imageNodes.Remove(image);
             else _imageNodes[image] = count;
         }
+    }
+
+    /// <summary>Placed pods are known by their uid.</summary>
+    private sealed class UidComparer : IEqualityComparer<PodInfo>, IAlternateEqualityComparer<ObjectUid, PodInfo>
+    {
+        internal static readonly UidComparer Instance = new();
+
+        public bool Equals(PodInfo? x, PodInfo? y) => x?.Uid == y?.Uid;
+
+        public int GetHashCode(PodInfo obj) => obj.Uid.GetHashCode();
+
+        public bool Equals(ObjectUid alternate, PodInfo other) => other.Uid == alternate;
+
+        public int GetHashCode(ObjectUid alternate) => alternate.GetHashCode();
+
+        public PodInfo Create(ObjectUid alternate) => throw new NotSupportedException("a uid alone is no pod");
     }
 }

@@ -70,7 +70,7 @@ internal sealed class InterPodAffinityFilter(Func<string, IDictionary<string, st
     {
         foreach (var term in other.RequiredAntiAffinity)
         {
-            if (term.Matches(pod.Pod, namespaceLabels)) Add(_refusedByOthers, term.TopologyKey, node, sign);
+            if (term.Matches(pod, namespaceLabels)) Add(_refusedByOthers, term.TopologyKey, node, sign);
         }
         if (pod.RequiredAffinity.Length > 0 && MatchesAll(pod, other))
         {
@@ -78,7 +78,7 @@ internal sealed class InterPodAffinityFilter(Func<string, IDictionary<string, st
         }
         foreach (var term in pod.RequiredAntiAffinity)
         {
-            if (term.Matches(other.Pod, namespaceLabels)) Add(_unwanted, term.TopologyKey, node, sign);
+            if (term.Matches(other, namespaceLabels)) Add(_unwanted, term.TopologyKey, node, sign);
         }
     }
 
@@ -87,7 +87,7 @@ internal sealed class InterPodAffinityFilter(Func<string, IDictionary<string, st
     {
         foreach (var term in pod.RequiredAffinity)
         {
-            if (!term.Matches(other.Pod, namespaceLabels)) return false;
+            if (!term.Matches(other, namespaceLabels)) return false;
         }
         return true;
     }

@@ -49,7 +49,7 @@ internal sealed class InterPodAffinityScore(int weight, Func<string, IDictionary
 
     private void Count(AffinityTerm term, PodInfo candidate, NodeInfo node, int weight)
     {
-        if (node.Label(term.TopologyKey) is not { } value || !term.Matches(candidate.Pod, namespaceLabels)) return;
+        if (node.Label(term.TopologyKey) is not { } value || !term.Matches(candidate, namespaceLabels)) return;
         _scores[(term.TopologyKey, value)] = _scores.GetValueOrDefault((term.TopologyKey, value)) + weight;
     }
 }

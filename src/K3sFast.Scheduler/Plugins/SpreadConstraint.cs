@@ -53,9 +53,7 @@ internal sealed class SpreadConstraint
 
     /// <summary>Pods being deleted no longer count; those of other namespaces never do.</summary>
     internal bool Counts(V1Pod pod, PodInfo other) =>
-        other.Pod.Metadata.DeletionTimestamp is null
-        && other.Pod.Metadata.NamespaceProperty == pod.Metadata.NamespaceProperty
-        && _selector.Matches(other.Pod.Metadata.Labels);
+        !other.IsLeaving && other.Namespace == pod.Metadata.NamespaceProperty && _selector.Matches(other.Labels);
 
     private static V1LabelSelector? WithLabelKeys(V1TopologySpreadConstraint constraint, V1Pod pod)
     {

@@ -50,11 +50,7 @@ internal sealed class Preemptor(ClusterState state, Placement placement, Func<IR
         if (state.Find(pod.Pod.Status?.NominatedNodeName) is not { } node || !refusal.Resolvable.Contains(node)) return false;
         foreach (var other in node.Pods)
         {
-            if (other.Priority >= pod.Priority || other.Pod.Metadata.DeletionTimestamp is null) continue;
-            foreach (var condition in other.Pod.Status?.Conditions ?? [])
-            {
-                if (condition is { Type: "DisruptionTarget", Status: "True", Reason: "PreemptionByScheduler" }) return true;
-            }
+            if (other.Priority < pod.Priority && other.IsVictim) return true;
         }
         return false;
     }
@@ -114,10 +110,10 @@ internal sealed class Preemptor(ClusterState state, Placement placement, Func<IR
             for (var i = 0; i < left.Length; i++)
             {
                 var budget = budgetsNow[i];
-                if (budget.Metadata.NamespaceProperty != candidate.Pod.Metadata.NamespaceProperty) continue;
-                if (LabelMatcher.Of(budget.Spec.Selector) is not { IsEverything: false } selector || !selector.Matches(candidate.Pod.Metadata.Labels)) continue;
+                if (budget.Metadata.NamespaceProperty != candidate.Namespace) continue;
+                if (LabelMatcher.Of(budget.Spec.Selector) is not { IsEverything: false } selector || !selector.Matches(candidate.Labels)) continue;
                 // Counted as disrupted already.
-                if (budget.Status?.DisruptedPods?.ContainsKey(candidate.Pod.Metadata.Name) == true) continue;
+                if (budget.Status?.DisruptedPods?.ContainsKey(candidate.Name) == true) continue;
                 if (--left[i] < 0) breaks = true;
             }
             (breaks ? violating : others).Add(candidate);
@@ -129,7 +125,7 @@ internal sealed class Preemptor(ClusterState state, Placement placement, Func<IR
     private static int CompareImportance(PodInfo a, PodInfo b)
     {
         var order = b.Priority.CompareTo(a.Priority);
-        return order != 0 ? order : Victims.StartOf(a).CompareTo(Victims.StartOf(b));
+        return order != 0 ? order : a.StartTime.CompareTo(b.StartTime);
     }
 }
 
@@ -151,11 +147,9 @@ internal sealed record Victims(string Node, IReadOnlyList<PodInfo> Pods, int Bro
         return order != 0 ? order : other.EarliestStart.CompareTo(EarliestStart);
     }
 
-    internal static DateTime StartOf(PodInfo pod) => pod.Pod.Status?.StartTime ?? DateTime.MaxValue;
+        private int Highest => Pods.Count == 0 ? int.MinValue : Pods[0].Priority;
 
-    private int Highest => Pods.Count == 0 ? int.MinValue : Pods[0].Priority;
-
-    private DateTime EarliestStart => Pods.Count == 0 ? DateTime.MaxValue : Pods.Where(pod => pod.Priority == Highest).Min(StartOf);
+    private DateTime EarliestStart => Pods.Count == 0 ? DateTime.MaxValue : Pods.Where(pod => pod.Priority == Highest).Min(static pod => pod.StartTime);
 
     private static long Cost(PodInfo pod) => (long)pod.Priority + int.MaxValue + 1;
 }

@@ -99,7 +99,7 @@ internal sealed class SchedulingQueue(TimeProvider time, TimeSpan firstBackoff, 
     /// <summary>A try failed: the pod waits for one of <paramref name="wakeUp"/>; none of them means a mishap that time alone heals.</summary>
     internal void Failed(QueuedPod queued, ClusterEvents wakeUp)
     {
-        if (!_pods.ContainsKey(queued.Info.Uid)) return;
+        if (!_pods.ContainsKey(queued.Info.Pod.Metadata.Uid)) return;
         queued.FailedAt = time.GetUtcNow();
         queued.WakeUp = wakeUp;
         queued.Version++;
