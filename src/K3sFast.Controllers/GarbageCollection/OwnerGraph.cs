@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+using K3sFast.Client;
 using k8s.Models;
 
 namespace K3sFast.Controllers;
@@ -20,7 +22,9 @@ internal sealed class OwnerGraph(IGraphListener listener)
 {
     // Guarded by _gate
     private readonly Lock _gate = new();
-    private readonly Dictionary<string, Node> _nodes = [];
+    private readonly HashSet<Node> _nodes = new(UidComparer.Instance);
+    private readonly Dictionary<DiscoveredResource, NodeKind> _kinds = [];
+    private readonly Dictionary<string, string> _namespaces = [];
 
     /// <summary>Objects known, virtual ones included.</summary>
     internal int Count
@@ -36,30 +40,31 @@ internal sealed class OwnerGraph(IGraphListener listener)
     {
         lock (_gate)
         {
-            if (!_nodes.TryGetValue(value.Uid, out var node))
+            var uid = new ObjectUid(value.Uid);
+            if (!TryFindLocked(uid, out var node))
             {
-                _nodes[value.Uid] = node = new Node(value.Uid);
-                node.Identify(resource, value.Namespace, value.Name);
+                _nodes.Add(node = new Node(uid));
+                node.Identify(KindLocked(resource), NamespaceLocked(value.Namespace), value.Name);
             }
             else if (node.IsVirtual)
             {
                 // What a child said about it may have been wrong: those who said otherwise have no such owner.
                 if (!node.IsAt(resource.Group, resource.Kind, resource.IsNamespaced ? value.Namespace : "", value.Name))
                 {
-                    foreach (var dependent in node.Dependents) listener.MayDelete(dependent.Uid);
+                    foreach (var dependent in node.Dependents) listener.MayDelete(dependent.Uid.ToString());
                 }
-                node.Identify(resource, value.Namespace, value.Name);
+                node.Identify(KindLocked(resource), NamespaceLocked(value.Namespace), value.Name);
             }
             var wasDeleting = node.DeletesDependents;
             node.IsVirtual = false;
             node.IsBeingDeleted = value.IsBeingDeleted;
             node.DeletesDependents = value.DeletesDependents;
             SetOwnersLocked(node, value.OwnerReferences ?? []);
-            if (value.OrphansDependents) listener.MustOrphan(node.Uid);
+            if (value.OrphansDependents) listener.MustOrphan(value.Uid);
             if (!node.DeletesDependents || wasDeleting) return;
             // From now on its dependents go first.
-            foreach (var dependent in node.Dependents) listener.MayDelete(dependent.Uid);
-            listener.MayDelete(node.Uid);
+            foreach (var dependent in node.Dependents) listener.MayDelete(dependent.Uid.ToString());
+            listener.MayDelete(value.Uid);
         }
     }
 
@@ -68,22 +73,23 @@ internal sealed class OwnerGraph(IGraphListener listener)
     {
         lock (_gate)
         {
-            if (!_nodes.Remove(uid, out var node)) return;
+            if (!TryFindLocked(new ObjectUid(uid), out var node)) return;
+            _nodes.Remove(node);
             foreach (var owner in node.Owners)
             {
-                if (!_nodes.TryGetValue(owner.Uid, out var parent)) continue;
+                if (!TryFindLocked(owner.Uid, out var parent)) continue;
                 parent.RemoveDependent(node);
-                if (parent.DeletesDependents) listener.MayDelete(parent.Uid);
-                else if (parent.IsVirtual && parent.Dependents.Count == 0) _nodes.Remove(parent.Uid);
+                if (parent.DeletesDependents) listener.MayDelete(parent.Uid.ToString());
+                else if (parent.IsVirtual && parent.Dependents.Count == 0) _nodes.Remove(parent);
             }
-            foreach (var dependent in node.Dependents) listener.MayDelete(dependent.Uid);
+            foreach (var dependent in node.Dependents) listener.MayDelete(dependent.Uid.ToString());
         }
     }
 
     /// <summary>The uids of a resource that are known, to find those that a new list no longer has.</summary>
     internal List<string> UidsOf(DiscoveredResource resource)
     {
-        lock (_gate) return [.. _nodes.Values.Where(node => !node.IsVirtual && node.Resource == resource).Select(static node => node.Uid)];
+        lock (_gate) return [.. _nodes.Where(node => !node.IsVirtual && node.Kind.Resource == resource).Select(static node => node.Uid.ToString())];
     }
 
     /// <summary>A copy of what is known of an object, or null.</summary>
@@ -91,66 +97,88 @@ internal sealed class OwnerGraph(IGraphListener listener)
     {
         lock (_gate)
         {
-            if (!_nodes.TryGetValue(uid, out var node)) return null;
+            if (!TryFindLocked(new ObjectUid(uid), out var node)) return null;
             var dependents = node.Dependents.Select(dependent => new GraphDependent(
-                dependent.Uid, dependent.DeletesDependents, dependent.Owners.Any(owner => owner.Uid == uid && owner.BlockOwnerDeletion == true))).ToList();
-            return new GraphView(uid, node.Group, node.Kind, node.Namespace, node.Name, node.IsVirtual, node.IsBeingDeleted, node.DeletesDependents, dependents);
+                dependent.Uid.ToString(), dependent.DeletesDependents, dependent.Owners.Any(owner => owner.Uid == node.Uid && owner.IsBlocked))).ToList();
+            return new GraphView(uid, node.Kind.Group, node.Kind.Kind, node.Namespace, node.Name, node.IsVirtual, node.IsBeingDeleted, node.DeletesDependents, dependents);
         }
     }
 
     private void SetOwnersLocked(Node node, IList<V1OwnerReference> owners)
     {
+        OwnerEdge[] edges = owners.Count == 0 ? [] : [.. owners.Select(static owner => new OwnerEdge(new ObjectUid(owner.Uid), owner.BlockOwnerDeletion == true))];
         foreach (var old in node.Owners)
         {
-            var now = owners.FirstOrDefault(owner => owner.Uid == old.Uid);
-            if (!_nodes.TryGetValue(old.Uid, out var parent)) continue;
-            if (now is null)
+            if (!TryFindLocked(old.Uid, out var parent)) continue;
+            var now = Array.FindIndex(edges, edge => edge.Uid == old.Uid);
+            if (now < 0)
             {
                 parent.RemoveDependent(node);
-                if (parent.IsVirtual && parent.Dependents.Count == 0) _nodes.Remove(parent.Uid);
+                if (parent.IsVirtual && parent.Dependents.Count == 0) _nodes.Remove(parent);
             }
             // An owner that waited for this one need not any more.
-            if (old.BlockOwnerDeletion == true && now?.BlockOwnerDeletion != true && parent.DeletesDependents) listener.MayDelete(parent.Uid);
+            if (old.IsBlocked && (now < 0 || !edges[now].IsBlocked) && parent.DeletesDependents) listener.MayDelete(parent.Uid.ToString());
         }
-        var isChanged = !node.Owners.Select(static owner => owner.Uid).SequenceEqual(owners.Select(static owner => owner.Uid));
-        node.Owners = owners.Count == 0 ? [] : [.. owners];
+        var isChanged = !node.Owners.Select(static owner => owner.Uid).SequenceEqual(edges.Select(static owner => owner.Uid));
+        node.Owners = edges;
         if (!isChanged) return;
         var hasNewOwnerThatGoes = false;
         foreach (var owner in owners)
         {
-            if (!_nodes.TryGetValue(owner.Uid, out var parent))
+            var uid = new ObjectUid(owner.Uid);
+            if (!TryFindLocked(uid, out var parent))
             {
-                _nodes[owner.Uid] = parent = new Node(owner.Uid) { IsVirtual = true };
-                parent.Identify(owner, node.Namespace);
+                _nodes.Add(parent = new Node(uid) { IsVirtual = true });
+                parent.Identify(new NodeKind(GroupOf(owner.ApiVersion), owner.Kind, null), node.Namespace, owner.Name);
                 // Asked of the server whether there is one.
                 listener.MayDelete(owner.Uid);
             }
             else if (!parent.IsVirtual && !parent.IsAt(GroupOf(owner.ApiVersion), owner.Kind, parent.Namespace.Length == 0 ? "" : node.Namespace, owner.Name))
             {
                 // The uid is right and the rest is not: there is no such owner.
-                listener.MayDelete(node.Uid);
+                listener.MayDelete(node.Uid.ToString());
             }
             parent.AddDependent(node);
             hasNewOwnerThatGoes |= parent.DeletesDependents;
         }
-        if (hasNewOwnerThatGoes) listener.MayDelete(node.Uid);
+        if (hasNewOwnerThatGoes) listener.MayDelete(node.Uid.ToString());
+    }
+
+    private bool TryFindLocked(ObjectUid uid, [NotNullWhen(true)] out Node? node) => _nodes.GetAlternateLookup<ObjectUid>().TryGetValue(uid, out node);
+
+    private NodeKind KindLocked(DiscoveredResource resource)
+    {
+        if (!_kinds.TryGetValue(resource, out var kind)) _kinds.Add(resource, kind = new NodeKind(resource.Group, resource.Kind, resource));
+        return kind;
+    }
+
+    // A namespace's name is the same string in all nodes.
+    private string NamespaceLocked(string name)
+    {
+        if (_namespaces.TryGetValue(name, out var known)) return known;
+        _namespaces.Add(name, name);
+        return name;
     }
 
     private static string GroupOf(string apiVersion) => apiVersion.Contains('/') ? apiVersion[..apiVersion.IndexOf('/')] : "";
 
-    private sealed class Node(string uid)
+    /// <summary>What nodes of one resource have in common. The resource of an owner that was never seen is not known.</summary>
+    private sealed record NodeKind(string Group, string Kind, DiscoveredResource? Resource);
+
+    /// <summary>An owner, and whether it has to wait for this one when it goes in the foreground.</summary>
+    private readonly record struct OwnerEdge(ObjectUid Uid, bool IsBlocked);
+
+    // One for each object of the cluster: it holds no string that others of its kind could share.
+    private sealed class Node(ObjectUid uid)
     {
         private static readonly IReadOnlyCollection<Node> s_none = [];
+        private static readonly NodeKind s_unknown = new("", "", null);
 
         private HashSet<Node>? _dependents;
 
-        internal string Uid { get; } = uid;
+        internal ObjectUid Uid { get; } = uid;
 
-        internal DiscoveredResource? Resource { get; private set; }
-
-        internal string Group { get; private set; } = "";
-
-        internal string Kind { get; private set; } = "";
+        internal NodeKind Kind { get; private set; } = s_unknown;
 
         internal string Namespace { get; private set; } = "";
 
@@ -162,7 +190,7 @@ internal sealed class OwnerGraph(IGraphListener listener)
 
         internal bool DeletesDependents { get; set; }
 
-        internal IReadOnlyList<V1OwnerReference> Owners { get; set; } = [];
+        internal OwnerEdge[] Owners { get; set; } = [];
 
         // Most objects own nothing.
         internal IReadOnlyCollection<Node> Dependents => _dependents ?? s_none;
@@ -175,14 +203,25 @@ internal sealed class OwnerGraph(IGraphListener listener)
             _dependents = null;
         }
 
-        internal void Identify(DiscoveredResource resource, string namespaceName, string name) =>
-            (Resource, Group, Kind, Namespace, Name) = (resource, resource.Group, resource.Kind, namespaceName, name);
-
-        internal void Identify(V1OwnerReference reference, string namespaceName) =>
-            (Group, Kind, Namespace, Name) = (GroupOf(reference.ApiVersion), reference.Kind, namespaceName, reference.Name);
+        internal void Identify(NodeKind kind, string namespaceName, string name) => (Kind, Namespace, Name) = (kind, namespaceName, name);
 
         internal bool IsAt(string group, string kind, string namespaceName, string name) =>
-            Group == group && Kind == kind && Name == name && (Namespace == namespaceName || namespaceName.Length == 0);
+            Kind.Group == group && Kind.Kind == kind && Name == name && (Namespace == namespaceName || namespaceName.Length == 0);
+    }
+
+    private sealed class UidComparer : IEqualityComparer<Node>, IAlternateEqualityComparer<ObjectUid, Node>
+    {
+        internal static readonly UidComparer Instance = new();
+
+        public bool Equals(Node? x, Node? y) => x?.Uid == y?.Uid;
+
+        public int GetHashCode(Node obj) => obj.Uid.GetHashCode();
+
+        public bool Equals(ObjectUid alternate, Node other) => other.Uid == alternate;
+
+        public int GetHashCode(ObjectUid alternate) => alternate.GetHashCode();
+
+        public Node Create(ObjectUid alternate) => throw new NotSupportedException("a uid alone is no object");
     }
 }
 
