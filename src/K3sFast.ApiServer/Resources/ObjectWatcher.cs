@@ -11,65 +11,92 @@ namespace K3sFast.ApiServer;
 /// </summary>
 internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
 {
-    // One read takes this many events; more are read in the next turn, after a flush.
-    private const int BatchEvents = 64;
-
-    [ThreadStatic]
-    private static WatchEvent[]? t_events;
+    // The longest that timers can wait is some days more.
+    private const int MaxTimeoutSeconds = 4_000_000;
 
     private readonly SharedFrameTable _shared = new();
+    private readonly OpenWatches _open = new(clock);
 
     internal async ValueTask WatchAsync(ApiCall call, ResourceEndpoint endpoint)
     {
-        var started = Stopwatch.GetTimestamp();
-        var format = ResponseFormat.NegotiateStream(call);
-        var info = call.Info;
-        var query = ListQuery.Read(call, endpoint, isWatch: true, info.IsWatchPath && !info.Name.IsEmpty ? info.NameText : null);
-        var include = ObjectReader.IncludeOf(call, format);
-        var timeout = TimeoutOf(query);
-        await query.FreshenAsync(endpoint.Storage!, call.Aborted).ConfigureAwait(false);
-        using var lease = _shared.Rent(endpoint, format, include);
-        var frames = new FrameWriter(endpoint, format, query.Filter, include, clock, lease.Frames);
-        var socket = call is HttpApiCall http && WatchSocket.IsAsked(http) ? await WatchSocket.AcceptAsync(http, format.Media).ConfigureAwait(false) : null;
-        if (socket is null)
-            call.Start(200, format.WatchContentType, -1);
-        PipeWriter output = socket is null ? call.Output : socket;
+        // What only the beginning needs goes with its method: a watch that waits is this one's state and the open watch.
+        if (await OpenAsync(call, endpoint).ConfigureAwait(false) is not { } watch)
+            return;
         try
         {
-            await RunAsync(call, endpoint, query, frames, output, socket, timeout, started).ConfigureAwait(false);
+            while (watch.Write())
+            {
+                var flushed = await watch.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+                // The costly part is done: what follows is paid by those who write.
+                call.ReleaseSeat();
+                if (flushed.IsCompleted)
+                    return;
+                if (watch.IsCaughtUp)
+                    await watch.Cursor.WaitAsync(CancellationToken.None).ConfigureAwait(false);
+            }
+            await watch.Output.FlushAsync(watch.IsOver ? CancellationToken.None : call.Aborted).ConfigureAwait(false);
         }
         finally
         {
-            if (socket is not null)
-                await socket.CloseAsync().ConfigureAwait(false);
+            await watch.DisposeAsync().ConfigureAwait(false);
         }
+    }
+
+    // Null = it is refused by a frame, and that was all.
+    private async ValueTask<OpenWatch?> OpenAsync(ApiCall call, ResourceEndpoint endpoint)
+    {
+        var started = Stopwatch.GetTimestamp();
+        var format = ResponseFormat.NegotiateStream(call);
+        var query = ReadQuery(call, endpoint);
+        var include = ObjectReader.IncludeOf(call, format);
+        var timeout = TimeoutOf(query);
+        await query.FreshenAsync(endpoint.Storage!, call.Aborted).ConfigureAwait(false);
+        var lease = _shared.Rent(endpoint, format, include);
+        WatchSocket? socket = null;
+        OpenWatch? watch = null;
+        try
+        {
+            var frames = new FrameWriter(endpoint, format, query.Filter, include, clock, lease?.Frames);
+            socket = call is HttpApiCall http && WatchSocket.IsAsked(http) ? await WatchSocket.AcceptAsync(http, format.Media).ConfigureAwait(false) : null;
+            if (socket is null)
+                call.Start(200, format.WatchContentType, -1);
+            PipeWriter output = socket is null ? call.Output : socket;
+            var storage = endpoint.Storage!;
+            if (query.IsStreamedList && query.Revision > 0 && await RefusalOfFutureAsync(storage, query.Revision, call.Aborted).ConfigureAwait(false) is { } refusal)
+            {
+                frames.WriteError(output, refusal);
+                await output.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+                return null;
+            }
+            var cursor = await BeginAsync(call, storage, storage.PrefixOf(call.Info.Namespace), query, frames, output).ConfigureAwait(false);
+            if (query.IsStreamedList)
+                endpoint.Watched?.Listed(RequestMetrics.Scope(call.Info), started);
+            watch = new OpenWatch(_open, output, socket, cursor, frames, lease, timeout, query.AllowsBookmarks);
+            watch.EndWith(call.Aborted);
+            _open.Add(watch, call.Stopping);
+            return watch;
+        }
+        finally
+        {
+            if (watch is null)
+            {
+                lease?.Dispose();
+                if (socket is not null)
+                    await socket.CloseAsync().ConfigureAwait(false);
+            }
+        }
+    }
+
+    private static ListQuery ReadQuery(ApiCall call, ResourceEndpoint endpoint)
+    {
+        var info = call.Info;
+        return ListQuery.Read(call, endpoint, isWatch: true, info.IsWatchPath && !info.Name.IsEmpty ? info.NameText : null);
     }
 
     // Without a wish of the client's, drawn from the least time and its double, so that watches do not all end together.
     private TimeSpan TimeoutOf(ListQuery query) => query.TimeoutSeconds is { } seconds && seconds != 0
-        ? TimeSpan.FromSeconds(Math.Clamp(seconds, 0, int.MaxValue))
+        ? TimeSpan.FromSeconds(Math.Clamp(seconds, 0, MaxTimeoutSeconds))
         : minTimeout * (1 + Random.Shared.NextDouble());
-
-    private async ValueTask RunAsync(
-        ApiCall call, ResourceEndpoint endpoint, ListQuery query, FrameWriter frames, PipeWriter output, WatchSocket? socket, TimeSpan timeout, long started)
-    {
-        var storage = endpoint.Storage!;
-        var prefix = storage.PrefixOf(call.Info.Namespace);
-        if (query.IsStreamedList && query.Revision > 0 && await RefusalOfFutureAsync(storage, query.Revision, call.Aborted).ConfigureAwait(false) is { } refusal)
-        {
-            frames.WriteError(output, refusal);
-            await output.FlushAsync(CancellationToken.None).ConfigureAwait(false);
-            return;
-        }
-        using var cursor = await BeginAsync(call, storage, prefix, query, frames, output).ConfigureAwait(false);
-        if (query.IsStreamedList)
-            endpoint.Watched?.Listed(RequestMetrics.Scope(call.Info), started);
-        using var alarm = new WatchAlarm(cursor, clock, timeout, query.AllowsBookmarks);
-        using var onAbort = call.Aborted.UnsafeRegister(static state => ((WatchAlarm)state!).End(), alarm);
-        using var onStop = call.Stopping.UnsafeRegister(static state => ((WatchAlarm)state!).End(), alarm);
-        socket?.WhenClosed(alarm.End);
-        await FollowAsync(call, output, cursor, frames, alarm).ConfigureAwait(false);
-    }
 
     private static async ValueTask<ApiStatus?> RefusalOfFutureAsync(ResourceStorage storage, long revision, CancellationToken cancel)
     {
@@ -88,7 +115,7 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
     private static async ValueTask<WatchCursor> BeginAsync(ApiCall call, ResourceStorage storage, byte[] prefix, ListQuery query, FrameWriter frames, PipeWriter output)
     {
         if (!query.StartsWithState)
-            return storage.Cache.OpenCursor(query.Revision > 0 ? query.Revision : storage.CurrentRevision, prefix, query.Filter.Key);
+            return query.Revision > 0 ? storage.Cache.OpenCursor(query.Revision, prefix, query.Filter.Key) : storage.Cache.OpenCursorAtEnd(prefix, query.Filter.Key);
         using var snapshot = storage.Cache.List(prefix, query.Filter.Key);
         var cursor = storage.Cache.OpenCursor(snapshot.Revision, prefix, query.Filter.Key);
         try
@@ -110,7 +137,7 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
     // False = everything is written.
     private static bool WriteState(ref Snapshot.Enumerator objects, ObjectFilter filter, FrameWriter frames, PipeWriter output)
     {
-        for (var written = 0; written < BatchEvents;)
+        for (var written = 0; written < OpenWatch.BatchEvents;)
         {
             if (!objects.MoveNext())
                 return false;
@@ -120,46 +147,5 @@ internal sealed class ObjectWatcher(TimeProvider clock, TimeSpan minTimeout)
             written++;
         }
         return true;
-    }
-
-    private static async ValueTask FollowAsync(ApiCall call, PipeWriter output, WatchCursor cursor, FrameWriter frames, WatchAlarm alarm)
-    {
-        while (true)
-        {
-            var count = WriteEvents(cursor, frames, output);
-            if (count < 0)
-            {
-                frames.WriteError(output, ApiStatus.Expired($"too old resource version: {cursor.Revision} ({cursor.Cache.OldestRevision})"));
-                await output.FlushAsync(call.Aborted).ConfigureAwait(false);
-                return;
-            }
-            if (count == 0 && alarm.TakeBookmark())
-                frames.WriteBookmark(output, cursor.Revision, isInitialEnd: false);
-            if (alarm.IsOver)
-            {
-                await output.FlushAsync(CancellationToken.None).ConfigureAwait(false);
-                return;
-            }
-            var flushed = await output.FlushAsync(call.Aborted).ConfigureAwait(false);
-            // The costly part is done: what follows is paid by those who write.
-            call.ReleaseSeat();
-            if (flushed.IsCompleted)
-                return;
-            if (count == 0)
-                await cursor.WaitAsync(CancellationToken.None).ConfigureAwait(false);
-        }
-    }
-
-    // One buffer per thread, not per watch: ten thousand watches that wait hold none. What was read is in the connection's buffer when this returns, so
-    // a client that does not read keeps nothing of the cache alive.
-    private static int WriteEvents(WatchCursor cursor, FrameWriter frames, PipeWriter output)
-    {
-        var events = (t_events ??= new WatchEvent[BatchEvents]).AsSpan();
-        var count = cursor.Read(events);
-        for (var i = 0; i < count; i++)
-            frames.WriteEvent(output, events[i]);
-        cursor.ReturnEvents();
-        events[..Math.Max(0, count)].Clear();
-        return count;
     }
 }

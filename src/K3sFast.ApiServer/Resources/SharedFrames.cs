@@ -34,11 +34,11 @@ internal sealed class SharedFrameTable
     // Guarded by _gate
     private readonly Dictionary<Form, Shared> _forms = [];
 
-    /// <summary>The frames of a form; the caller disposes the lease at the watch's end. The stored form needs none.</summary>
-    internal Lease Rent(ResourceEndpoint endpoint, ResponseFormat format, IncludeObject include)
+    /// <summary>The frames of a form; the caller disposes the lease at the watch's end. Null = the stored form, which needs none.</summary>
+    internal Lease? Rent(ResourceEndpoint endpoint, ResponseFormat format, IncludeObject include)
     {
         if (format.IsPlainJson && endpoint.IsStorageVersion)
-            return default;
+            return null;
         var form = new Form(endpoint, format, include);
         lock (_gate)
         {
@@ -59,11 +59,11 @@ internal sealed class SharedFrameTable
     }
 
     /// <summary>One watcher's part in a form.</summary>
-    internal readonly struct Lease(SharedFrameTable table, Form form, SharedFrames frames) : IDisposable
+    internal sealed class Lease(SharedFrameTable table, Form form, SharedFrames frames) : IDisposable
     {
-        internal SharedFrames? Frames => frames;
+        internal SharedFrames Frames => frames;
 
-        public void Dispose() => table?.Return(form);
+        public void Dispose() => table.Return(form);
     }
 
     /// <summary>What makes two watchers' frames the same bytes.</summary>

@@ -32,8 +32,8 @@ public sealed class FrameWriterTests
         var format = new ResponseFormat(Enum.Parse<MediaKind>(media), Enum.Parse<Projection>(projection));
         var table = new SharedFrameTable();
         using var lease = table.Rent(endpoint, format, IncludeObject.Metadata);
-        var first = new FrameWriter(endpoint, format, ObjectFilter.Parse(call, endpoint, null), IncludeObject.Metadata, TimeProvider.System, lease.Frames);
-        var another = new FrameWriter(endpoint, format, ObjectFilter.Parse(call, endpoint, null), IncludeObject.Metadata, TimeProvider.System, lease.Frames);
+        var first = new FrameWriter(endpoint, format, ObjectFilter.Parse(call, endpoint, null), IncludeObject.Metadata, TimeProvider.System, lease?.Frames);
+        var another = new FrameWriter(endpoint, format, ObjectFilter.Parse(call, endpoint, null), IncludeObject.Metadata, TimeProvider.System, lease?.Frames);
         var output = new CountingWriter();
         // A table's first row has its headers, for this watcher alone.
         first.WriteEvent(output, events[0]);
