@@ -14,6 +14,7 @@ using BenchmarkDotNet.Toolchains.InProcess.Emit;
 //        dotnet run -c Release -- start [--objects N] [--pods]: until the caches of a big store show everything, and what an object costs then, see CacheStart.
 //        sudo dotnet run -c Release -- services [--rounds N]: connections through Services and their programming, both back ends, see ServiceMeasurements.
 //        dotnet run -c Release -- hostile [NAME-PART]: time and bytes that refusing a hostile body takes, see HostileRequests.
+//        dotnet run -c Release -- streams [--streams N]: what an idle watch costs above Kestrel's stream, see IdleStreams.
 //        dotnet run -c Release -- dns [--port N] [--services N] [--threads N] [--queries FILE]: the cluster's DNS alone, for dnsperf, see bench/dns.sh.
 //        dotnet run -c Release -- dns-client --queries FILE [--server A:P] [--rate N] [--seconds N]: how long any name server's answers take, see DnsPacedClient.
 // Every class of this assembly runs with this one configuration: workstation, non-concurrent collector, allocated bytes shown, JSON results.
@@ -26,6 +27,8 @@ internal static class Program
         if (arguments is ["start", ..]) return K3sFast.Benchmarks.CacheStart.RunAsync(arguments).GetAwaiter().GetResult();
         if (arguments is ["services", ..]) return K3sFast.Benchmarks.Network.ServiceMeasurements.Run(arguments);
         if (arguments is ["hostile", ..]) return K3sFast.Benchmarks.HostileRequests.RunAsync(arguments).GetAwaiter().GetResult();
+        if (arguments is ["streams", ..]) return K3sFast.Benchmarks.IdleStreams.RunAsync(arguments).GetAwaiter().GetResult();
+        if (arguments is [K3sFast.Benchmarks.IdleStreams.ServerMode, var kind, var clientFile]) return K3sFast.Benchmarks.IdleStreams.ServeAsync(kind, clientFile).GetAwaiter().GetResult();
         if (arguments is ["dns", ..]) return K3sFast.Benchmarks.Dns.DnsUnderLoad.Run(arguments);
         if (arguments is ["dns-client", ..]) return K3sFast.Benchmarks.Dns.DnsPacedClient.Run(arguments);
         var isShort = arguments.Contains("--short");

@@ -77,8 +77,8 @@ internal sealed class Report(LoadOptions options)
     };
 }
 
-/// <summary>CPU, memory and disk writes of processes, from /proc.</summary>
-internal readonly record struct ServerUse(double CpuSeconds, double PssBytes, double WrittenBytes)
+/// <summary>CPU, memory (of it, what is no file's) and disk writes of processes, from /proc.</summary>
+internal readonly record struct ServerUse(double CpuSeconds, double PssBytes, double AnonymousBytes, double WrittenBytes)
 {
     internal static ServerUse Of(int pid)
     {
@@ -86,11 +86,11 @@ internal readonly record struct ServerUse(double CpuSeconds, double PssBytes, do
         var stat = File.ReadAllText($"/proc/{pid}/stat");
         var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
         var cpu = (Number(fields[11]) + Number(fields[12])) / 100;
-        return new ServerUse(cpu, Value($"/proc/{pid}/smaps_rollup", "Pss:") * 1024, Value($"/proc/{pid}/io", "write_bytes:"));
+        return new ServerUse(cpu, Value($"/proc/{pid}/smaps_rollup", "Pss:") * 1024, Value($"/proc/{pid}/smaps_rollup", "Pss_Anon:") * 1024, Value($"/proc/{pid}/io", "write_bytes:"));
     }
 
     public static ServerUse operator +(ServerUse left, ServerUse right) =>
-        new(left.CpuSeconds + right.CpuSeconds, left.PssBytes + right.PssBytes, left.WrittenBytes + right.WrittenBytes);
+        new(left.CpuSeconds + right.CpuSeconds, left.PssBytes + right.PssBytes, left.AnonymousBytes + right.AnonymousBytes, left.WrittenBytes + right.WrittenBytes);
 
     private static double Value(string file, string name) =>
         Number(File.ReadLines(file).First(line => line.StartsWith(name, StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]);
