@@ -32,7 +32,7 @@ internal sealed class StatusManager(ApiClient client, TimeProvider time, ILogger
             if (entry.LastBody is { } last && last.AsSpan().SequenceEqual(body)) return;
             entry.LastBody = body;
             entry.WrittenIPs = IPs(status);
-            (entry.Namespace, entry.Name) = (pod.Metadata.NamespaceProperty, pod.Metadata.Name);
+            (entry.Namespace, entry.Name, entry.Uid) = (pod.Metadata.NamespaceProperty, pod.Metadata.Name, apiUid);
             entry.Pending = body;
             entry.Idle ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             if (entry.IsWriting) return;
@@ -59,7 +59,7 @@ internal sealed class StatusManager(ApiClient client, TimeProvider time, ILogger
         while (!stopping.IsCancellationRequested)
         {
             byte[] body;
-            string namespaceName, name;
+            string namespaceName, name, uid;
             lock (entry)
             {
                 if (entry.Pending is not { } pending)
@@ -69,7 +69,7 @@ internal sealed class StatusManager(ApiClient client, TimeProvider time, ILogger
                     entry.Idle = null;
                     return;
                 }
-                (body, namespaceName, name) = (pending, entry.Namespace, entry.Name);
+                (body, namespaceName, name, uid) = (pending, entry.Namespace, entry.Name, entry.Uid);
                 entry.Pending = null;
             }
             try
@@ -87,6 +87,7 @@ internal sealed class StatusManager(ApiClient client, TimeProvider time, ILogger
             }
             catch (Exception e) when (e is ApiException or HttpRequestException or IOException)
             {
+                if (e is ApiException { IsInvalid: true } or ApiException { IsForbidden: true } && await IsReplacedAsync(namespaceName, name, uid).ConfigureAwait(false)) continue;
                 Log.StatusWriteFailed(logger, $"{namespaceName}/{name}", e.Message);
                 // Whatever was set meanwhile is newer.
                 lock (entry) entry.Pending ??= body;
@@ -103,11 +104,29 @@ internal sealed class StatusManager(ApiClient client, TimeProvider time, ILogger
         }
     }
 
+    // Another pod of that name, here or on another node, refuses a status that is not its own: there is nobody to tell.
+    private async Task<bool> IsReplacedAsync(string namespaceName, string name, string uid)
+    {
+        try
+        {
+            return await client.FindAsync(Resources.Pods, namespaceName, name, stopping).ConfigureAwait(false) is not { } now || now.Metadata.Uid != uid;
+        }
+        catch (ApiException e) when (e.IsForbidden)
+        {
+            // What a node may not read is another node's.
+            return true;
+        }
+        catch (Exception e) when (e is ApiException or HttpRequestException or IOException or OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
     // Guarded by a lock on itself.
     private sealed class Entry
     {
         public V1PodStatus? Status;
-        public string Namespace = "", Name = "";
+        public string Namespace = "", Name = "", Uid = "";
         public byte[]? LastBody, Pending;
         public string? WrittenIPs;
         public bool IsWriting;
