@@ -1,50 +1,15 @@
 /*
  * Services at the socket: what a process asks to connect or send to is exchanged for an endpoint before any packet exists, and exchanged back
  * where the process looks at its peer. No packet is ever rewritten, so a connection costs its first moment and nothing later.
- *
- * Addresses of both families are 16 bytes, IPv4 as ::ffff:a.b.c.d: sockets of IPv6 that speak IPv4 then need nothing of their own. Ports are in
- * network order. The maps' layouts are those of SocketEntries.cs; who fills them keeps to this order: members and slots of a pool before the
- * frontends that lead there, and the other way round when they go.
  */
-#include "kernel.h"
+#include "services.h"
 
 #define ECONNREFUSED 111
-#define PROTOCOL_UDP 17
 
 enum { ASKED, ANSWERED };
 
-/* An address, a port, and where it is a key: the protocol. */
-struct endpoint {
-	__u32 address[4];
-	__u16 port;
-	__u16 protocol;
-};
-
-/* Where a service port is reached; count 0 refuses. */
-struct frontend {
-	__u64 service, pool;
-	__u32 count, affinity_seconds;
-};
-
-struct slot_key {
-	__u64 pool;
-	__u32 slot, zero;
-};
-
-struct member_key {
-	__u64 pool;
-	struct endpoint backend;
-	__u32 zero;
-};
-
 struct affinity_key {
 	__u64 service, client;
-};
-
-struct affinity {
-	struct endpoint backend;
-	__u32 zero;
-	__u64 used_ns;
 };
 
 struct flow_key {
@@ -58,13 +23,6 @@ struct peer {
 	struct endpoint service, backend;
 };
 
-/* {address . port . protocol}; with an address of zero: a port of the node's own addresses. */
-struct map frontends SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(struct endpoint), sizeof(struct frontend), 131072, BPF_F_NO_PREALLOC };
-struct map slots SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(struct slot_key), sizeof(struct endpoint), 262144, BPF_F_NO_PREALLOC };
-/* Endpoints of the pools that somebody may have to stay in, those of UDP and those with affinity: usable, or lingering. */
-enum { USABLE = 1, LINGERING };
-struct map members SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(struct member_key), sizeof(__u8), 131072, BPF_F_NO_PREALLOC };
-struct map node_addresses SECTION("maps") = { BPF_MAP_TYPE_HASH, 16, sizeof(__u8), 1024, BPF_F_NO_PREALLOC };
 /* Network namespaces of this node, when the machine has several nodes. */
 struct map namespaces SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(__u64), sizeof(__u8), 65536, BPF_F_NO_PREALLOC };
 struct map affinities SECTION("maps") = { BPF_MAP_TYPE_LRU_HASH, sizeof(struct affinity_key), sizeof(struct affinity), 16384, 0 };
@@ -120,34 +78,9 @@ INLINE struct frontend *find(void *ctx, const struct endpoint *destination)
 	return found && is_of_node(ctx, destination) ? found : 0;
 }
 
-/* An endpoint that lingers keeps its flows and gets no new ones. */
-INLINE int is_member(const struct frontend *front, const struct endpoint *backend, int lingers)
-{
-	struct member_key key = { .pool = front->pool, .backend = *backend };
-	__u8 *state = bpf_map_lookup_elem(&members, &key);
-
-	return state && (*state == USABLE || lingers);
-}
-
-/* A pool that has just shrunk may lack the slot that its old count led to; it never lacks the first. */
 INLINE int pick(const struct frontend *front, struct endpoint *backend)
 {
-	__u32 count = front->count;
-	struct slot_key key = { .pool = front->pool };
-	struct endpoint *found;
-
-	if (count == 0)
-		return 0;
-	key.slot = bpf_get_prandom_u32() % count;
-	found = bpf_map_lookup_elem(&slots, &key);
-	if (!found) {
-		key.slot = 0;
-		found = bpf_map_lookup_elem(&slots, &key);
-	}
-	if (!found)
-		return 0;
-	*backend = *found;
-	return 1;
+	return front->count && take(front->pool, bpf_get_prandom_u32() % front->count, backend);
 }
 
 /* A client is a network namespace: a pod, or the node. */
@@ -159,7 +92,7 @@ INLINE int pick_for_client(void *ctx, const struct frontend *front, struct endpo
 
 	if (known && now - known->used_ns < front->affinity_seconds * 1000000000ull) {
 		*backend = known->backend;
-		if (is_member(front, backend, 0)) {
+		if (is_member(front->pool, backend, 0)) {
 			known->used_ns = now;
 			return 1;
 		}
@@ -168,7 +101,8 @@ INLINE int pick_for_client(void *ctx, const struct frontend *front, struct endpo
 		return 0;
 	fresh.backend = *backend;
 	fresh.used_ns = now;
-	bpf_map_update_elem(&affinities, &key, &fresh, BPF_ANY);
+	if (bpf_map_update_elem(&affinities, &key, &fresh, BPF_ANY))
+		count(AFFINITIES_FULL);
 	return 1;
 }
 
@@ -200,7 +134,8 @@ INLINE enum outcome connecting(struct bpf_sock_addr *ctx, const struct endpoint 
 	peer.service = *destination;
 	peer.backend = *backend;
 	cookie = bpf_get_socket_cookie(ctx);
-	bpf_map_update_elem(&peers, &cookie, &peer, BPF_ANY);
+	if (bpf_map_update_elem(&peers, &cookie, &peer, BPF_ANY))
+		count(PEERS_FULL);
 	return TRANSLATE;
 }
 
@@ -219,7 +154,7 @@ INLINE enum outcome sending(struct bpf_sock_addr *ctx, const struct endpoint *de
 	known = bpf_map_lookup_elem(&flows, &key);
 	if (known)
 		*backend = *known;
-	if (!known || !is_member(front, backend, 1)) {
+	if (!known || !is_member(front->pool, backend, 1)) {
 		if (!(front->affinity_seconds ? pick_for_client(ctx, front, backend) : pick(front, backend)))
 			return REFUSE;
 		bpf_map_update_elem(&flows, &key, backend, BPF_ANY);

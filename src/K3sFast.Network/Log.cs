@@ -101,8 +101,29 @@ internal static partial class Log
     [LoggerMessage(9060, LogLevel.Error, "proxy-mode=ebpf is not possible on this machine, Services are carried by nf_tables instead. Missing: {Missing}")]
     internal static partial void EbpfUnavailable(ILogger logger, string missing);
 
-    [LoggerMessage(9061, LogLevel.Warning, "proxy-mode=ebpf: connections of pods and of the node are translated at the socket; those from outside to node ports, external and load-balancer addresses, and SCTP, are carried by nf_tables")]
+    [LoggerMessage(9061, LogLevel.Information, "proxy-mode=ebpf: connections of pods and of the node are translated at the socket, those from outside on the node's links; nf_tables masquerades, refuses what has no endpoints, and carries SCTP, whose sum no program can mend")]
     internal static partial void EbpfStarted(ILogger logger);
+
+    [LoggerMessage(9068, LogLevel.Warning, "proxy-mode=ebpf: connections of pods and of the node are translated at the socket; those from outside to node ports, external and load-balancer addresses, and SCTP, are carried by nf_tables")]
+    internal static partial void EbpfStartedAtSocketsOnly(ILogger logger);
+
+    [LoggerMessage(9069, LogLevel.Warning, "This kernel takes no programs for packets (CONFIG_NET_CLS_BPF, CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS)")]
+    internal static partial void NoTrafficPrograms(ILogger logger, Exception failure);
+
+    [LoggerMessage(9070, LogLevel.Debug, "Services are carried for who comes in by link {Link}")]
+    internal static partial void TrafficLinkAttached(ILogger logger, string link);
+
+    [LoggerMessage(9071, LogLevel.Error, "Services are not carried for who comes in by link {Link}: its traffic control takes no program")]
+    internal static partial void TrafficLinkRefused(ILogger logger, string link, Exception failure);
+
+    [LoggerMessage(9072, LogLevel.Warning, "Map {Map} of the eBPF programs was full {Times} times: {Consequence}")]
+    internal static partial void ProgramMapFull(ILogger logger, string map, ulong times, string consequence);
+
+    [LoggerMessage(9073, LogLevel.Warning, "{Connections} connections from outside are open and there is room for {Max}: the oldest will give way to new ones; raise --kube-proxy-arg=conntrack-max-per-core")]
+    internal static partial void ConnectionsCrowded(ILogger logger, int connections, uint max);
+
+    [LoggerMessage(9074, LogLevel.Information, "Map {Map} of the eBPF programs has room for all Services again")]
+    internal static partial void MapHasRoom(ILogger logger, string map);
 
     [LoggerMessage(9062, LogLevel.Warning, "This kernel is older than 5.18: a process that connects to a Service without endpoints is told \"not permitted\" instead of \"refused\"")]
     internal static partial void NoErrorCodes(ILogger logger);
@@ -113,8 +134,8 @@ internal static partial class Log
     [LoggerMessage(9064, LogLevel.Warning, "This kernel cannot end sockets (CONFIG_INET_UDP_DIAG, CONFIG_INET_DIAG_DESTROY): connected UDP sockets stay with endpoints that are gone")]
     internal static partial void SocketsNotEnded(ILogger logger, Exception failure);
 
-    [LoggerMessage(9067, LogLevel.Error, "There are more Services or endpoints than the socket programs have room for: some are not carried")]
-    internal static partial void TooManyServices(ILogger logger, Exception failure);
+    [LoggerMessage(9067, LogLevel.Error, "Map {Map} of the eBPF programs has room for {Capacity} entries, and {Refused} more are wanted: some Services or endpoints are not carried; use fewer of them, or --kube-proxy-arg=proxy-mode=nftables, which has no such bound")]
+    internal static partial void MapFull(ILogger logger, string map, uint capacity, int refused);
 
     [LoggerMessage(9065, LogLevel.Information, "Removed the socket programs of an earlier run in proxy mode ebpf")]
     internal static partial void EbpfRemoved(ILogger logger);

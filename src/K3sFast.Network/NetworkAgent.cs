@@ -78,7 +78,7 @@ public sealed class NetworkAgent
             parts.Add(recorder.RunAsync(stop.Token));
         }
         parts.Add(new ServiceProxy(_options, backend, ports, _informers, _logger).RunAsync(stop.Token));
-        if (backend is EbpfTables sockets) parts.Add(sockets.FollowAddressesAsync(stop.Token));
+        if (backend is EbpfTables sockets) parts.Add(sockets.FollowAsync(stop.Token));
         parts.Add(_informers.RunAsync(stop.Token));
 
         // None of them ends before it is told to; one that does takes the others with it, and the owner hears why.
@@ -95,7 +95,8 @@ public sealed class NetworkAgent
             try
             {
                 var tables = new EbpfTables(_options, _logger) { Metrics = metrics };
-                Log.EbpfStarted(_logger);
+                if (tables.HasTraffic) Log.EbpfStarted(_logger);
+                else Log.EbpfStartedAtSocketsOnly(_logger);
                 return tables;
             }
             catch (EbpfUnavailableException e)

@@ -60,7 +60,7 @@ public static class NetworkCleanup
     }
 
     // Pods' links by their prefix, those between nodes by flannel's names: k3s' own script removes the same.
-    private static bool IsOurs(LinkInfo link) => link.Kind switch
+    internal static bool IsOurs(LinkInfo link) => link.Kind switch
     {
         "veth" => link.Name.StartsWith(PodAttachment.LinkPrefix, StringComparison.Ordinal),
         "ifb" => link.Name.StartsWith(PodAttachment.ShaperPrefix, StringComparison.Ordinal),

@@ -36,15 +36,15 @@ internal sealed unsafe class BpfMap : IDisposable
         return new BpfMap(spec, new FileDescriptor(BpfCall.Do(BpfConstants.BPF_MAP_CREATE, ref attributes, "bpf map create " + spec.Name)));
     }
 
-    /// <summary>Opens a pinned map; null = nothing is there, or it is not like <paramref name="spec"/>.</summary>
+    /// <summary>Opens a pinned map; null = nothing is there, or it is not like <paramref name="spec"/>. It may have room for another number of entries.</summary>
     internal static BpfMap? OpenPinned(string path, BpfMapSpec spec)
     {
         if (BpfCall.OpenPinned(path) is not { } descriptor) return null;
         var info = new bpf_map_info();
         var attributes = new bpf_attr_info { bpf_fd = (uint)descriptor.DangerousNumber, info_len = (uint)sizeof(bpf_map_info), info = (ulong)&info };
         var isSame = BpfCall.Try(BpfConstants.BPF_OBJ_GET_INFO_BY_FD, ref attributes) >= 0
-            && (info.type, info.key_size, info.value_size, info.max_entries, info.map_flags) == (spec.Type, spec.KeySize, spec.ValueSize, spec.MaxEntries, spec.Flags);
-        if (isSame) return new BpfMap(spec, descriptor);
+            && (info.type, info.key_size, info.value_size, info.map_flags) == (spec.Type, spec.KeySize, spec.ValueSize, spec.Flags);
+        if (isSame) return new BpfMap(spec with { MaxEntries = info.max_entries }, descriptor);
         descriptor.Dispose();
         return null;
     }
@@ -99,15 +99,43 @@ internal sealed unsafe class BpfMap : IDisposable
             fixed (TKey* key = keys[done..])
             fixed (TValue* value = values[done..])
             {
-                if (count == 1)
+                // Batches for networks came long after the rest.
+                if (count == 1 || Spec.Type == BpfConstants.BPF_MAP_TYPE_LPM_TRIE)
                 {
-                    var element = Element(key, value);
-                    Check(BpfCall.Try(BpfConstants.BPF_MAP_UPDATE_ELEM, ref element));
+                    for (var i = 0; i < count; i++)
+                    {
+                        var element = Element(key + i, value + i);
+                        Check(BpfCall.Try(BpfConstants.BPF_MAP_UPDATE_ELEM, ref element));
+                    }
                     continue;
                 }
                 var batch = new bpf_attr_batch { keys = (ulong)key, values = (ulong)value, count = (uint)count, map_fd = (uint)Descriptor };
                 Check(BpfCall.Try(BpfConstants.BPF_MAP_UPDATE_BATCH, ref batch));
             }
+        }
+    }
+
+    /// <summary>Sets keys to values as far as there is room; answers how many were refused for want of it.</summary>
+    internal int SetWhatFits<TKey, TValue>(ReadOnlySpan<TKey> keys, ReadOnlySpan<TValue> values) where TKey : unmanaged where TValue : unmanaged
+    {
+        try
+        {
+            Set(keys, values);
+            return 0;
+        }
+        catch (KernelException full) when (full.Errno is Errno.E2BIG or Errno.ENOSPC)
+        {
+            var refused = 0;
+            for (var i = 0; i < keys.Length; i++)
+            {
+                TKey key = keys[i];
+                TValue value = values[i];
+                var element = Element(&key, &value);
+                var result = BpfCall.Try(BpfConstants.BPF_MAP_UPDATE_ELEM, ref element);
+                if (result is -Errno.E2BIG or -Errno.ENOSPC) refused++;
+                else Check(result);
+            }
+            return refused;
         }
     }
 
@@ -126,7 +154,35 @@ internal sealed unsafe class BpfMap : IDisposable
         }
     }
 
-    /// <summary>Everything in the map. What others change meanwhile may or may not be seen.</summary>
+    /// <summary>Sets a key that has no value yet; false = it has one, or there is no room.</summary>
+    internal bool TryAdd<TKey, TValue>(TKey key, TValue value) where TKey : unmanaged where TValue : unmanaged
+    {
+        CheckSizes<TKey, TValue>();
+        var element = Element(&key, &value);
+        element.flags = BpfConstants.BPF_NOEXIST;
+        return BpfCall.Try(BpfConstants.BPF_MAP_UPDATE_ELEM, ref element) >= 0;
+    }
+
+    /// <summary>All keys, one by one: for maps of networks, which every kernel lists in no other way. Nobody may change them meanwhile.</summary>
+    internal List<TKey> ReadKeys<TKey>() where TKey : unmanaged
+    {
+        if (sizeof(TKey) != Spec.KeySize) ThrowSizes();
+        var keys = new List<TKey>();
+        TKey key, next;
+        // Where the kernel writes the next key, as it does where a value goes.
+        var element = Element(null, &next);
+        while (true)
+        {
+            var result = BpfCall.Try(BpfConstants.BPF_MAP_GET_NEXT_KEY, ref element);
+            if (result == -Errno.ENOENT) return keys;
+            if (result < 0) throw new KernelException("bpf map read " + Spec.Name, -result);
+            keys.Add(next);
+            key = next;
+            element.key = (ulong)&key;
+        }
+    }
+
+    /// <summary>Everything in a map of hashes. What others change meanwhile may or may not be seen.</summary>
     internal List<KeyValuePair<TKey, TValue>> ReadAll<TKey, TValue>() where TKey : unmanaged where TValue : unmanaged
     {
         CheckSizes<TKey, TValue>();

@@ -11,15 +11,30 @@ internal sealed unsafe class BpfProgram : IDisposable
     // Offset of the second register and of the constant in an instruction; the register is the upper half of its byte.
     private const int RegistersOffset = 1, ConstantOffset = 4;
 
+    // Programs for packets are attached by traffic control, which knows no such number.
+    private const uint ForPackets = 0;
+
     private BpfProgram(FileDescriptor descriptor, uint attachType) => (Descriptor, AttachType) = (descriptor, attachType);
 
     /// <summary>For links. Valid until disposed.</summary>
     internal FileDescriptor Descriptor { get; }
 
-    /// <summary>Where it can be attached.</summary>
+    /// <summary>The kernel's number of it.</summary>
+    internal uint Id
+    {
+        get
+        {
+            var info = new bpf_prog_info();
+            var attributes = new bpf_attr_info { bpf_fd = (uint)Descriptor.DangerousNumber, info_len = (uint)sizeof(bpf_prog_info), info = (ulong)&info };
+            BpfCall.Do(BpfConstants.BPF_OBJ_GET_INFO_BY_FD, ref attributes, "bpf program info");
+            return info.id;
+        }
+    }
+
+    /// <summary>Where it can be attached; 0 for packets of a link.</summary>
     internal uint AttachType { get; }
 
-    /// <summary>Loads a program of <paramref name="source"/> for the sockets of a cgroup.</summary>
+    /// <summary>Loads a program of <paramref name="source"/> for the sockets of a cgroup or the packets of a link, as its section says.</summary>
     /// <param name="spec">The program.</param>
     /// <param name="source">Where it is from.</param>
     /// <param name="maps">By name; all that the program refers to.</param>
@@ -50,7 +65,12 @@ internal sealed unsafe class BpfProgram : IDisposable
         {
             var attributes = new bpf_attr_prog_load
             {
-                prog_type = attachType == BpfConstants.BPF_CGROUP_INET_SOCK_RELEASE ? BpfConstants.BPF_PROG_TYPE_CGROUP_SOCK : BpfConstants.BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+                prog_type = attachType switch
+                {
+                    ForPackets => BpfConstants.BPF_PROG_TYPE_SCHED_CLS,
+                    BpfConstants.BPF_CGROUP_INET_SOCK_RELEASE => BpfConstants.BPF_PROG_TYPE_CGROUP_SOCK,
+                    _ => BpfConstants.BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+                },
                 insn_cnt = (uint)(instructions.Length / InstructionSize),
                 insns = (ulong)code,
                 license = (ulong)terms,
@@ -91,6 +111,7 @@ internal sealed unsafe class BpfProgram : IDisposable
         "cgroup/getpeername4" => BpfConstants.BPF_CGROUP_INET4_GETPEERNAME,
         "cgroup/getpeername6" => BpfConstants.BPF_CGROUP_INET6_GETPEERNAME,
         "cgroup/sock_release" => BpfConstants.BPF_CGROUP_INET_SOCK_RELEASE,
+        "tc/ingress" or "tc/egress" => ForPackets,
         _ => throw new InvalidDataException($"nothing is known of programs in section {section}"),
     };
 

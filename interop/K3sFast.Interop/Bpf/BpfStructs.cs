@@ -113,6 +113,14 @@ internal struct bpf_map_info
     internal uint map_flags;
 }
 
+/// <summary>linux/bpf.h, its start.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct bpf_prog_info
+{
+    internal uint type;
+    internal uint id;
+}
+
 /// <summary>linux/bpf.h, its start and what it says of a link to a cgroup.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 32)]
 internal struct bpf_link_info

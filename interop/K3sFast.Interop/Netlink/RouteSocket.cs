@@ -195,7 +195,8 @@ public sealed class RouteSocket : IDisposable
         routes.Add(new RouteInfo(network, link, gateway, header.rtm_protocol, table, (RouteType)header.rtm_type, (RouteScope)header.rtm_scope, metric));
     }
 
-    private List<T> Collect<T>(NetlinkBatch request, NetlinkSocket.MessageHandler<List<T>> handler)
+    /// <summary>What a dump brings, read message by message.</summary>
+    internal List<T> Collect<T>(NetlinkBatch request, NetlinkSocket.MessageHandler<List<T>> handler)
     {
         var found = new List<T>();
         _socket.Dump(request, found, static list => list.Clear(), handler);

@@ -25,7 +25,7 @@ internal static class BaseRules
     internal const string HairpinSet = "hairpin", ClusterIPsSet = "cluster-ips";
     internal const string MarkChain = "mark-for-masquerade", RejectChain = "reject";
 
-    private const int RawPriority = -305, DestinationNatPriority = -105, FilterPriority = -5, SourceNatPriority = 95;
+    private const int RawPriority = -305, DestinationNatPriority = -105, FilterPriority = -5, SourceNatPriority = 95, ClearMarkPriority = 110;
 
     // A rule that is bound to a map costs the kernel a walk over the map's elements and over the rules bound before. At 10,000 Services of two
     // endpoints a shard has 160 rules and 320 elements; the kernel finds a set by walking all of them, so there must not be many more either.
@@ -42,7 +42,8 @@ internal static class BaseRules
     /// <param name="family">The family.</param>
     /// <param name="options">What the agent is told.</param>
     /// <param name="nodePodCidrs">Pod networks of this node, as far as they are known.</param>
-    internal static NftFragment Build(NftFamily family, NetworkOptions options, IReadOnlyList<IPNetwork> nodePodCidrs)
+    /// <param name="hasMarkedPackets">Programs mark every packet of a connection that is to be masqueraded.</param>
+    internal static NftFragment Build(NftFamily family, NetworkOptions options, IReadOnlyList<IPNetwork> nodePodCidrs, bool hasMarkedPackets = false)
     {
         var steps = new PacketSteps(family);
         var wanted = steps.IsIPv6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
@@ -52,6 +53,7 @@ internal static class BaseRules
         fragment.Sets.Add(new NftSet(HairpinSet, NftType.Concat(steps.AddressType, steps.AddressType)));
         fragment.Chains.Add(new NftChain(MarkChain, [SetMark(BitOf(options))]));
         fragment.Chains.Add(Postrouting(steps, options, cluster));
+        if (hasMarkedPackets) fragment.Chains.Add(new NftChain("clear-mark", [ClearMark(BitOf(options))], new NftBaseChain("filter", NftHook.Postrouting, ClearMarkPriority)));
         if (options.HasPodNetwork) fragment.Chains.Add(PodSources(steps));
         if (options.IsServiceProxyEnabled)
         {
@@ -156,6 +158,12 @@ internal static class BaseRules
 
     private static NftRule SetMark(uint bit) =>
         new(new NftMeta(NftMetaKey.Mark, 0), new NftBitwise(0, NftData.OfHost(~bit), NftData.OfHost(bit)), new NftMetaSet(NftMetaKey.Mark, 0));
+
+    // The mark has done its work when a connection's first packet was masqueraded. Further packets have it too, and must not carry it into others that they are
+    // wrapped into.
+    private static NftRule ClearMark(uint bit) => new(
+        new NftMeta(NftMetaKey.Mark, 0), new NftBitwise(0, NftData.OfHost(bit), NftData.OfHost(0)), new NftCompare(0, NftData.OfHost(bit)),
+        new NftMeta(NftMetaKey.Mark, 0), new NftBitwise(0, NftData.OfHost(~bit), NftData.OfHost(0)), new NftMetaSet(NftMetaKey.Mark, 0));
 
     private static uint BitOf(NetworkOptions options) => 1u << options.Proxy.MasqueradeBit;
 

@@ -19,19 +19,18 @@ internal sealed class LocalTraffic
     {
         _steps = steps;
         var family = steps.IsIPv6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
-        switch (options.Proxy.LocalDetection)
-        {
-            case LocalDetection.ClusterCidr:
-                _network = First(options.Proxy.ClusterCidrs ?? options.ClusterCidrs, family);
-                break;
-            case LocalDetection.NodeCidr:
-                _network = First(nodePodCidrs, family);
-                break;
-            default:
-                (_link, _isPrefix) = (options.Proxy.Interface, options.Proxy.LocalDetection == LocalDetection.InterfaceNamePrefix);
-                break;
-        }
+        _network = NetworkOf(family, options, nodePodCidrs);
+        if (options.Proxy.LocalDetection is LocalDetection.BridgeInterface or LocalDetection.InterfaceNamePrefix)
+            (_link, _isPrefix) = (options.Proxy.Interface, options.Proxy.LocalDetection == LocalDetection.InterfaceNamePrefix);
     }
+
+    /// <summary>The network that pods are known by in a family; null = it is not known, or they are known by their links.</summary>
+    internal static IPNetwork? NetworkOf(AddressFamily family, NetworkOptions options, IReadOnlyList<IPNetwork> nodePodCidrs) => options.Proxy.LocalDetection switch
+    {
+        LocalDetection.ClusterCidr => First(options.Proxy.ClusterCidrs ?? options.ClusterCidrs, family),
+        LocalDetection.NodeCidr => First(nodePodCidrs, family),
+        _ => null,
+    };
 
     /// <summary>False: nothing is known of pods in this family; nobody is taken for one.</summary>
     internal bool IsKnown => _network is not null || _link.Length > 0;

@@ -38,6 +38,11 @@ internal sealed class ProxyMetrics
             "kubeproxy_sync_proxy_rules_no_local_endpoints_total", "[ALPHA] Number of services with a Local traffic policy and no endpoints", "ip_family", "traffic_policy");
         ForgetFlows = registry.Histograms("kubeproxy_conntrack_reconciler_sync_duration_seconds", "[ALPHA] ReconcileConntrackFlowsLatency latency in seconds", s_syncBounds, "ip_family");
         ForgottenFlows = registry.Counters("kubeproxy_conntrack_reconciler_deleted_entries_total", "[ALPHA] Cumulative conntrack flows deleted by conntrack reconciler", "ip_family");
+        MapRefused = registry.Gauges("k3sfast_proxy_map_refused_entries", "Entries of Services and endpoints that a map of the eBPF programs has no room for", "map");
+        MapFull = registry.Counters("k3sfast_proxy_map_full_total", "Times that an eBPF program found no room in a map", "map");
+        Connections = registry.Gauge("k3sfast_proxy_connections", "Connections from outside that the eBPF programs keep");
+        ConnectionsMax = registry.Gauge("k3sfast_proxy_connections_max", "Connections from outside that the eBPF programs have room for");
+        ConnectionsBegun = registry.Counter("k3sfast_proxy_connections_begun_total", "Connections from outside that the eBPF programs began to carry");
     }
 
     internal MetricRegistry Registry { get; }
@@ -57,6 +62,11 @@ internal sealed class ProxyMetrics
     internal MetricFamily<Gauge> WithoutLocal { get; }
     internal MetricFamily<Histogram> ForgetFlows { get; }
     internal MetricFamily<Counter> ForgottenFlows { get; }
+    internal MetricFamily<Gauge> MapRefused { get; }
+    internal MetricFamily<Counter> MapFull { get; }
+    internal Gauge Connections { get; }
+    internal Gauge ConnectionsMax { get; }
+    internal Counter ConnectionsBegun { get; }
 
     /// <summary>Rules of a family could not be written.</summary>
     internal void SyncFailed(string family)

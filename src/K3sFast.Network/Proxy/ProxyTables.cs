@@ -25,6 +25,9 @@ internal class ProxyTables : ServiceBackend
 
     internal override string Name => "nftables";
 
+    /// <summary>Programs mark what is to be masqueraded.</summary>
+    private protected virtual bool HasMarkedPackets => false;
+
     /// <summary>True if an earlier run left its rules: they carry Services until the first change replaces them at one instant.</summary>
     internal override bool ExistsInKernel() => _families.TrueForAll(family => family.Table.Exists());
 
@@ -63,7 +66,7 @@ internal class ProxyTables : ServiceBackend
     {
         var family = _families.Find(other => other.Steps == steps)!;
         var fragments = new List<KeyValuePair<string, NftFragment?>>(changes.Count + 1);
-        if (!family.HasBase) fragments.Add(new(BaseRules.Owner, BaseRules.Build(steps.Family, Options, Node.PodCidrs)));
+        if (!family.HasBase) fragments.Add(new(BaseRules.Owner, BaseRules.Build(steps.Family, Options, Node.PodCidrs, HasMarkedPackets)));
         foreach (var (key, _, after) in changes) fragments.Add(new(key, Fragment(family, after)));
         family.HasBase = true;
         if (fragments.Count == 0) return;

@@ -58,7 +58,7 @@ internal static class HostChecks
         (Optional, Need.Optional, "SCTP services", ["CONFIG_NF_CT_PROTO_SCTP"]),
         (Optional, Need.Optional, "policy logs", ["CONFIG_NFT_LOG", "CONFIG_NETFILTER_NETLINK_LOG"]),
         (Optional, Need.Optional, "bandwidth of pods", ["CONFIG_NET_SCH_TBF", "CONFIG_NET_SCH_INGRESS", "CONFIG_NET_CLS_U32", "CONFIG_NET_ACT_MIRRED", "CONFIG_IFB"]),
-        (Optional, Need.Optional, "proxy-mode=ebpf", ["CONFIG_BPF_SYSCALL", "CONFIG_CGROUP_BPF", "CONFIG_NET_CLS_BPF"]),
+        (Optional, Need.Optional, "proxy-mode=ebpf", ["CONFIG_BPF_SYSCALL", "CONFIG_CGROUP_BPF", "CONFIG_NET_CLS_BPF", "CONFIG_NET_CLS_ACT", "CONFIG_NET_SCH_INGRESS"]),
         (Optional, Need.Optional, "proxy-mode=ipvs", ["CONFIG_IP_VS", "CONFIG_IP_VS_PROTO_TCP", "CONFIG_IP_VS_PROTO_UDP", "CONFIG_IP_VS_RR", "CONFIG_IP_VS_NFCT"]),
         (Network, Need.Optional, "flannel-backend=vxlan", ["CONFIG_VXLAN"]),
         (Network, Need.Optional, "flannel-backend=wireguard-native", ["CONFIG_WIREGUARD"]),

@@ -1,4 +1,3 @@
-using System.Reflection;
 using System.Runtime.InteropServices;
 using K3sFast.Interop;
 using K3sFast.Interop.Bpf;
@@ -18,20 +17,19 @@ internal sealed class SocketPrograms : IDisposable
     private const string BpfMount = "/sys/fs/bpf", LinkPrefix = "link_";
 
     private readonly string _directory, _cgroup;
-    private readonly Dictionary<string, BpfMap> _maps = [];
-    private readonly HashSet<string> _unpinned = [];
     private readonly List<BpfProgram> _programs = [];
     private readonly Dictionary<uint, BpfLink> _links = [];
     private readonly List<(string Name, BpfProgram Program)> _named = [];
 
-    private SocketPrograms(string directory, string cgroup) => (_directory, _cgroup) = (directory, cgroup);
+    private SocketPrograms(string directory, string cgroup, ProgramMaps maps) => (_directory, _cgroup, Maps) = (directory, cgroup, maps);
 
-    internal BpfMap Frontends => _maps["frontends"];
-    internal BpfMap Slots => _maps["slots"];
-    internal BpfMap Members => _maps["members"];
-    internal BpfMap NodeAddresses => _maps["node_addresses"];
-    internal BpfMap Namespaces => _maps["namespaces"];
-    internal BpfMap Peers => _maps["peers"];
+    internal ProgramMaps Maps { get; }
+    internal BpfMap Frontends => Maps["frontends"];
+    internal BpfMap Slots => Maps["slots"];
+    internal BpfMap Members => Maps["members"];
+    internal BpfMap NodeAddresses => Maps["node_addresses"];
+    internal BpfMap Namespaces => Maps["namespaces"];
+    internal BpfMap Peers => Maps["peers"];
 
     /// <summary>False: this kernel cannot tell a process why it is refused; it gets EPERM.</summary>
     internal bool HasErrorCodes { get; private set; } = true;
@@ -41,14 +39,14 @@ internal sealed class SocketPrograms : IDisposable
 
     /// <summary>Loads programs and opens or makes maps; nothing that runs is touched before <see cref="Attach"/>.</summary>
     /// <exception cref="EbpfUnavailableException">Not possible on this machine.</exception>
-    internal static SocketPrograms Load(string directory, SocketSettings settings)
+    internal static SocketPrograms Load(string directory, SocketSettings settings, Func<BpfMapSpec, BpfMapSpec>? resize = null)
     {
         var missing = new List<string>();
         var cgroup = FindCgroup();
         if (cgroup is null) missing.Add("a mounted cgroup v2 file system");
         if (MountBpf() is { } reason) missing.Add(reason);
         if (missing.Count > 0) throw new EbpfUnavailableException(string.Join("; ", missing));
-        var loaded = new SocketPrograms(directory, cgroup!);
+        var loaded = new SocketPrograms(directory, cgroup!, new ProgramMaps(directory, resize));
         try
         {
             loaded.Load(settings);
@@ -80,14 +78,7 @@ internal sealed class SocketPrograms : IDisposable
     /// <exception cref="KernelException">Refused.</exception>
     internal void Attach()
     {
-        Directory.CreateDirectory(_directory);
-        foreach (var name in _unpinned)
-        {
-            var path = Path.Combine(_directory, name);
-            File.Delete(path);
-            _maps[name].Pin(path);
-        }
-        _unpinned.Clear();
+        Maps.Pin();
         foreach (var (name, program) in _named)
         {
             var path = Path.Combine(_directory, LinkPrefix + name);
@@ -123,7 +114,7 @@ internal sealed class SocketPrograms : IDisposable
     {
         foreach (var link in _links.Values) link.Dispose();
         foreach (var program in _programs) program.Dispose();
-        foreach (var map in _maps.Values) map.Dispose();
+        Maps.Dispose();
     }
 
     private void Keep(BpfProgram program, BpfLink link)
@@ -134,19 +125,9 @@ internal sealed class SocketPrograms : IDisposable
 
     private void Load(SocketSettings settings)
     {
-        var source = ReadObject();
+        var source = ProgramMaps.ReadObject("sockets.bpf.o");
         if (source.ReadOnlyData.Length != Marshal.SizeOf<SocketSettings>()) throw new InvalidDataException("the programs' settings are not ours");
-        foreach (var spec in source.Maps)
-        {
-            var path = Path.Combine(_directory, spec.Name);
-            if (BpfMap.OpenPinned(path, spec) is { } known)
-            {
-                _maps[spec.Name] = known;
-                continue;
-            }
-            _maps[spec.Name] = BpfMap.Create(spec);
-            _unpinned.Add(spec.Name);
-        }
+        Maps.Open(source);
         try
         {
             LoadPrograms(source, settings with { HasErrorCodes = 1 });
@@ -165,18 +146,10 @@ internal sealed class SocketPrograms : IDisposable
         using var constants = BpfMap.CreateConstants(MemoryMarshal.AsBytes(new ReadOnlySpan<SocketSettings>(in settings)));
         foreach (var spec in source.Programs)
         {
-            var program = BpfProgram.Load(spec, source, _maps, constants);
+            var program = BpfProgram.Load(spec, source, Maps.All, constants);
             _programs.Add(program);
             _named.Add((spec.Name, program));
         }
-    }
-
-    private static BpfObject ReadObject()
-    {
-        using var stream = Assembly.GetExecutingAssembly().GetManifestResourceStream("sockets.bpf.o") ?? throw new InvalidOperationException("the binary carries no socket programs");
-        var bytes = new byte[stream.Length];
-        stream.ReadExactly(bytes);
-        return BpfObject.Parse(bytes);
     }
 
     // The tree of version 2, on a hybrid machine beside those of version 1: every process is in it somewhere.

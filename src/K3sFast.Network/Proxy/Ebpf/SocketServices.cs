@@ -1,20 +1,23 @@
 using System.Net;
 using System.Runtime.InteropServices;
 using K3sFast.Interop;
+using K3sFast.Interop.Bpf;
 using K3sFast.Interop.Namespaces;
 using K3sFast.Interop.Netlink;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.Network.Proxy.Ebpf;
 
-/// <summary>Services at the socket: keeps the maps of the socket programs as Services want them, and the programs where they belong.</summary>
+/// <summary>Services by programs: keeps the maps of those at the socket, and of those for packets from outside, as Services want them, and the programs where they belong.</summary>
 /// <remarks>One thread at a time, but for what says otherwise.</remarks>
 internal sealed class SocketServices : IDisposable
 {
     private readonly NetworkNamespace? _namespace;
     private readonly Func<IPAddress, bool> _hasNodePorts;
     private readonly SocketPrograms _programs;
-    private readonly SocketState _state = new();
+    private readonly TrafficServices? _traffic;
+    private readonly SocketState _state;
+    private readonly MapRoom _room;
     private readonly SocketChanges _changes = new();
     private readonly DatagramSockets _datagrams;
     private readonly string _directory;
@@ -29,8 +32,14 @@ internal sealed class SocketServices : IDisposable
     /// <param name="hasLocalhostPorts">Node ports answer on 127.0.0.1.</param>
     /// <param name="hasNodePorts">True for addresses of the node that node ports answer on.</param>
     /// <param name="logger">Where to tell.</param>
+    /// <param name="nodeIPs">Addresses of this node; null = none are known.</param>
+    /// <param name="traffic">How to carry what comes from outside; null = rules do.</param>
+    /// <param name="resize">Gives maps another number of entries; null = none.</param>
+    /// <param name="metrics">Where counts go, once there is something.</param>
     /// <exception cref="EbpfUnavailableException">Not possible on this machine.</exception>
-    internal SocketServices(NetworkNamespace? inside, bool hasLocalhostPorts, Func<IPAddress, bool> hasNodePorts, ILogger logger)
+    internal SocketServices(
+        NetworkNamespace? inside, bool hasLocalhostPorts, Func<IPAddress, bool> hasNodePorts, ILogger logger, IReadOnlyList<IPAddress>? nodeIPs = null, TrafficSetup? traffic = null,
+        Func<BpfMapSpec, BpfMapSpec>? resize = null, Func<ProxyMetrics?>? metrics = null)
     {
         (_namespace, _hasNodePorts, _logger) = (inside, hasNodePorts, logger);
         var own = NamespacePaths.NameOf(inside?.Path ?? NamespacePaths.Own);
@@ -38,7 +47,11 @@ internal sealed class SocketServices : IDisposable
         // Several nodes on one machine share its cgroups: each then minds its own namespaces. A node that has the machine to itself minds all.
         IsScoped = IsGuest(own);
         var cookie = ReadCookie(inside);
-        _programs = SocketPrograms.Load(_directory, new SocketSettings(cookie, IsScoped ? 1u : 0, HasErrorCodes: 1, hasLocalhostPorts ? 1u : 0));
+        _programs = SocketPrograms.Load(_directory, new SocketSettings(cookie, IsScoped ? 1u : 0, HasErrorCodes: 1, hasLocalhostPorts ? 1u : 0), resize);
+        if (traffic is not null) _traffic = TryLoad(traffic);
+        _state = new SocketState(HasTraffic, nodeIPs);
+        _room = new MapRoom(metrics ?? (static () => null), logger);
+        Watch = new MapWatch(_programs.Maps, _traffic, metrics ?? (static () => null), logger);
         _datagrams = new DatagramSockets(_programs, IsScoped, logger);
         if (IsScoped) _programs.Namespaces.Set<ulong, byte>([cookie], [1]);
         if (!_programs.HasErrorCodes) Log.NoErrorCodes(logger);
@@ -47,6 +60,12 @@ internal sealed class SocketServices : IDisposable
     /// <summary>True when only namespaces that were added are minded.</summary>
     internal bool IsScoped { get; }
 
+    /// <summary>Programs carry what comes from outside too.</summary>
+    internal bool HasTraffic => _traffic is not null;
+
+    /// <summary>Tells of what the programs find.</summary>
+    internal MapWatch Watch { get; }
+
     /// <summary>Entries that the last round wrote or deleted.</summary>
     internal int LastEntries { get; private set; }
 
@@ -54,7 +73,16 @@ internal sealed class SocketServices : IDisposable
     internal bool ExistsInKernel() => SocketPrograms.Exist(_directory);
 
     /// <summary>Takes the programs of a node out of the kernel; true = there were some.</summary>
-    internal static bool Remove(NetworkNamespace? inside) => SocketPrograms.Remove(SocketPrograms.DirectoryOf(NamespacePaths.NameOf(inside?.Path ?? NamespacePaths.Own)));
+    internal static bool Remove(NetworkNamespace? inside)
+    {
+        // Their filters keep programs and maps alive. Without pins there were none, and no link needs to be asked.
+        var directory = SocketPrograms.DirectoryOf(NamespacePaths.NameOf(inside?.Path ?? NamespacePaths.Own));
+        if (Directory.Exists(directory)) TrafficLinks.Remove(inside);
+        return SocketPrograms.Remove(directory);
+    }
+
+    /// <summary>Who is a pod in a family; null = not known.</summary>
+    internal void SetPods(System.Net.Sockets.AddressFamily family, IPNetwork? network, bool masqueradesAll) => _traffic?.SetPods(family, network, masqueradesAll);
 
     /// <summary>Minds the sockets of a pod from now on. Any thread.</summary>
     internal void AddNamespace(NetworkNamespace pod)
@@ -100,15 +128,17 @@ internal sealed class SocketServices : IDisposable
             {
                 RefreshNodeAddresses();
                 LastEntries = Reconcile();
-                if (!_isStarted) _programs.Attach();
-                (_isStarted, _isSuspect) = (true, false);
+                if (!_isStarted) Attach();
+                (_isStarted, _isSuspect) = (true, _room.IsShort);
             }
             else
             {
                 if (_state.NodePorts > 0 && _changes.Frontends.Count > 0) RefreshNodeAddresses();
                 Write(_changes);
                 LastEntries = _changes.Count;
+                _isSuspect |= _room.IsShort;
             }
+            _room.Tell();
             _datagrams.End(_changes.GoneDatagram);
         }
         catch (KernelException)
@@ -131,6 +161,7 @@ internal sealed class SocketServices : IDisposable
         {
             try
             {
+                ForgetLinks(events);
                 if (events.Exists(static change => change.Kind is RouteEventKind.AddressChanged or RouteEventKind.Lost)) RefreshNodeAddresses();
                 events.Clear();
                 await changes.ReadAsync(events, cancellationToken).ConfigureAwait(false);
@@ -155,43 +186,92 @@ internal sealed class SocketServices : IDisposable
         if (!_isStarted && !_isSuspect) return false;
         RefreshNodeAddresses();
         var isRepaired = false;
-        try
+        // Where it is room that is missing, trying again helps only once Services are fewer, which the next change may be about.
+        if (_isSuspect && !_room.IsShort)
         {
-            if (_isSuspect)
-            {
-                Reconcile();
-                isRepaired = true;
-            }
-            _isSuspect = false;
-        }
-        catch (KernelException full) when (full.Errno == Errno.E2BIG)
-        {
-            // Trying again helps only once Services are fewer, which the next change may be about.
-            Log.TooManyServices(_logger, full);
-        }
-        if (!_isStarted || !_programs.AreAttached())
-        {
-            _programs.Attach();
+            Reconcile();
             isRepaired = true;
         }
+        _isSuspect = _room.IsShort;
+        if (!_isStarted || !_programs.AreAttached())
+        {
+            Attach();
+            isRepaired = true;
+        }
+        else if (_traffic is not null)
+        {
+            isRepaired |= RefreshLinks();
+        }
         _isStarted = true;
+        _room.Tell();
         return isRepaired;
     }
 
     /// <summary>Closes what is open; the programs go on.</summary>
-    public void Dispose() => _programs.Dispose();
+    public void Dispose()
+    {
+        _traffic?.Dispose();
+        _programs.Dispose();
+    }
+
+    private TrafficServices? TryLoad(TrafficSetup setup)
+    {
+        try
+        {
+            return TrafficServices.Load(_programs.Maps, setup, _logger);
+        }
+        catch (KernelException refused)
+        {
+            Log.NoTrafficPrograms(_logger, refused);
+            return null;
+        }
+    }
+
+    private void Attach()
+    {
+        _programs.Attach();
+        if (_traffic is null) return;
+        lock (_addresses)
+        {
+            using var route = RouteSocket.Open(_namespace);
+            _traffic.Attach(route, route.ListAddresses());
+        }
+    }
+
+    private bool RefreshLinks()
+    {
+        lock (_addresses)
+        {
+            using var route = RouteSocket.Open(_namespace);
+            return _traffic!.Refresh(route, route.ListAddresses(), isThorough: true);
+        }
+    }
+
+    private void ForgetLinks(List<RouteEvent> events)
+    {
+        if (_traffic is null) return;
+        lock (_addresses)
+        {
+            foreach (var change in events)
+            {
+                if (change.Kind == RouteEventKind.LinkDeleted) _traffic.Forget(change.LinkIndex);
+            }
+        }
+    }
 
     private void Write(SocketChanges changes)
     {
-        Set(_programs.Members, changes.Members, static pair => pair.Key, static pair => pair.Value);
-        Set(_programs.Slots, changes.Slots, static pair => pair.Key, static pair => pair.Value);
-        Set(_programs.Frontends, [.. changes.Frontends.Where(static pair => pair.Value is not null)], static pair => pair.Key, static pair => pair.Value!.Value);
+        _room.Set(_programs.Members, changes.Members);
+        _room.Set(_programs.Slots, changes.Slots);
+        _traffic?.Write(changes, _room);
+        _room.Set(_programs.Frontends, [.. changes.Frontends.Where(static pair => pair.Value is not null).Select(static pair => new KeyValuePair<SocketEndpoint, SocketFrontend>(pair.Key, pair.Value!.Value))]);
         Remove(changes);
     }
 
     private void Remove(SocketChanges changes)
     {
         _programs.Frontends.Delete<SocketEndpoint>([.. changes.Frontends.Where(static pair => pair.Value is null).Select(static pair => pair.Key)]);
+        _traffic?.Remove(changes);
         _programs.Slots.Delete<SlotKey>(CollectionsMarshal.AsSpan(changes.GoneSlots));
         _programs.Members.Delete<MemberKey>(CollectionsMarshal.AsSpan(changes.GoneMembers));
     }
@@ -219,6 +299,8 @@ internal sealed class SocketServices : IDisposable
             else if (wanted == value) members.Remove(key);
         }
         changes.Members.AddRange(members);
+        _traffic?.Compare(_state, changes);
+        _room.StartOver();
         // Room first, where it may be that which was missing.
         if (_isSuspect) Remove(changes);
         Write(changes);
@@ -234,7 +316,9 @@ internal sealed class SocketServices : IDisposable
     {
         using var route = RouteSocket.Open(_namespace);
         var wanted = new HashSet<SocketAddress>();
-        foreach (var address in route.ListAddresses())
+        var addresses = route.ListAddresses();
+        if (_isStarted) _traffic?.Refresh(route, addresses, isThorough: false);
+        foreach (var address in addresses)
         {
             if (!IPAddress.IsLoopback(address.Address) && _hasNodePorts(address.Address)) wanted.Add(SocketAddress.Of(address.Address));
         }
@@ -248,14 +332,6 @@ internal sealed class SocketServices : IDisposable
         var ones = new byte[added.Length];
         Array.Fill(ones, (byte)1);
         _programs.NodeAddresses.Set<SocketAddress, byte>(added, ones);
-    }
-
-    private static void Set<TSource, TKey, TValue>(Interop.Bpf.BpfMap map, List<TSource> source, Func<TSource, TKey> key, Func<TSource, TValue> value)
-        where TKey : unmanaged where TValue : unmanaged
-    {
-        var (keys, values) = (new TKey[source.Count], new TValue[source.Count]);
-        for (var i = 0; i < keys.Length; i++) (keys[i], values[i]) = (key(source[i]), value(source[i]));
-        map.Set<TKey, TValue>(keys, values);
     }
 
     // The machine's namespace is that of its first process, or where that hides, of its first kernel thread. Without either it is ours.

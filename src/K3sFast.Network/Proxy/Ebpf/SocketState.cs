@@ -1,18 +1,23 @@
 using System.Net;
+using System.Net.Sockets;
 
 namespace K3sFast.Network.Proxy.Ebpf;
 
 /// <summary>
-/// What the maps of the socket programs should hold, and what a Service's change does to that. Whoever connects is a pod of this node or the node
-/// itself, which all policies take for inside: of a Service's addresses only the cluster IP can be told to stay on this node.
+/// What the maps of the programs should hold, and what a Service's change does to that. Whoever connects at a socket is a pod of this node or the node
+/// itself, which all policies take for inside: of a Service's addresses only the cluster IP can be told to stay on this node. Who comes from outside finds
+/// cluster IPs as they are for sockets, and all else by entries of its own.
 /// </summary>
+/// <param name="hasTraffic">Programs carry what comes from outside; false = rules do.</param>
+/// <param name="nodeIPs">Addresses of this node.</param>
 /// <remarks>One thread. A change costs by the size of its own Service.</remarks>
-internal sealed class SocketState
+internal sealed class SocketState(bool hasTraffic = false, IReadOnlyList<IPAddress>? nodeIPs = null)
 {
     private const byte Udp = 17, Sctp = 132;
 
     private readonly Dictionary<string, Part> _parts = [];
-    private readonly Dictionary<SocketEndpoint, Claim> _frontends = [];
+    private readonly FrontendClaims<SocketFrontend> _frontends = new();
+    private readonly FrontendClaims<OutsideFrontend> _outside = new();
 
     /// <summary>Node ports that are open: without any, nobody need know the node's addresses.</summary>
     internal int NodePorts { get; private set; }
@@ -21,10 +26,12 @@ internal sealed class SocketState
     internal int FrontendCount => _frontends.Count;
 
     /// <summary>
-    /// True for what must be decided by packets too: sockets of SCTP ask no program, sources are known in packets only, and there is no way to
-    /// keep silent at a socket. What comes from outside is decided there in any case.
+    /// True for what rules must decide too. Sockets of SCTP ask no program, and no program can mend SCTP's sum; of a pod that may not come in to a load
+    /// balancer's address only its packets tell; no socket can be kept in silence; and who comes from outside for nobody is refused. Without programs for
+    /// packets, all that comes from outside is theirs.
     /// </summary>
-    internal static bool NeedsPackets(ServicePort port) => port.HasExternal || port.Protocol == Sctp || IsSilent(port);
+    internal static bool NeedsRules(ServicePort port, bool hasTraffic) => port.Protocol == Sctp || IsSilent(port)
+        || (hasTraffic ? port.Endpoints.Count == 0 || (port.LoadBalancerIPs.Count > 0 && port.LoadBalancerSources.Count > 0) : port.HasExternal);
 
     /// <summary>Makes a Service what these ports say.</summary>
     /// <param name="owner">Family, namespace and name.</param>
@@ -43,7 +50,15 @@ internal sealed class SocketState
             }
             foreach (var key in before.Frontends)
             {
-                if (!after.Frontends.Contains(key)) Withdraw(key, owner, changes);
+                if (!after.Frontends.Contains(key)) _frontends.Withdraw(key, owner, changes.Frontends);
+            }
+            foreach (var key in before.Outside)
+            {
+                if (!after.Outside.Contains(key)) _outside.Withdraw(key, owner, changes.Outside);
+            }
+            foreach (var key in before.Sources)
+            {
+                if (!after.Sources.Contains(key)) changes.Sources[key] = false;
             }
         }
         if (after.Pools.Count > 0) _parts[owner] = after;
@@ -51,11 +66,14 @@ internal sealed class SocketState
         NodePorts += after.NodePorts - (before?.NodePorts ?? 0);
     }
 
-    /// <summary>Everything that should be there.</summary>
+    /// <summary>Everything that should be there for who comes from outside.</summary>
+    internal (Dictionary<SocketEndpoint, OutsideFrontend> Frontends, HashSet<SourceKey> Sources) OutsideSnapshot() =>
+        (_outside.Snapshot(), _parts.Values.SelectMany(static part => part.Sources).ToHashSet());
+
+    /// <summary>Everything that should be there for sockets.</summary>
     internal (Dictionary<SocketEndpoint, SocketFrontend> Frontends, Dictionary<SlotKey, SocketEndpoint> Slots, Dictionary<MemberKey, byte> Members) Snapshot()
     {
-        var (frontends, slots, members) = (new Dictionary<SocketEndpoint, SocketFrontend>(_frontends.Count), new Dictionary<SlotKey, SocketEndpoint>(), new Dictionary<MemberKey, byte>());
-        foreach (var (key, claim) in _frontends) frontends[key] = claim.Value;
+        var (frontends, slots, members) = (_frontends.Snapshot(), new Dictionary<SlotKey, SocketEndpoint>(), new Dictionary<MemberKey, byte>());
         foreach (var part in _parts.Values)
         {
             foreach (var pool in part.Pools)
@@ -76,15 +94,16 @@ internal sealed class SocketState
         if (port.Protocol == Sctp) return;
         var name = $"{owner}/{port.Protocol}/{port.Port}";
         var anywhere = port.IsInternalLocal && !port.HasExternal ? null : PoolOf(name, "", port, port.Endpoints, before, after, changes);
-        var here = port.IsInternalLocal ? PoolOf(name, "/local", port, port.LocalEndpoints, before, after, changes) : null;
+        var here = port.IsInternalLocal || (hasTraffic && port is { IsExternalLocal: true, HasExternal: true }) ? PoolOf(name, "/local", port, port.LocalEndpoints, before, after, changes) : null;
         var service = SocketNumbers.Of(name);
         void Offer(SocketEndpoint key, SocketPool pool)
         {
             after.Frontends.Add(key);
-            Announce(key, owner, new SocketFrontend(service, pool.Number, (uint)pool.Slots.Count, (uint)port.Affinity.TotalSeconds), changes);
+            _frontends.Announce(key, owner, new SocketFrontend(service, pool.Number, (uint)pool.Slots.Count, (uint)port.Affinity.TotalSeconds), changes.Frontends);
         }
-        if (!IsSilent(port)) Offer(SocketEndpoint.Of(port.ClusterIP, port.Port, port.Protocol), here ?? anywhere!);
+        if (!IsSilent(port)) Offer(SocketEndpoint.Of(port.ClusterIP, port.Port, port.Protocol), port.IsInternalLocal ? here! : anywhere!);
         if (anywhere is null) return;
+        if (hasTraffic && port.HasExternal) AddOutside(owner, port, service, anywhere, here, before, after, changes);
         foreach (var address in port.ExternalIPs) Offer(SocketEndpoint.Of(address, port.Port, port.Protocol), anywhere);
         if (port.LoadBalancerSources.Count == 0)
         {
@@ -93,6 +112,40 @@ internal sealed class SocketState
         if (port.NodePort == 0) return;
         Offer(SocketEndpoint.OfNode(port.NodePort, port.Protocol), anywhere);
         after.NodePorts++;
+    }
+
+    private void AddOutside(
+        string owner, ServicePort port, ulong service, SocketPool anywhere, SocketPool? here, Part? before, Part after, SocketChanges changes)
+    {
+        var pool = port.IsExternalLocal ? here! : anywhere;
+        var flags = !port.IsExternalLocal ? OutsideFlags.Masquerades : anywhere.Slots.Count > 0 ? OutsideFlags.IsSilent : OutsideFlags.None;
+        var value = new OutsideFrontend(
+            service, pool.Number, anywhere.Number, (uint)pool.Slots.Count, (uint)anywhere.Slots.Count, (uint)port.Affinity.TotalSeconds, flags);
+        void Offer(SocketEndpoint key, OutsideFlags more = OutsideFlags.None)
+        {
+            after.Outside.Add(key);
+            _outside.Announce(key, owner, value with { Flags = flags | more }, changes.Outside);
+        }
+        foreach (var address in port.ExternalIPs) Offer(SocketEndpoint.Of(address, port.Port, port.Protocol));
+        foreach (var address in port.LoadBalancerIPs)
+            Offer(SocketEndpoint.Of(address, port.Port, port.Protocol), port.LoadBalancerSources.Count > 0 ? OutsideFlags.HasSources : OutsideFlags.None);
+        if (port.LoadBalancerIPs.Count > 0 && port.LoadBalancerSources.Count > 0)
+        {
+            foreach (var source in port.LoadBalancerSources) Admit(source);
+            // A node that may come in does so with the balancer's address as source, when the balancer gave it one.
+            if (port.LoadBalancerSources.Any(source => (nodeIPs ?? []).Any(source.Contains)))
+            {
+                foreach (var address in port.LoadBalancerIPs) Admit(new IPNetwork(address, address.AddressFamily == AddressFamily.InterNetworkV6 ? 128 : 32));
+            }
+        }
+        if (port.NodePort != 0) Offer(SocketEndpoint.OfNode(port.NodePort, port.Protocol));
+
+        void Admit(IPNetwork source)
+        {
+            var key = SourceKey.Of(service, source);
+            if (!after.Sources.Contains(key)) after.Sources.Add(key);
+            if (before is null || !before.Sources.Contains(key)) changes.Sources[key] = true;
+        }
     }
 
     private static SocketPool PoolOf(
@@ -117,56 +170,12 @@ internal sealed class SocketState
     // "Not on this node" is silence: who asks tries on, as upstream has it.
     private static bool IsSilent(ServicePort port) => port.IsInternalLocal && port.LocalEndpoints.Count == 0 && port.Endpoints.Count > 0;
 
-    // Two Services may claim one external address: the first has it, the other waits for it to go.
-    private void Announce(SocketEndpoint key, string owner, SocketFrontend value, SocketChanges changes)
-    {
-        if (!_frontends.TryGetValue(key, out var first))
-        {
-            _frontends[key] = new Claim(owner) { Value = value };
-            changes.Frontends[key] = value;
-            return;
-        }
-        var claim = first;
-        while (claim.Owner != owner && claim.Next is not null) claim = claim.Next;
-        if (claim.Owner != owner)
-        {
-            claim.Next = new Claim(owner) { Value = value };
-            return;
-        }
-        var isSame = claim.Value == value;
-        claim.Value = value;
-        if (claim == first && !isSame) changes.Frontends[key] = value;
-    }
-
-    private void Withdraw(SocketEndpoint key, string owner, SocketChanges changes)
-    {
-        if (!_frontends.TryGetValue(key, out var first)) return;
-        if (first.Owner == owner)
-        {
-            if (first.Next is { } next) _frontends[key] = next;
-            else _frontends.Remove(key);
-            changes.Frontends[key] = first.Next?.Value;
-            return;
-        }
-        for (var claim = first; claim.Next is { } next; claim = next)
-        {
-            if (next.Owner != owner) continue;
-            claim.Next = next.Next;
-            return;
-        }
-    }
-
-    private sealed class Claim(string owner)
-    {
-        internal string Owner { get; } = owner;
-        internal SocketFrontend Value { get; set; }
-        internal Claim? Next { get; set; }
-    }
-
     private sealed class Part
     {
         internal List<SocketPool> Pools { get; } = [];
         internal List<SocketEndpoint> Frontends { get; } = [];
+        internal List<SocketEndpoint> Outside { get; } = [];
+        internal List<SourceKey> Sources { get; } = [];
         internal int NodePorts { get; set; }
     }
 }

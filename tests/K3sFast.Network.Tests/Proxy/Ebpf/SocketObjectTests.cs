@@ -19,7 +19,7 @@ public sealed class SocketObjectTests
             ["cgroup/connect4", "cgroup/connect6", "cgroup/getpeername4", "cgroup/getpeername6", "cgroup/recvmsg4", "cgroup/recvmsg6", "cgroup/sendmsg4", "cgroup/sendmsg6", "cgroup/sock_release"],
             parsed.Programs.Select(program => program.Section).Order(StringComparer.Ordinal));
         Assert.Equal(
-            ["affinities", "flows", "frontends", "members", "namespaces", "node_addresses", "peers", "slots"], parsed.Maps.Select(map => map.Name).Order(StringComparer.Ordinal));
+            ["affinities", "counts", "flows", "frontends", "members", "namespaces", "node_addresses", "peers", "slots"], parsed.Maps.Select(map => map.Name).Order(StringComparer.Ordinal));
         Assert.Equal(Unsafe.SizeOf<SocketSettings>(), parsed.ReadOnlyData.Length);
         Assert.Equal("Apache-2.0", parsed.License);
         Assert.All(parsed.Programs, program => Assert.NotEmpty(program.Relocations));
@@ -48,6 +48,36 @@ public sealed class SocketObjectTests
         Field("struct member_key", "backend", 8);
         Field("struct peer", "backend", 20);
         Compile(source.ToString());
+    }
+
+    [Fact]
+    public void TrafficEntries_AgainstTheProgramsSource_HaveTheSameLayout()
+    {
+        var source = new StringBuilder($"#include \"{Path.Combine(Repository(), "native", "bpf", "traffic.c")}\"\n#include <stddef.h>\n");
+        void Size<T>(string name) => source.AppendLine($"_Static_assert(sizeof({name}) == {Unsafe.SizeOf<T>()}, \"{name}\");");
+        Size<OutsideFrontend>("struct outside_frontend");
+        Size<SourceKey>("struct source_key");
+        Size<PodRange>("struct network");
+        Size<TrafficFlow>("struct flow");
+        Size<TrafficTranslation>("struct translation");
+        Size<TrafficSettings>("struct settings");
+        source.AppendLine("_Static_assert(MASQUERADES == 1 && HAS_SOURCES == 2 && IS_SILENT == 4, \"flags\");");
+        source.AppendLine("_Static_assert(ANSWERED == 1 && CLIENT_ENDED == 8 && SERVER_ENDED == 16 && WAS_RESET == 32, \"states\");");
+        source.AppendLine("_Static_assert(PEERS_FULL == 0 && FLOWS_BEGUN == 1 && FLOWS_FULL == 3 && AFFINITIES_FULL == 4, \"counts\");");
+        void Field(string name, string field, int offset) => source.AppendLine($"_Static_assert(offsetof({name}, {field}) == {offset}, \"{name}.{field}\");");
+        Field("struct outside_frontend", "count", 24);
+        Field("struct outside_frontend", "flags", 36);
+        Field("struct source_key", "address", 12);
+        Field("struct network", "is_known", 32);
+        Field("struct flow", "source_port", 32);
+        Field("struct flow", "protocol", 36);
+        Field("struct translation", "flags", 20);
+        Field("struct translation", "used_ns", 32);
+        string[] settings = ["link_header", "mark", "unanswered_seconds", "established_seconds", "half_ended_seconds", "ended_seconds", "reset_seconds", "datagram_seconds", "datagram_stream_seconds"];
+        for (var i = 0; i < settings.Length; i++) Field("struct settings", settings[i], i * sizeof(uint));
+        Compile(source.ToString());
+        Assert.Equal(new SourceKey(64 + 96 + 24, 7, K3sFast.Network.Proxy.Ebpf.SocketAddress.Of(IPAddress.Parse("198.51.100.0"))), SourceKey.Of(7, IPNetwork.Parse("198.51.100.0/24")));
+        Assert.Equal(new SourceKey(64 + 48, 7, K3sFast.Network.Proxy.Ebpf.SocketAddress.Of(IPAddress.Parse("2001:db8:1::"))), SourceKey.Of(7, IPNetwork.Parse("2001:db8:1::/48")));
     }
 
     [Fact]

@@ -90,11 +90,13 @@ public sealed class SocketStateTests
     {
         Set(Port(Tcp));
         Assert.Equal(0u, _changes.Frontends.Values.Single()!.Value.Count);
-        Assert.False(SocketState.NeedsPackets(Port(Tcp)));
+        Assert.False(SocketState.NeedsRules(Port(Tcp), hasTraffic: false));
+        // Who comes from outside gets his refusal from a rule.
+        Assert.True(SocketState.NeedsRules(Port(Tcp), hasTraffic: true));
         var silent = Port(Tcp, 1) with { IsInternalLocal = true };
         Set(silent);
         Assert.Null(_changes.Frontends.Values.Single());
-        Assert.True(SocketState.NeedsPackets(silent));
+        Assert.True(SocketState.NeedsRules(silent, hasTraffic: true));
     }
 
     [Fact]
@@ -102,12 +104,12 @@ public sealed class SocketStateTests
     {
         Set(Port(Sctp, 1));
         Assert.Empty(_changes.Frontends);
-        Assert.True(SocketState.NeedsPackets(Port(Sctp, 1)));
+        Assert.True(SocketState.NeedsRules(Port(Sctp, 1), hasTraffic: true));
         // Who may use a balancer's address is told by his own, which a socket does not have yet.
         var guarded = Port(Tcp, 1) with { LoadBalancerIPs = [IPAddress.Parse("203.0.113.10")], LoadBalancerSources = [IPNetwork.Parse("198.51.100.0/24")] };
         Set(guarded);
         Assert.Equal([SocketEndpoint.Of(s_clusterIP, 80, Tcp)], _changes.Frontends.Keys);
-        Assert.True(SocketState.NeedsPackets(guarded));
+        Assert.True(SocketState.NeedsRules(guarded, hasTraffic: true));
     }
 
     [Fact]
