@@ -105,17 +105,19 @@ internal static class DnsScenario
         return false;
     }
 
-    // Where the DNS is, by its Service's slice.
+    // Where the DNS is, by its Service's slice. A server without pods of its own serves names only since there is a node.
     private static async Task<IPEndPoint> FindAsync(ApiConnection api)
     {
-        using var slices = JsonDocument.Parse(await api.SendAsync(
-            HttpMethod.Get, "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkube-dns"));
-        foreach (var slice in slices.RootElement.GetProperty("items").EnumerateArray())
+        for (var start = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(start) < s_patience; await Task.Delay(100))
         {
-            if (slice.GetProperty("endpoints").GetArrayLength() == 0) continue;
-            var port = slice.GetProperty("ports").EnumerateArray().First(static port => port.GetProperty("protocol").ValueEquals("UDP")).GetProperty("port").GetInt32();
-            var address = slice.GetProperty("endpoints")[0].GetProperty("addresses")[0].GetString()!;
-            return new IPEndPoint(IPAddress.Parse(address), port);
+            using var slices = JsonDocument.Parse(await api.SendAsync(
+                HttpMethod.Get, "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkube-dns"));
+            foreach (var slice in slices.RootElement.GetProperty("items").EnumerateArray())
+            {
+                if (slice.GetProperty("endpoints").GetArrayLength() == 0) continue;
+                var port = slice.GetProperty("ports").EnumerateArray().First(static port => port.GetProperty("protocol").ValueEquals("UDP")).GetProperty("port").GetInt32();
+                return new IPEndPoint(IPAddress.Parse(slice.GetProperty("endpoints")[0].GetProperty("addresses")[0].GetString()!), port);
+            }
         }
         throw new InvalidOperationException("Service kube-system/kube-dns has no endpoint");
     }
