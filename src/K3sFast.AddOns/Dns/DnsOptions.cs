@@ -20,6 +20,12 @@ public sealed record DnsOptions
     /// </summary>
     public IPAddress? ServerAddress { get; init; }
 
+    /// <summary>
+    /// Other nodes reach this one's own addresses from elsewhere only through the pods' network (<c>--flannel-external-ip</c>): the server binds and
+    /// publishes what the node has there, once it has it.
+    /// </summary>
+    public bool IsReachedThroughPodNetwork { get; init; }
+
     /// <summary>Nothing is bound or followed before the cluster has a node: for a server that is none itself.</summary>
     public bool AwaitsNodes { get; init; }
 

@@ -78,8 +78,14 @@ public sealed class DnsServer
         foreach (var @namespace in _namespaces.List()) Rebuild("n/" + @namespace.Metadata.Name);
         foreach (var service in _services.List()) Rebuild("s/" + service.Metadata.NamespaceProperty + "/" + service.Metadata.Name);
 
-        using var listeners = new DnsListeners(_parts);
-        var reloader = new DnsReloader(_parts, _maps, listeners, _events);
+        var parts = _parts;
+        if (_options.IsReachedThroughPodNetwork)
+        {
+            var addresses = await PodNetworkAddresses.WaitAsync(_options.NodeName, _nodes, parts.Time, cancellationToken).ConfigureAwait(false);
+            parts = parts with { Options = _options with { NodeIPs = addresses } };
+        }
+        using var listeners = new DnsListeners(parts);
+        var reloader = new DnsReloader(parts, _maps, listeners, _events);
         await FollowPodsAsync(reloader.Load(), cancellationToken).ConfigureAwait(false);
         _parts.Records.HasSynced = true;
         _listening.TrySetResult(listeners.Endpoint);
@@ -96,7 +102,7 @@ public sealed class DnsServer
             await FollowPodsAsync(_parts.Engine.Value.Config, stop).ConfigureAwait(false);
         }, _logger).RunAsync(1, cancellationToken));
         running.Add(_maps.RunAsync(cancellationToken));
-        running.Add(new DnsService(_options, _client, _services, _slices, _nodes, _logger).RunAsync(cancellationToken));
+        running.Add(new DnsService(parts.Options, _client, _services, _slices, _nodes, _logger).RunAsync(cancellationToken));
         await Task.WhenAll(running).ConfigureAwait(false);
     }
 

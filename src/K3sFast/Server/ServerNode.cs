@@ -198,6 +198,8 @@ internal sealed class ServerNode
         var options = new DnsOptions
         {
             NodeName = _config.NodeName, NodeIPs = _config.NodeIPs, ServerAddress = _config.AdvertiseAddress, AwaitsNodes = !_config.HasAgent,
+            // With plain routes (host-gw) there is no link of its own between the nodes, and nothing to reach it through.
+            IsReachedThroughPodNetwork = _config is { FlannelExternalIP: true, HasAgent: true, FlannelBackend: "vxlan" or "wireguard-native" },
             ClusterDns = _config.ClusterDns, ClusterDomain = _config.ClusterDomain, ResolvConf = NodeResolver.Choose(_config),
         };
         var client = plane.ClientFor("system:serviceaccount:kube-system:coredns", "system:serviceaccounts", "system:serviceaccounts:kube-system");

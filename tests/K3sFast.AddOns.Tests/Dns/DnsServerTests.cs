@@ -137,6 +137,24 @@ public sealed class DnsServerTests : IDisposable
     }
 
     [Fact]
+    public async Task ReachedThroughPodNetwork_BindsAndPublishesWhatTheNodeHasThere_OnceItHas()
+    {
+        var node = Node("node1", "192.0.2.1");
+        await _api.Client.CreateAsync(Resources.Nodes, node, _stop.Token);
+        var server = await NewServerAsync("node1", "192.0.2.1", null, awaitsNodes: false, isReachedThroughPodNetwork: true);
+        _ = server.RunAsync(_stop.Token);
+        Assert.False(server.Listening.IsCompleted);
+        node = await _api.Client.GetAsync(Resources.Nodes, null, "node1", _stop.Token);
+        // An address that this host has, as the link between nodes would bear it.
+        node.Spec = new V1NodeSpec { PodCIDR = "127.0.0.1/32", PodCIDRs = ["127.0.0.1/32"] };
+        await _api.Client.UpdateAsync(Resources.Nodes, node, _stop.Token);
+        var at = await server.Listening.WaitAsync(_stop.Token);
+        Assert.Equal("127.0.0.1", at.Address.ToString());
+        Assert.Equal(["192.0.2.1"], (await AskAsync(at, "node1", DnsType.A)).Data(DnsType.A));
+        await EndpointsAreAsync("127.0.0.1");
+    }
+
+    [Fact]
     public async Task NodeAdded_ItsName_IsAnswered()
     {
         var at = await StartAsync();
@@ -293,7 +311,7 @@ public sealed class DnsServerTests : IDisposable
         return await _server.Listening;
     }
 
-    private async Task<DnsServer> NewServerAsync(string node, string address, string? server, bool awaitsNodes)
+    private async Task<DnsServer> NewServerAsync(string node, string address, string? server, bool awaitsNodes, bool isReachedThroughPodNetwork = false)
     {
         foreach (var name in (string[])["default", "kube-system"])
         {
@@ -312,6 +330,7 @@ public sealed class DnsServerTests : IDisposable
             NodeIPs = [IPAddress.Parse(address)],
             ServerAddress = server is null ? null : IPAddress.Parse(server),
             AwaitsNodes = awaitsNodes,
+            IsReachedThroughPodNetwork = isReachedThroughPodNetwork,
             ClusterDns = [IPAddress.Parse("10.43.0.10")],
             Port = FreePort(),
             ResolvConf = "/nonexistent",
