@@ -15,6 +15,9 @@ public sealed class EventRecorder
     // Waiting events; more than that are dropped, and said so once in the log. Bounds memory while the API is away.
     private const int MaxWaiting = 1000;
 
+    // Objects of which it is remembered that their namespace goes; of the others the API is asked once more.
+    private const int MaxEnding = 1024;
+
     // Immutable after construction
     private readonly ApiClient _client;
     private readonly string _component;
@@ -26,6 +29,7 @@ public sealed class EventRecorder
 
     // Owned by the writing loop
     private readonly EventCorrelator _correlator;
+    private readonly RecentMap<string> _ending = new(MaxEnding);
 
     /// <summary>A recorder for <paramref name="component"/> (such as kubelet), on <paramref name="host"/> where that matters.</summary>
     public EventRecorder(ApiClient client, string component, string? host, ILogger logger, TimeProvider? time = null)
@@ -79,6 +83,11 @@ public sealed class EventRecorder
                 {
                     await WriteAsync(value, cancellationToken).ConfigureAwait(false);
                 }
+                catch (ApiException refused) when (refused.IsNamespaceTerminating)
+                {
+                    // The object goes with its namespace: nobody can be told of it any more, and a probe that fails every second need not ask.
+                    if (value.InvolvedObject.Uid is { Length: > 0 } uid) _ending.Set(uid, uid);
+                }
                 catch (Exception failure) when (failure is ApiException or HttpRequestException or IOException)
                 {
                     Log.EventFailed(_logger, value.Reason, value.InvolvedObject.Name ?? "", failure.Message);
@@ -106,6 +115,7 @@ public sealed class EventRecorder
 
     private async ValueTask WriteAsync(Corev1Event value, CancellationToken cancellationToken)
     {
+        if (value.InvolvedObject.Uid is { } uid && _ending.Find(uid) is not null) return;
         var fate = _correlator.Correlate(value, out var key);
         if (fate == EventFate.Drop) return;
         if (fate == EventFate.Update)

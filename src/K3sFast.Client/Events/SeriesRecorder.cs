@@ -81,6 +81,10 @@ public sealed class SeriesRecorder
                 {
                     await (value is null ? TellAsync(cancellationToken) : WriteAsync(value, cancellationToken)).ConfigureAwait(false);
                 }
+                catch (ApiException refused) when (refused.IsNamespaceTerminating)
+                {
+                    // The object goes with its namespace: nobody can be told of it any more.
+                }
                 catch (Exception failure) when (failure is ApiException or HttpRequestException or IOException)
                 {
                     Log.EventFailed(_logger, value?.Reason ?? "", value?.Regarding.Name ?? "", failure.Message);
