@@ -58,7 +58,6 @@ public abstract class SharedStoreContractTests : DatastoreContractTests
         Assert.Equal(range.Changes.Select(change => change.Key).Order(StringComparer.Ordinal), range.Changes.Select(change => change.Key));
         Assert.Equal(Keys / 10, range.Changes.Count(change => change.Value == "changed"));
         Assert.DoesNotContain(range.Changes, change => change.Value == "later");
-        if (Store.StateReader is null) return;
         var state = await RecordingState.ReadAsync(Store, "/s/", revision);
         Assert.Equal(range.Changes, state.Shown);
         Assert.Equal(Math.Min(2, Environment.ProcessorCount), state.Parts);

@@ -11,7 +11,7 @@ namespace K3sFast.Datastore.Etcd;
 /// A real etcd (3.4 or newer), in the layout of kube-apiserver: keys and values as they are, etcd's revision is ours. One watch on all
 /// keys feeds every watch of this process (<see cref="ChangeFeed"/>); writes are compare-and-swap transactions; reads are linearizable.
 /// </summary>
-public sealed class EtcdDatastore : SharedDatastore
+public sealed class EtcdDatastore : SharedDatastore, IStateReader
 {
     // Keys per answer of a range: bounds what one answer holds in memory (10 MB of 3 KB objects is upstream's largest page, too).
     private const int PageKeys = 2000;
@@ -72,6 +72,14 @@ public sealed class EtcdDatastore : SharedDatastore
         {
             throw Failed("asking", error);
         }
+    }
+
+    /// <inheritdoc/>
+    public async Task ReadStateAsync(string prefix, long revision, Func<int, IDatastoreVisitor> openPart, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(openPart);
+        ThrowIfCompacted(revision);
+        await new EtcdStateScan(AskPageAsync).ReadAsync(prefix, revision, openPart, cancellationToken).ConfigureAwait(false);
     }
 
     private protected override async ValueTask CompactCoreAsync(long revision, CancellationToken cancellationToken)

@@ -16,6 +16,9 @@ internal static class StoreKeys
 
     public static bool IsInternal(string key) => key is Compact || key.StartsWith(GapPrefix, StringComparison.Ordinal);
 
+    /// <summary>The same of a key's bytes.</summary>
+    public static bool IsInternal(ReadOnlySpan<byte> key) => key.SequenceEqual("compact_rev_key"u8) || key.StartsWith("gap-"u8);
+
     /// <summary>Throws <see cref="ArgumentException"/> for a key that cannot be stored.</summary>
     public static void Check(string key)
     {

@@ -1,3 +1,5 @@
+using K3sFast.Datastore.Shared;
+
 namespace K3sFast.Datastore.Sqlite;
 
 /// <summary>
@@ -17,9 +19,6 @@ namespace K3sFast.Datastore.Sqlite;
 /// </remarks>
 internal static class KineSchema
 {
-    public const string CompactKey = "compact_rev_key";
-    public const string GapPrefix = "gap-";
-
     /// <summary>How far sqlite_sequence runs ahead.</summary>
     public const int SequenceAhead = 64;
 
@@ -142,8 +141,8 @@ internal static class KineSchema
     }
 
     /// <summary>True for rows that are the engine's own and not a user's change.</summary>
-    public static bool IsInternal(ReadOnlySpan<byte> name) => name.SequenceEqual("compact_rev_key"u8) || name.StartsWith("gap-"u8);
+    public static bool IsInternal(ReadOnlySpan<byte> name) => StoreKeys.IsInternal(name);
 
     /// <summary>True for rows that are the engine's own and not a user's change.</summary>
-    public static bool IsInternal(string name) => name is CompactKey || name.StartsWith(GapPrefix, StringComparison.Ordinal);
+    public static bool IsInternal(string name) => StoreKeys.IsInternal(name);
 }
