@@ -9,7 +9,8 @@ using BenchmarkDotNet.Toolchains.InProcess.Emit;
 
 // Usage: dotnet run -c Release -- --filter '*PodCodec*' [--short]
 // --short: few iterations in this very process, for a first look; without it each class is built and run apart (start it inside the repository).
-//        dotnet run -c Release -- store [--seconds N] [--directory D] [--json FILE]: durable writes of many writers against kine's shape, see StoreComparison.
+//        dotnet run -c Release -- store [--seconds N] [--directory D] [--json FILE]: durable writes of many writers against kine's shape, see StoreComparison;
+//            with --maintenance only what compaction and giving back pages cost writers, see MaintenanceUnderLoad.
 //        sudo dotnet run -c Release -- network [--rounds N]: how soon packets follow policies and nodes, see NetworkMeasurements.
 //        dotnet run -c Release -- start [--objects N] [--pods]: until the caches of a big store show everything, and what an object costs then, see CacheStart.
 //        sudo dotnet run -c Release -- services [--rounds N]: connections through Services and their programming, both back ends, see ServiceMeasurements.

@@ -73,6 +73,15 @@ public sealed record DatastoreStatus
     /// <summary>Changes per group.</summary>
     public required Distribution GroupSizes { get; init; }
 
-    /// <summary>Seconds that a step of compaction or of giving back pages kept the writer.</summary>
-    public required Distribution MaintenanceSeconds { get; init; }
+    /// <summary>Seconds that a step of compaction kept the writer.</summary>
+    public required Distribution CompactionSeconds { get; init; }
+
+    /// <summary>Seconds that a step of giving back pages kept the writer.</summary>
+    public required Distribution VacuumSeconds { get; init; }
+
+    /// <summary>Seconds of those steps of either that ended with a flush.</summary>
+    public required Distribution MaintenanceFlushSeconds { get; init; }
+
+    /// <summary>Seconds that the writer waited until a log that had grown too long was copied.</summary>
+    public required Distribution LogWaitSeconds { get; init; }
 }

@@ -6,6 +6,7 @@ public sealed class Distribution
     private readonly double[] _bounds;
     private readonly long[] _counts;
     private double _sum;
+    private double _largest;
 
     /// <summary>Bounds in rising order; above the last one lies one more bucket.</summary>
     public Distribution(params double[] bounds)
@@ -24,6 +25,21 @@ public sealed class Distribution
     /// <summary>The sum of all figures.</summary>
     public double Sum => Volatile.Read(ref _sum);
 
+    /// <summary>The largest of them; 0 = there is none.</summary>
+    public double Largest => Volatile.Read(ref _largest);
+
+    /// <summary>A bound that this share of all figures does not exceed; infinite = it lies above the last bound.</summary>
+    public double BoundOf(double share)
+    {
+        long below = 0, wanted = (long)Math.Ceiling(share * _counts.Sum());
+        for (int i = 0; i < _bounds.Length; i++)
+        {
+            below += Volatile.Read(ref _counts[i]);
+            if (below >= wanted) return _bounds[i];
+        }
+        return double.PositiveInfinity;
+    }
+
     /// <summary>Adds one. Allocates nothing.</summary>
     internal void Add(double figure)
     {
@@ -31,5 +47,6 @@ public sealed class Distribution
         while (bucket < _bounds.Length && figure > _bounds[bucket]) bucket++;
         Volatile.Write(ref _counts[bucket], _counts[bucket] + 1);
         Volatile.Write(ref _sum, _sum + figure);
+        if (figure > _largest) Volatile.Write(ref _largest, figure);
     }
 }

@@ -13,7 +13,7 @@ namespace K3sFast.Benchmarks;
 /// its indexes, one transaction with one flush per write. Then what compaction costs writers, and how long a big file takes to open.
 /// </summary>
 /// <remarks>
-/// <c>dotnet run -c Release --project bench/K3sFast.Benchmarks -- store [--seconds N] [--directory D] [--json FILE]</c>. Both sides flush every
+/// <c>dotnet run -c Release --project bench/K3sFast.Benchmarks -- store [--maintenance] [--seconds N] [--directory D] [--json FILE]</c>. Both sides flush every
 /// commit; k3s' own setting (synchronous = NORMAL) does not, and may lose what it acknowledged.
 /// </remarks>
 internal sealed class StoreComparison
@@ -40,7 +40,8 @@ internal sealed class StoreComparison
         Directory.CreateDirectory(comparison._root);
         try
         {
-            if (Option("--part", "all") is var part and not "all") await comparison.RunPartAsync(part);
+            if (arguments.Contains("--maintenance")) await comparison.RunPartAsync("maintenance");
+            else if (Option("--part", "all") is var part and not "all") await comparison.RunPartAsync(part);
             else await comparison.RunPartsAsync(arguments);
             comparison.Print();
             if (Option("--json", "") is { Length: > 0 } path) await File.WriteAllTextAsync(path, comparison.ToJson().ToString());
@@ -78,7 +79,7 @@ internal sealed class StoreComparison
         switch (part)
         {
             case "maintenance":
-                await MeasureMaintenanceAsync();
+                await new MaintenanceUnderLoad($"{_root}/maintenance/state.db", 1000, _time, Add).RunAsync();
                 break;
             case "open":
                 await MeasureOpenAsync();
@@ -158,32 +159,6 @@ internal sealed class StoreComparison
             return count;
         })));
         return counts.Sum() / deadline.Elapsed.TotalSeconds;
-    }
-
-    /// <summary>How long steps of compaction and vacuum keep the writer, while one writes and much is compacted.</summary>
-    private async Task MeasureMaintenanceAsync()
-    {
-        await using var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = $"{_root}/maintenance/state.db", CompactInterval = TimeSpan.Zero });
-        byte[] value = new byte[2500];
-        var revisions = await Task.WhenAll(Enumerable.Range(0, 500).Select(async i => (await store.AppendAsync(AppendRequest.Create($"/c/{i}", value))).Revision));
-        for (int round = 0; round < 60; round++)
-            revisions = await Task.WhenAll(revisions.Select(async (revision, i) => (await store.AppendAsync(AppendRequest.Update($"/c/{i}", revision, value))).Revision));
-        long startedAt = Stopwatch.GetTimestamp();
-        var compaction = store.CompactAsync(store.CurrentRevision).AsTask();
-        var meanwhile = new List<double>();
-        while (!compaction.IsCompleted)
-        {
-            long writeAt = Stopwatch.GetTimestamp();
-            revisions[0] = (await store.AppendAsync(AppendRequest.Update("/c/0", revisions[0], value))).Revision;
-            meanwhile.Add(Stopwatch.GetElapsedTime(writeAt).TotalMilliseconds);
-        }
-        await compaction;
-        Add("compaction of 30,000 revisions of 2.5 KB under a writer", Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds, "ms", false);
-        meanwhile.Sort();
-        Add("writes meanwhile, p99", meanwhile[(int)(meanwhile.Count * 0.99)], "ms", false);
-        var steps = store.ReadStatus().MaintenanceSeconds;
-        long total = steps.Counts.Sum(), within = steps.Counts.Where((_, i) => i < steps.Bounds.Count && steps.Bounds[i] <= 0.002).Sum();
-        Add("maintenance steps of at most 2 ms", 100.0 * within / total, "%", true);
     }
 
     private async Task MeasureOpenAsync()

@@ -56,7 +56,10 @@ internal sealed class DatastoreMetrics
         metrics.Counter(registry, "refused_full_total", "Writes refused for want of space.", static status => status.RefusedFull);
         metrics.Histogram(registry, "commit_duration_seconds", "Time to write and flush a group of changes.", static status => status.CommitSeconds);
         metrics.Histogram(registry, "group_changes", "Changes that were flushed together.", static status => status.GroupSizes);
-        metrics.Histogram(registry, "maintenance_step_duration_seconds", "Time that a step of compaction or of giving pages back keeps the writer.", static status => status.MaintenanceSeconds);
+        metrics.Histogram(registry, "compaction_step_duration_seconds", "Time that a step of compaction keeps the writer.", static status => status.CompactionSeconds);
+        metrics.Histogram(registry, "vacuum_step_duration_seconds", "Time that a step of giving pages back keeps the writer.", static status => status.VacuumSeconds);
+        metrics.Histogram(registry, "maintenance_flush_duration_seconds", "Time of the steps of either that end with a flush.", static status => status.MaintenanceFlushSeconds);
+        metrics.Histogram(registry, "log_wait_duration_seconds", "Time that the writer waits until a log that is too long is copied.", static status => status.LogWaitSeconds);
     }
 
     /// <summary>Why creates and updates are refused for want of space; null = they are not. For /readyz.</summary>

@@ -59,7 +59,7 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
             long startedAt = Stopwatch.GetTimestamp();
             lock (_gate) CheckpointLocked();
             Volatile.Write(ref _isLogTooLong, false);
-            statistics.MaintenanceSeconds.Add(Stopwatch.GetElapsedTime(startedAt).TotalSeconds);
+            statistics.LogWaitSeconds.Add(Stopwatch.GetElapsedTime(startedAt).TotalSeconds);
             return;
         }
         if (pages == 0 || waiting < (Volatile.Read(ref _passes) > 0 ? MaxAwaitedPages : StartPages) || _transactions <= Volatile.Read(ref _coveredTransactions)) return;

@@ -9,8 +9,9 @@ namespace K3sFast.Datastore.Sqlite;
 /// touches, and the bound follows the time that steps take. Owned by the writer thread, whose connection it uses.
 /// </summary>
 /// <remarks>
-/// A step is not flushed, but for every <see cref="MaxUnflushedSteps"/>th in a row: the next group's flush covers it, as the log is flushed whole, and a power cut before that only means that the same history is
-/// compacted again. So a write that arrives meanwhile waits for the step's work and not for the disk.
+/// A step is not flushed: the next group's flush covers it, as the log is flushed whole, and a power cut before that only means that the same history is
+/// compacted again. So a write that arrives meanwhile waits for the step's work and not for the disk. But its own flush would have to carry what many steps
+/// wrote; so while no group comes, a step is flushed whenever so much waits for a flush that it would take long.
 /// </remarks>
 internal sealed class Maintenance : IDisposable
 {
@@ -21,10 +22,21 @@ internal sealed class Maintenance : IDisposable
     /// <summary>Steps in a row without a flush: what a power cut may tear stays small enough to be told from damage (<see cref="LogCheck"/>).</summary>
     internal const int MaxUnflushedSteps = 64;
 
+    // Pages that the next group's flush has to carry besides its own, 1 MiB to begin with. A card that writes 20 MB/s takes 25 ms for the fewest.
+    internal const int MinUnflushedPages = 128;
+    internal const int MaxUnflushedPages = 2048;
+    internal const int FirstUnflushedPages = 256;
+    private static readonly TimeSpan s_longFlush = TimeSpan.FromMilliseconds(4);
+    private static readonly TimeSpan s_shortFlush = TimeSpan.FromMilliseconds(2);
+
     // Pages per step. A row costs its leaf, the index's leaf, and a page for each 4 KiB of value.
     internal const int MinStepPages = 16;
     internal const int MaxStepPages = 512;
     private const int FirstStepPages = 64;
+
+    // Moving a page costs about as much as deleting a row: the page, the one that points to it, the map of pointers.
+    internal const int MinVacuumPages = 8;
+    private const int FirstVacuumPages = 16;
     private const int PagesPerRow = 2;
     private const int PageBytes = 4096;
 
@@ -46,7 +58,12 @@ internal sealed class Maintenance : IDisposable
     private readonly List<long> _doomed = [];
     private readonly bool _canVacuum;
     private int _stepPages = FirstStepPages;
+    private int _vacuumPages = FirstVacuumPages;
     private int _unflushedSteps;
+    private int _unflushedPages;
+    private int _unflushedBound = FirstUnflushedPages;
+    private int _logFrames;
+    private bool _isFlushing;
     private bool _isVacuuming;
 
     public Maintenance(SqliteConnection connection, CommitFeed feed, WriterStatistics statistics, ILogger logger)
@@ -76,7 +93,7 @@ internal sealed class Maintenance : IDisposable
     public bool HasUnflushed => _unflushedSteps > 0;
 
     /// <summary>A group was flushed, and everything before it in the log.</summary>
-    public void OnFlushed() => _unflushedSteps = 0;
+    public void OnFlushed() => _unflushedSteps = _unflushedPages = 0;
 
     /// <summary>Compacts a little of what was superseded up to <paramref name="target"/>; true = nothing is left.</summary>
     public bool CompactStep(long target)
@@ -102,7 +119,7 @@ internal sealed class Maintenance : IDisposable
         }
         finally
         {
-            EndStep(startedAt);
+            EndStep(startedAt, _statistics.CompactionSeconds, ref _stepPages, MinStepPages, isFull: to < target);
         }
         _statistics.CompactedRows += _doomed.Count;
         _connection.Reach(FailPointNames.CompactAfterCommit);
@@ -115,8 +132,7 @@ internal sealed class Maintenance : IDisposable
     public void VacuumStep()
     {
         long startedAt = Stopwatch.GetTimestamp();
-        // Moving a page costs about as much as deleting a row: the page, the one that points to it, the map of pointers.
-        int pages = Math.Max(8, _stepPages / 2);
+        int pages = _vacuumPages;
         _connection.Reach(FailPointNames.VacuumBeforeStep);
         BeginStep();
         try
@@ -127,7 +143,7 @@ internal sealed class Maintenance : IDisposable
         }
         finally
         {
-            EndStep(startedAt);
+            EndStep(startedAt, _statistics.VacuumSeconds, ref _vacuumPages, MinVacuumPages, isFull: true);
         }
         _statistics.VacuumedPages += pages;
         _connection.Reach(FailPointNames.VacuumAfterStep);
@@ -139,10 +155,16 @@ internal sealed class Maintenance : IDisposable
     /// <summary>Ends giving back after it failed; the next compaction looks again.</summary>
     public void StopVacuuming() => _isVacuuming = false;
 
-    /// <summary>The bound of the next step, from how long one took.</summary>
-    internal static int NextStepPages(int pages, TimeSpan elapsed) =>
-        elapsed > s_longStep ? Math.Max(MinStepPages, pages / 2)
-        : elapsed < s_shortStep ? Math.Min(MaxStepPages, pages + (pages / 4))
+    /// <summary>The bound of the next step, from how long one took. One that had less to do than it might says nothing of how long more would take.</summary>
+    internal static int NextStepPages(int pages, int least, TimeSpan elapsed, bool isFull) =>
+        elapsed > s_longStep ? Math.Max(least, pages / 2)
+        : isFull && elapsed < s_shortStep ? Math.Min(MaxStepPages, pages + (pages / 4))
+        : pages;
+
+    /// <summary>The bound of what waits for a flush, from how long a step took that ended with one.</summary>
+    internal static int NextUnflushedPages(int pages, TimeSpan elapsed) =>
+        elapsed > s_longFlush ? Math.Max(MinUnflushedPages, pages / 2)
+        : elapsed < s_shortFlush ? Math.Min(MaxUnflushedPages, pages + (pages / 4))
         : pages;
 
     public void Dispose()
@@ -191,19 +213,34 @@ internal sealed class Maintenance : IDisposable
 
     private void BeginStep()
     {
-        if (_unflushedSteps < MaxUnflushedSteps) _connection.Execute("PRAGMA synchronous = NORMAL"u8);
+        _isFlushing = _unflushedSteps >= MaxUnflushedSteps || _unflushedPages >= _unflushedBound;
+        _logFrames = _connection.LogFrames;
+        if (!_isFlushing) _connection.Execute("PRAGMA synchronous = NORMAL"u8);
     }
 
-    private void NoteCommit() => _unflushedSteps = _unflushedSteps < MaxUnflushedSteps ? _unflushedSteps + 1 : 0;
+    private void NoteCommit()
+    {
+        if (_isFlushing)
+        {
+            OnFlushed();
+            return;
+        }
+        int frames = _connection.LogFrames;
+        _unflushedSteps++;
+        // A log that began anew counts from its beginning.
+        _unflushedPages += frames >= _logFrames ? frames - _logFrames : frames;
+    }
 
-    private void EndStep(long startedAt)
+    private void EndStep(long startedAt, Distribution seconds, ref int pages, int least, bool isFull)
     {
         // A statement that failed may have left the transaction open; the level cannot be changed inside of one.
         if (_connection.IsInTransaction) _connection.Execute("ROLLBACK"u8);
         _connection.Execute("PRAGMA synchronous = FULL"u8);
         var elapsed = Stopwatch.GetElapsedTime(startedAt);
-        _statistics.MaintenanceSeconds.Add(elapsed.TotalSeconds);
-        _stepPages = NextStepPages(_stepPages, elapsed);
+        (_isFlushing ? _statistics.MaintenanceFlushSeconds : seconds).Add(elapsed.TotalSeconds);
+        // What a flush takes says nothing of the step's work.
+        if (_isFlushing) _unflushedBound = NextUnflushedPages(_unflushedBound, elapsed);
+        else pages = NextStepPages(pages, least, elapsed, isFull);
     }
 
     private void LookForFreePages()

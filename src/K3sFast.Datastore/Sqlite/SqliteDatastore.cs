@@ -201,7 +201,10 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
             Checkpoints = Interlocked.Read(ref statistics.Checkpoints),
             CommitSeconds = statistics.CommitSeconds,
             GroupSizes = statistics.GroupSizes,
-            MaintenanceSeconds = statistics.MaintenanceSeconds,
+            CompactionSeconds = statistics.CompactionSeconds,
+            VacuumSeconds = statistics.VacuumSeconds,
+            MaintenanceFlushSeconds = statistics.MaintenanceFlushSeconds,
+            LogWaitSeconds = statistics.LogWaitSeconds,
         };
     }
 

@@ -97,11 +97,42 @@ public sealed class MaintenanceTests : IDisposable
     [Fact]
     public void StepBound_FollowsTheTimeThatStepsTake()
     {
-        Assert.Equal(32, Maintenance.NextStepPages(64, TimeSpan.FromMilliseconds(1.5)));
-        Assert.Equal(64, Maintenance.NextStepPages(64, TimeSpan.FromMilliseconds(0.7)));
-        Assert.Equal(80, Maintenance.NextStepPages(64, TimeSpan.FromMilliseconds(0.1)));
-        Assert.Equal(Maintenance.MinStepPages, Maintenance.NextStepPages(Maintenance.MinStepPages, TimeSpan.FromSeconds(1)));
-        Assert.Equal(Maintenance.MaxStepPages, Maintenance.NextStepPages(Maintenance.MaxStepPages, TimeSpan.Zero));
+        Assert.Equal(32, Maintenance.NextStepPages(64, Maintenance.MinStepPages, TimeSpan.FromMilliseconds(1.5), isFull: true));
+        Assert.Equal(64, Maintenance.NextStepPages(64, Maintenance.MinStepPages, TimeSpan.FromMilliseconds(0.7), isFull: true));
+        Assert.Equal(80, Maintenance.NextStepPages(64, Maintenance.MinStepPages, TimeSpan.FromMilliseconds(0.1), isFull: true));
+        Assert.Equal(Maintenance.MinStepPages, Maintenance.NextStepPages(Maintenance.MinStepPages, Maintenance.MinStepPages, TimeSpan.FromSeconds(1), isFull: true));
+        // A step that had little to do.
+        Assert.Equal(64, Maintenance.NextStepPages(64, Maintenance.MinStepPages, TimeSpan.FromMilliseconds(0.1), isFull: false));
+        Assert.Equal(Maintenance.MaxStepPages, Maintenance.NextStepPages(Maintenance.MaxStepPages, Maintenance.MinStepPages, TimeSpan.Zero, isFull: true));
+    }
+
+    [Fact]
+    public void UnflushedBound_FollowsTheTimeThatFlushesTake()
+    {
+        Assert.Equal(128, Maintenance.NextUnflushedPages(256, TimeSpan.FromMilliseconds(5)));
+        Assert.Equal(256, Maintenance.NextUnflushedPages(256, TimeSpan.FromMilliseconds(3)));
+        Assert.Equal(320, Maintenance.NextUnflushedPages(256, TimeSpan.FromMilliseconds(1)));
+        Assert.Equal(Maintenance.MinUnflushedPages, Maintenance.NextUnflushedPages(Maintenance.MinUnflushedPages, TimeSpan.FromSeconds(1)));
+        Assert.Equal(Maintenance.MaxUnflushedPages, Maintenance.NextUnflushedPages(Maintenance.MaxUnflushedPages, TimeSpan.Zero));
+    }
+
+    /// <summary>Else the next write's flush would have to carry all of it.</summary>
+    [Fact]
+    public async Task Compaction_OfMuchWithoutWrites_IsFlushedBeforeMuchIsWritten()
+    {
+        await using var store = Open();
+        await FillAsync(store, 12_000, 200);
+        long before = store.ReadStatus().WrittenPages, first = 0;
+        using (FailPoint.On(FailPointNames.CommitInFlush, Flushed, DatabasePath)) await store.CompactAsync(store.CurrentRevision);
+        // A step's pages are noted after it: what was written before the first flush, and one step at most.
+        Assert.InRange(first, 1, Maintenance.FirstUnflushedPages + Maintenance.MaxStepPages);
+        Assert.True(store.ReadStatus().WrittenPages - before > 2 * (Maintenance.FirstUnflushedPages + Maintenance.MaxStepPages), "too little is written for the bound to mean anything");
+
+        FailPointError Flushed()
+        {
+            if (first == 0) first = store.ReadStatus().WrittenPages - before;
+            return FailPointError.None;
+        }
     }
 
     /// <summary>Four times what lives in it is written; the file must not keep it.</summary>
