@@ -5,7 +5,7 @@ using K3sFast.FaultRig.History;
 namespace K3sFast.FaultRig.Scenarios;
 
 /// <summary>Faults of the medium: power cuts, failing writes and flushes, slow flushes, no space, flipped bits.</summary>
-internal sealed class MediumFaults(FaultFileSystem files, int seed)
+internal sealed class MediumFaults(FaultFileSystem files, int seed, RigTime? time = null)
 {
     private const int LivesPerStore = 12;
 
@@ -13,6 +13,7 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed)
     private static readonly CheckerOptions s_compactsByItself = new(AreRevisionsDense: false, MayExpire: true);
 
     private readonly Random _random = new(seed);
+    private readonly RigTime _time = time ?? RigTime.Endless;
 
     private string DatabasePath => Path.Combine(files.MountPoint, "server/db/state.db");
 
@@ -20,19 +21,19 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed)
     public async Task<Outcome> PowerCutAsync(int cuts)
     {
         var outcome = new Outcome("power cut");
-        while (outcome.Strikes < cuts)
+        while (outcome.Strikes < cuts && !_time.IsOver)
         {
             await files.ResetAsync().ConfigureAwait(false);
             int storeSeed = _random.Next();
             var store = new StoreUnderTest(DatabasePath, storeSeed);
-            for (int i = 0; i < LivesPerStore && outcome.Strikes < cuts; i++)
+            for (int i = 0; i < LivesPerStore && outcome.Strikes < cuts && !_time.IsOver; i++)
             {
                 await CutOnceAsync(store).ConfigureAwait(false);
                 outcome.Strikes++;
             }
             outcome.Add(await store.JudgeAsync().ConfigureAwait(false), $"seed {storeSeed}", store.Complaints);
         }
-        return outcome;
+        return _time.Note(outcome, cuts);
     }
 
     /// <summary>The same with kine's settings; counts the writes that were acknowledged and are gone.</summary>
@@ -40,7 +41,7 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed)
     {
         var outcome = new Outcome("power cut, kine's settings");
         int cutsWithLoss = 0, refusals = 0;
-        for (int i = 0; i < cuts; i++)
+        for (int i = 0; i < cuts && !_time.IsOver; i++)
         {
             await files.ResetAsync().ConfigureAwait(false);
             var store = new StoreUnderTest(DatabasePath, _random.Next(), "kine") { Workload = new() { Life = "", Compactions = 0, Leased = 0 } };
@@ -59,7 +60,7 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed)
             if (lost > 0) cutsWithLoss++;
         }
         outcome.Remarks.Add($"{outcome.Lost} acknowledged writes lost in {cutsWithLoss} cuts, {refusals} times the store did not open");
-        return outcome;
+        return _time.Note(outcome, cuts);
     }
 
     /// <summary>The n-th write or flush fails, for n from 1 on; then the process goes on, and ends by a kill or a power cut.</summary>

@@ -12,9 +12,10 @@ namespace K3sFast.FaultRig.Scenarios;
 internal sealed record RemoteStore(string Name, Func<IReadOnlyList<int>, Task<IDatastore>> OpenAsync, IReadOnlyList<int> Ports, Func<int, Task>? KillAsync);
 
 /// <summary>Faults between the store and its database: two stores share it, each over links of its own that stall, half close and break; servers die.</summary>
-internal sealed class NetworkFaults(int seed)
+internal sealed class NetworkFaults(int seed, RigTime? time = null)
 {
     private readonly Random _random = new(seed);
+    private readonly RigTime _time = time ?? RigTime.Endless;
 
     public async Task<Outcome> RunAsync(RemoteStore remote, int strikes)
     {
@@ -33,7 +34,7 @@ internal sealed class NetworkFaults(int seed)
                 clients.Add(store, new WorkloadOptions { Life = $"S{i}", Seed = _random.Next(), Writers = 4, Pause = TimeSpan.FromMilliseconds(3), Leased = 0, Compactions = 1 });
             }
             clients.Start();
-            for (int i = 0; i < strikes; i++)
+            for (int i = 0; i < strikes && !_time.IsOver; i++)
             {
                 await Task.Delay(_random.Next(50, 300)).ConfigureAwait(false);
                 await StrikeAsync(remote, links, i).ConfigureAwait(false);
@@ -48,7 +49,7 @@ internal sealed class NetworkFaults(int seed)
             foreach (var store in stores) await store.DisposeAsync().ConfigureAwait(false);
             foreach (var link in links) await link.DisposeAsync().ConfigureAwait(false);
         }
-        return outcome;
+        return _time.Note(outcome, strikes);
     }
 
     private async Task StrikeAsync(RemoteStore remote, List<FaultyLink> links, int strike)

@@ -6,7 +6,7 @@ using K3sFast.FaultRig.History;
 namespace K3sFast.FaultRig.Scenarios;
 
 /// <summary>Faults of the process: killed at random, killed at each named point, stopped for a while. The page cache survives.</summary>
-internal sealed class ProcessFaults(FaultFileSystem files, int seed)
+internal sealed class ProcessFaults(FaultFileSystem files, int seed, RigTime? time = null)
 {
     // Lives per history: long enough to carry an error from one life to the next, short enough to be judged at once.
     private const int LivesPerStore = 12;
@@ -16,6 +16,7 @@ internal sealed class ProcessFaults(FaultFileSystem files, int seed)
     private static readonly TimeSpan s_patienceForRare = TimeSpan.FromSeconds(2);
 
     private readonly Random _random = new(seed);
+    private readonly RigTime _time = time ?? RigTime.Endless;
 
     private string DatabasePath => Path.Combine(files.MountPoint, "server/db/state.db");
 
@@ -23,12 +24,12 @@ internal sealed class ProcessFaults(FaultFileSystem files, int seed)
     public async Task<Outcome> KillAsync(int kills)
     {
         var outcome = new Outcome("kill -9");
-        while (outcome.Strikes < kills)
+        while (outcome.Strikes < kills && !_time.IsOver)
         {
             await files.ResetAsync().ConfigureAwait(false);
             int storeSeed = _random.Next();
             var store = new StoreUnderTest(DatabasePath, storeSeed);
-            for (int i = 0; i < LivesPerStore && outcome.Strikes < kills; i++)
+            for (int i = 0; i < LivesPerStore && outcome.Strikes < kills && !_time.IsOver; i++)
             {
                 await using var life = store.Begin();
                 // One in eight dies while it starts.
@@ -40,7 +41,7 @@ internal sealed class ProcessFaults(FaultFileSystem files, int seed)
             }
             outcome.Add(await store.JudgeAsync().ConfigureAwait(false), $"seed {storeSeed}", store.Complaints);
         }
-        return outcome;
+        return _time.Note(outcome, kills);
     }
 
     /// <summary>Killed at each named point, <paramref name="times"/> times each, at the first reach and at later ones.</summary>
@@ -49,6 +50,11 @@ internal sealed class ProcessFaults(FaultFileSystem files, int seed)
         var outcome = new Outcome("kill at fail points");
         foreach (string name in FailPointNames.All)
         {
+            if (_time.IsOver)
+            {
+                outcome.Remarks.Add($"{name} and those after it not run: the time was over");
+                break;
+            }
             await files.ResetAsync().ConfigureAwait(false);
             int storeSeed = _random.Next();
             // Compaction often, values large: the points of compaction and checkpoint are reached soon.

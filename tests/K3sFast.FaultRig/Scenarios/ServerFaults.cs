@@ -6,9 +6,10 @@ using K3sFast.FaultRig.Servers;
 namespace K3sFast.FaultRig.Scenarios;
 
 /// <summary>The whole API server over HTTPS, its data directory on a medium that loses power, its process killed. Clients live through all of it.</summary>
-internal sealed class ServerFaults(FaultFileSystem files, string binary, int seed)
+internal sealed class ServerFaults(FaultFileSystem files, string binary, int seed, RigTime? time = null)
 {
     private readonly Random _random = new(seed);
+    private readonly RigTime _time = time ?? RigTime.Endless;
 
     /// <summary>The product's binary: of the environment (K3SFAST_BINARY), or where install.sh --build-only puts it.</summary>
     public static string Binary => Environment.GetEnvironmentVariable("K3SFAST_BINARY") is { Length: > 0 } given ? given : Path.Combine(NativeTool.RepositoryRoot(), "artifacts/bin/k3sfast");
@@ -24,7 +25,7 @@ internal sealed class ServerFaults(FaultFileSystem files, string binary, int see
         if (!await server.StartAsync().ConfigureAwait(false)) return Ended(outcome, "did not start", server);
         await clients.AddFromListAsync(store, workload).ConfigureAwait(false);
         clients.Start();
-        for (int i = 0; i < strikes; i++)
+        for (int i = 0; i < strikes && !_time.IsOver; i++)
         {
             await Task.Delay(_random.Next(100, 700)).ConfigureAwait(false);
             if (withPowerCuts)
@@ -39,7 +40,7 @@ internal sealed class ServerFaults(FaultFileSystem files, string binary, int see
         }
         await Task.Delay(500).ConfigureAwait(false);
         outcome.Add(await clients.JudgeAsync(new CheckerOptions(AreRevisionsDense: false, MayExpire: true)).ConfigureAwait(false), $"seed {seed}", clients.Complaints);
-        return outcome;
+        return _time.Note(outcome, strikes);
     }
 
     private static Outcome Ended(Outcome outcome, string what, ApiServerProcess server)

@@ -9,9 +9,10 @@ namespace K3sFast.FaultRig.Scenarios;
 /// Several API servers of one cluster on one database. One after the other is killed and started again, while the clients of all of them write and read the same
 /// objects over HTTPS; what they saw is judged as one history.
 /// </summary>
-internal sealed class SharedServerFaults(string binary, int seed)
+internal sealed class SharedServerFaults(string binary, int seed, RigTime? time = null)
 {
     private readonly Random _random = new(seed);
+    private readonly RigTime _time = time ?? RigTime.Endless;
 
     public async Task<Outcome> RunAsync(RemoteStores database, int count, int strikes)
     {
@@ -33,7 +34,7 @@ internal sealed class SharedServerFaults(string binary, int seed)
                 await clients.AddFromListAsync(new ApiStore(() => server.Client, workload.Prefix), workload).ConfigureAwait(false);
             }
             clients.Start();
-            for (int i = 0; i < strikes; i++)
+            for (int i = 0; i < strikes && !_time.IsOver; i++)
             {
                 await Task.Delay(_random.Next(100, 700)).ConfigureAwait(false);
                 var victim = servers[_random.Next(count)];
@@ -47,7 +48,7 @@ internal sealed class SharedServerFaults(string binary, int seed)
             await Task.Delay(500).ConfigureAwait(false);
             outcome.Add(await clients.JudgeAsync(new CheckerOptions(AreRevisionsDense: false, MayExpire: true)).ConfigureAwait(false), $"seed {seed}", clients.Complaints);
             if (servers.Find(server => server.HasEnded) is { } gone) return Ended(outcome, "ended by itself", gone);
-            return outcome;
+            return _time.Note(outcome, strikes);
         }
         finally
         {
