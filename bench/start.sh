@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Start-up and size of an empty node: from exec to /readyz, to the node Ready, and the server's memory once it is idle.
+# Start-up and size of an empty node: from exec to /readyz, to the node Ready; and once it is idle, the server's memory, CPU and what it writes to disk
+# (over a minute; containerd, its child, apart).
 #   sudo bench/start.sh [runs]        uses artifacts/bin/k3sfast; each run has a cold data directory
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -14,8 +15,8 @@ ip -n $NS link set eth0 up; ip -n $NS link set eth1 up
 ip -n $NS route add default via 192.0.2.1 dev eth0
 inside() { nsenter --net=/run/netns/$NS -- "$@"; }
 now() { date +%s%N; }
-echo "| run | to /readyz ms | to Ready ms | PSS idle MB | CPU idle % of a core |"
-echo "| ---: | ---: | ---: | ---: | ---: |"
+echo "| run | to /readyz ms | to Ready ms | PSS idle MB | CPU idle % of a core | written idle KiB/s | by containerd KiB/s |"
+echo "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
 for run in $(seq "$RUNS"); do
   DIR=$(mktemp -d /tmp/k3sfast-start-XXXXXX)
   printf 'data-dir: %s\nwrite-kubeconfig: %s\nnode-name: bench\nnode-ip: 192.0.2.11\nkubelet-arg: [root-dir=%s, pod-logs-dir=%s, cgroup-root=/%s]\n' \
@@ -29,9 +30,13 @@ for run in $(seq "$RUNS"); do
   READY=$(( ($(now) - BEGIN) / 1000000 ))
   sleep 20
   ticks() { awk '{print $14 + $15}' "/proc/$PID/stat"; }
-  T0=$(ticks); sleep 20; T1=$(ticks)
+  CONTAINERD=$(pgrep -P "$PID" containerd || true)
+  written() { awk '/^write_bytes/ {w = $2} /^cancelled/ {c = $2} END {print w - c}' "/proc/$1/io"; }
+  T0=$(ticks); W0=$(written "$PID"); C0=$(written "${CONTAINERD:-$PID}")
+  sleep 60
+  T1=$(ticks); W1=$(written "$PID"); C1=$(written "${CONTAINERD:-$PID}")
   PSS=$(awk '/^Pss:/ {print int($2 / 1024)}' "/proc/$PID/smaps_rollup")
-  echo "| $run | $READYZ | $READY | $PSS | $(awk "BEGIN {printf \"%.2f\", ($T1 - $T0) / 20}") |"
+  echo "| $run | $READYZ | $READY | $PSS | $(awk "BEGIN {printf \"%.2f | %.1f | %.1f\", ($T1 - $T0) / 60, ($W1 - $W0) / 61440, ($C1 - $C0) / 61440}") |"
   kill "$PID"; wait "$PID" || true
   K3SFAST_BINARY=$BINARY inside ./k3sfast-killall.sh --config "$DIR/config.yaml" >/dev/null
   rm -rf "$DIR"
