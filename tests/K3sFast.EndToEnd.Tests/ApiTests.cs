@@ -64,6 +64,7 @@ public sealed class ApiTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Contains("\"code\": 401", answer.Ok().Replace("\":401", "\": 401", StringComparison.Ordinal));
     }
 
+    [NeedsNode]
     [Fact]
     public async Task Nodes_Wide_ShowTheNode() =>
         Assert.Matches(@"node1\s+Ready\s+control-plane\s+\S+\s+v1\.36\.\d+\+k3sfast\d+\s+192\.0\.2\.11", await K("get", "nodes", "-o", "wide"));

@@ -73,6 +73,7 @@ public sealed class KubectlChangeTests(Cluster cluster) : ClusterTest(cluster)
         Assert.NotEqual(uid, await K("get", "configmap", "m", "-o", "jsonpath={.metadata.uid}"));
     }
 
+    [NeedsNode]
     [Fact]
     public async Task Patch_Subresources_ChangeOnlyTheirs()
     {
@@ -152,6 +153,7 @@ public sealed class KubectlChangeTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Equal("u g", await K("get", "rolebinding", "b", "-o", "jsonpath={.subjects[*].name}"));
     }
 
+    [NeedsNode]
     [Fact]
     public async Task ScaleExposeAutoscale_DoWhatTheySay()
     {

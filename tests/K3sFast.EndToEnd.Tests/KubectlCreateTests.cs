@@ -110,6 +110,7 @@ public sealed class KubectlCreateTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Contains("secrets \"none\" not found", (await Try("create", "token", "robot", "--bound-object-kind=Secret", "--bound-object-name=none")).Error);
     }
 
+    [NeedsNode]
     [Fact]
     public async Task Create_JobFromCronJob_RunsItNow()
     {

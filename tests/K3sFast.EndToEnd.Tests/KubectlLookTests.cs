@@ -43,6 +43,7 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
         }
     }
 
+    [NeedsNode]
     [Fact]
     public async Task Describe_ManyKinds_TellsWhatMatters()
     {
@@ -96,6 +97,7 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Contains("autoscaling/v2", await K("api-versions"));
     }
 
+    [NeedsNode]
     [Fact]
     public async Task Wait_EachForm_Returns()
     {
@@ -108,6 +110,7 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Equal("", (await K("wait", "pod/box", "--for=delete", "--timeout=60s")).Replace("pod/box condition met", "", StringComparison.Ordinal));
     }
 
+    [NeedsNode]
     [Fact]
     public async Task Events_OfAPod_TellItsStory()
     {
@@ -130,6 +133,7 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
             Assert.Contains("error: Metrics API not available", (await Try("top", "nodes")).Error);
     }
 
+    [NeedsNode]
     [Fact]
     public async Task ClusterInfo_AndItsDump_NameTheParts()
     {

@@ -5,32 +5,12 @@ namespace K3sFast.EndToEnd.Tests;
 /// <summary>What outlives a restart or a crash of the server. On a cluster of its own, for it is stopped under way.</summary>
 public sealed class RestartTests(RestartCluster cluster) : IClassFixture<RestartCluster>
 {
-    private const string Web = """
-        apiVersion: apps/v1
-        kind: Deployment
-        metadata: {name: web}
-        spec:
-          replicas: 1
-          selector: {matchLabels: {app: web}}
-          template:
-            metadata: {labels: {app: web}}
-            spec:
-              terminationGracePeriodSeconds: 1
-              containers:
-              - {name: web, image: "busybox:1.35", command: ["sh", "-c", "hostname > /www/index.html; exec httpd -f -p 8080 -h /www"]}
-        ---
-        apiVersion: v1
-        kind: Service
-        metadata: {name: web}
-        spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
-        """;
-
     private ServerNode Node => cluster.Node;
 
     [Fact]
     public async Task Restart_WhileAPodServes_NoRequestFailsAndTheContainerStays()
     {
-        (await Node.KubectlAsync(["apply", "-f", "-"], Web)).Ok();
+        await cluster.Apply(Manifests.Web("web"));
         (await Node.KubectlAsync(["rollout", "status", "deployment/web", "--timeout=60s"])).Ok();
         var before = await ContainerIdAsync();
         var address = (await Node.KubectlAsync(["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"])).Ok();
@@ -51,7 +31,7 @@ public sealed class RestartTests(RestartCluster cluster) : IClassFixture<Restart
     [Fact]
     public async Task Kill9_UnderWriteLoad_LosesNothingAcknowledgedAndRestartsNothing()
     {
-        (await Node.KubectlAsync(["apply", "-f", "-"], Web)).Ok();
+        await cluster.Apply(Manifests.Web("web"));
         (await Node.KubectlAsync(["rollout", "status", "deployment/web", "--timeout=60s"])).Ok();
         var before = await ContainerIdAsync();
 

@@ -1,109 +1,31 @@
 using System.Collections.Concurrent;
-using K3sFast.Tests.Databases;
 
 namespace K3sFast.EndToEnd.Tests;
 
 /// <summary>Three API servers of one cluster on a real etcd.</summary>
-public sealed class EtcdServersTests : SharedDatastoreTests
-{
-    private EtcdServer[] _members = [];
-
-    protected override string? MissingDatabase => EtcdServer.SkipReason;
-
-    private protected override async Task<string> StartDatabaseAsync(DatabasePlace place)
-    {
-        _members = await EtcdServer.StartClusterAsync(1, place: place);
-        return string.Join(',', _members.Select(member => member.Url));
-    }
-
-    private protected override async Task StopDatabaseAsync()
-    {
-        foreach (var member in _members) await member.DisposeAsync();
-    }
-}
+[Collection(nameof(EtcdCluster))]
+public sealed class EtcdServersTests(EtcdCluster cluster) : SharedDatastoreTests(cluster);
 
 /// <summary>Three API servers of one cluster on a real MariaDB.</summary>
-public sealed class MariaDbServersTests : SharedDatastoreTests
-{
-    private MariaDbServer? _server;
-
-    protected override string? MissingDatabase => MariaDbServer.SkipReason;
-
-    private protected override async Task<string> StartDatabaseAsync(DatabasePlace place)
-    {
-        _server = await MariaDbServer.StartNewAsync(place: place);
-        return _server.Url("kubernetes");
-    }
-
-    private protected override Task StopDatabaseAsync() => _server is null ? Task.CompletedTask : _server.DisposeAsync().AsTask();
-}
+[Collection(nameof(MariaDbCluster))]
+public sealed class MariaDbServersTests(MariaDbCluster cluster) : SharedDatastoreTests(cluster);
 
 /// <summary>Three API servers of one cluster on a real PostgreSQL.</summary>
-public sealed class PostgresServersTests : SharedDatastoreTests
-{
-    private PostgresServer? _server;
-
-    protected override string? MissingDatabase => PostgresServer.SkipReason;
-
-    private protected override async Task<string> StartDatabaseAsync(DatabasePlace place)
-    {
-        _server = await PostgresServer.StartNewAsync(place: place);
-        return _server.Url("kubernetes");
-    }
-
-    private protected override Task StopDatabaseAsync() => _server is null ? Task.CompletedTask : _server.DisposeAsync().AsTask();
-}
+[Collection(nameof(PostgresCluster))]
+public sealed class PostgresServersTests(PostgresCluster cluster) : SharedDatastoreTests(cluster);
 
 /// <summary>What a cluster of several API servers must do on any engine that they share.</summary>
-public abstract class SharedDatastoreTests : IAsyncLifetime
+public abstract class SharedDatastoreTests(SharedCluster cluster) : SharedClusterTest(cluster)
 {
-    private const string Token = "the-clusters-secret";
-
-    private SharedServers? _servers;
-    private string _endpoint = "";
-
-    private SharedServers Servers => _servers!;
-
-    protected abstract string? MissingDatabase { get; }
-
-    private protected abstract Task<string> StartDatabaseAsync(DatabasePlace place);
-
-    private protected abstract Task StopDatabaseAsync();
-
-    public async ValueTask InitializeAsync()
-    {
-        if (!Environment.IsPrivilegedProcess) Assert.Skip("needs root: network namespaces");
-        if (MissingDatabase is { } missing) Assert.Skip(missing);
-        _servers = await SharedServers.CreateAsync(3);
-        _endpoint = await StartDatabaseAsync(_servers.Place);
-        // All at once: one founds the cluster, the others find it.
-        foreach (var server in _servers.All) server.Start(_endpoint, Token);
-        foreach (var server in _servers.All) await server.WaitReadyAsync();
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        if (_servers is not null)
-        {
-            if (TestContext.Current.TestState?.Result == TestResult.Failed)
-            {
-                foreach (var server in _servers.All) TestContext.Current.TestOutputHelper?.WriteLine($"--- {server.Name}\n{server.LogTail(30)}");
-            }
-            foreach (var server in _servers.All) await server.KillAsync();
-        }
-        await StopDatabaseAsync();
-        if (_servers is not null) await _servers.DisposeAsync();
-        GC.SuppressFinalize(this);
-    }
-
     [Fact]
     public async Task ThreeServers_OneIsKilled_TheClusterGoesOnAndLosesNothing()
     {
+        await Cluster.RestoreAsync();
         await WritesAreReadEverywhereAtOnce();
         await AnotherTokenIsRefused();
         await EveryServerAnswersNames();
 
-        var victim = await HolderAsync(Servers.All[0], "kube-controller-manager");
+        var victim = await Servers.HolderAsync(Servers.All[0], "kube-controller-manager");
         var survivors = Servers.All.Where(server => server != victim).ToArray();
         // A watch on one server, begun before, sees what is written on the others until the end.
         using var watch = survivors[0].StartKubectl("get", "configmaps", "-n", "default", "--watch-only", "--output-watch-events", "-o", "name");
@@ -137,7 +59,7 @@ public abstract class SharedDatastoreTests : IAsyncLifetime
         // Pods ask the survivors alone.
         await EndpointsAreAsync(survivors[0], survivors, "kube-system", "kube-dns");
 
-        victim.Start(_endpoint, Token);
+        victim.Start(Cluster.Endpoint, SharedCluster.Token);
         await victim.WaitReadyAsync();
         Assert.Equal(survivors[0].Name.Length > 0, (await victim.K("get", "configmaps", "-n", "default", "-o", "name")).Contains(acknowledged.First(), StringComparison.Ordinal));
         await EndpointsAreAsync(survivors[0], Servers.All);
@@ -171,7 +93,7 @@ public abstract class SharedDatastoreTests : IAsyncLifetime
     private async Task AnotherTokenIsRefused()
     {
         var stranger = await Servers.AddAsync();
-        stranger.Start(_endpoint, "another-secret");
+        stranger.Start(Cluster.Endpoint, "another-secret");
         await stranger.WaitEndedAsync();
         Assert.Contains("bootstrap data already found and encrypted with different token", stranger.Log);
         Servers.All.Remove(stranger);
@@ -187,21 +109,9 @@ public abstract class SharedDatastoreTests : IAsyncLifetime
         }
     }
 
-    private async Task<SharedServer> HolderAsync(SharedServer asked, string lease)
-    {
-        var holder = await Eventually.GetAsync(
-            async () => (await asked.KubectlAsync("get", "lease", lease, "-n", "kube-system", "-o", "jsonpath={.spec.holderIdentity}")).Output.Trim(), text => text.Length > 0, $"somebody leads {lease}");
-        return Servers.All.Single(server => holder.StartsWith(server.Name + "_", StringComparison.Ordinal));
-    }
-
     private static async Task ControllersAndSchedulerMoveAsync(SharedServer[] survivors, SharedServer victim)
     {
-        foreach (var lease in new[] { "kube-controller-manager", "kube-scheduler" })
-        {
-            await Eventually.GetAsync(
-                () => survivors[0].K("get", "lease", lease, "-n", "kube-system", "-o", "jsonpath={.spec.holderIdentity}"),
-                holder => holder.Length > 0 && !holder.StartsWith(victim.Name + "_", StringComparison.Ordinal), $"{lease} is led by a survivor");
-        }
+        foreach (var lease in new[] { "kube-controller-manager", "kube-scheduler" }) await SharedServers.UntilLedByAnotherAsync(survivors[0], lease, victim);
         await survivors[0].K("create", "deployment", "after", "--image=none", "-n", "default");
         // The controllers make a pod of it, and the scheduler says why it has no node.
         await Eventually.GetAsync(

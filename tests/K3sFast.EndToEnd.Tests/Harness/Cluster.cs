@@ -7,9 +7,17 @@ namespace K3sFast.EndToEnd.Tests;
 public sealed class Cluster : IAsyncLifetime
 {
     private readonly CancellationTokenSource _stop = new();
+    private readonly bool _isOthers;
     private Lan? _lan;
     private ServerNode? _node;
     private int _namespaces;
+
+    public Cluster()
+    {
+    }
+
+    /// <summary>A cluster that others started and will stop; tests of the API alone can run on it.</summary>
+    internal Cluster(ServerNode front) => (_node, _isOthers) = (front, true);
 
     internal ServerNode Node => _node ?? throw new InvalidOperationException(SkipReason ?? "the cluster did not start");
 
@@ -55,7 +63,7 @@ public sealed class Cluster : IAsyncLifetime
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
-        if (_node is not null)
+        if (_node is not null && !_isOthers)
         {
             await _node.DisposeAsync();
             // Kept where somebody wants to read it after a failed run.
@@ -86,7 +94,7 @@ public abstract class ClusterTest(Cluster cluster) : IAsyncLifetime
     private protected ServerNode Node => Cluster.Node;
 
     /// <summary>This test's namespace.</summary>
-    private protected string Namespace { get; private set; } = "";
+    internal string Namespace { get; private set; } = "";
 
     public async ValueTask InitializeAsync()
     {
@@ -121,48 +129,7 @@ public abstract class ClusterTest(Cluster cluster) : IAsyncLifetime
     /// <summary>kubectl exec of a shell line in a pod (or deploy/x); must succeed.</summary>
     private protected Task<string> Exec(string pod, string line) => K("exec", pod, "--", "sh", "-c", line);
 
-    /// <summary>A pod that serves its own name on port 8080, as a Deployment named <paramref name="name"/>.</summary>
-    private protected static string WebDeployment(string name, int replicas = 1) => $$$"""
-        apiVersion: apps/v1
-        kind: Deployment
-        metadata: {name: {{{name}}}}
-        spec:
-          replicas: {{{replicas}}}
-          selector: {matchLabels: {app: {{{name}}}}}
-          template:
-            metadata: {labels: {app: {{{name}}}}}
-            spec:
-              terminationGracePeriodSeconds: 1
-              containers:
-              - name: web
-                image: busybox:1.35
-                command: ["sh", "-c", "hostname > /www/index.html; exec httpd -f -p 8080 -h /www"]
-                ports: [{containerPort: 8080}]
-                readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
-        ---
-        apiVersion: v1
-        kind: Service
-        metadata: {name: {{{name}}}}
-        spec:
-          selector: {app: {{{name}}}}
-          ports: [{name: http, port: 80, targetPort: 8080}]
-        ---
+    private protected static string WebDeployment(string name, int replicas = 1) => Manifests.Web(name, replicas);
 
-        """;
-
-    /// <summary>A pod that waits for commands.</summary>
-    private protected static string ShellPod(string name, string extra = "") => $$$"""
-        apiVersion: v1
-        kind: Pod
-        metadata: {name: {{{name}}}, labels: {app: {{{name}}}}}
-        spec:
-          terminationGracePeriodSeconds: 1
-          containers:
-          - name: shell
-            image: busybox:1.35
-            command: ["sh", "-c", "trap exit TERM; while :; do sleep 1; done"]
-        {{{extra}}}
-        ---
-
-        """;
+    private protected static string ShellPod(string name, string extra = "") => Manifests.Shell(name, extra);
 }

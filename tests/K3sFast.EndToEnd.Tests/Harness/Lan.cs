@@ -101,7 +101,7 @@ internal sealed partial class Lan : IAsyncDisposable
     }
 
     // A socket belongs to the namespace of the thread that opens it, wherever it is used later.
-    private static Socket OpenInside(string name, Func<Socket> open)
+    internal static Socket OpenInside(string name, Func<Socket> open)
     {
         Socket? socket = null;
         Exception? failure = null;

@@ -7,23 +7,8 @@ using System.Text.RegularExpressions;
 namespace K3sFast.EndToEnd.Tests;
 
 /// <summary>A cluster of one node that its tests may stop and kill.</summary>
-public sealed class RestartCluster : IAsyncLifetime
+public sealed class RestartCluster() : OneNodeCluster("restart1", 21)
 {
-    private readonly CancellationTokenSource _stop = new();
-    private Lan? _lan;
-    private ServerNode? _node;
-
-    internal ServerNode Node => _node ?? throw new InvalidOperationException("the cluster did not start");
-
-    public async ValueTask InitializeAsync()
-    {
-        if (!Environment.IsPrivilegedProcess) Assert.Skip("needs root: network namespaces, containerd");
-        _lan = await Lan.CreateAsync();
-        _lan.ServeNames(_stop.Token);
-        _node = await Cluster.StartNodeAsync(_lan, "restart1", 21);
-        await _node.WaitReadyAsync();
-    }
-
     /// <summary>A client with the administrator's certificate that speaks to the server directly: no kubectl start-up between two writes.</summary>
     internal HttpClient CreateHttpClient()
     {
@@ -34,7 +19,7 @@ public sealed class RestartCluster : IAsyncLifetime
         {
             ConnectCallback = async (_, cancellationToken) =>
             {
-                var socket = _lan!.OpenOutside(static () => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true });
+                var socket = Lan.OpenOutside(static () => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true });
                 await socket.ConnectAsync(new IPEndPoint(IPAddress.Parse(Node.Address), 6443), cancellationToken);
                 return new NetworkStream(socket, ownsSocket: true);
             },
@@ -42,17 +27,5 @@ public sealed class RestartCluster : IAsyncLifetime
         handler.SslOptions.RemoteCertificateValidationCallback = static (_, _, _, _) => true;
         handler.SslOptions.ClientCertificates = [X509CertificateLoader.LoadPkcs12(pem.Export(X509ContentType.Pkcs12), null)];
         return new HttpClient(handler) { BaseAddress = new Uri("https://kubernetes") };
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _stop.CancelAsync();
-        if (_node is not null)
-        {
-            await _node.DisposeAsync();
-            if (Environment.GetEnvironmentVariable("K3SFAST_KEEP") is not { Length: > 0 }) Cluster.DeleteFolder(_node.Folder);
-        }
-        if (_lan is not null) await _lan.DisposeAsync();
-        _stop.Dispose();
     }
 }

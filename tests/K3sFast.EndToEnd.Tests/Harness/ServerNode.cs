@@ -66,11 +66,11 @@ internal sealed partial class ServerNode : IAsyncDisposable
 
     private string Config => Path.Combine(Folder, "config.yaml");
 
-    /// <summary>Starts the server; returns at once.</summary>
-    internal void Start()
+    /// <summary>Starts the server, in a cgroup whose cgroup.procs is given; returns at once.</summary>
+    internal void Start(string? cgroup = null)
     {
         // exec: the process that is signalled is the server itself.
-        var command = $"exec {Binary} {(_server is null ? "server" : "agent")} --config {Config} >>{LogFile} 2>&1 </dev/null";
+        var command = $"{(cgroup is null ? "" : $"echo $$ >{cgroup}; ")}exec {Binary} {(_server is null ? "server" : "agent")} --config {Config} >>{LogFile} 2>&1 </dev/null";
         _process = Shell.Start(Lan.Inside(_namespace, "sh", "-c", command), redirect: false);
     }
 

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.RegularExpressions;
 using K3sFast.Tests.Databases;
 
 namespace K3sFast.EndToEnd.Tests;
@@ -19,6 +20,8 @@ internal sealed class SharedServers : IAsyncDisposable
     }
 
     internal string Namespace { get; }
+
+    internal string Folder => _folder;
 
     internal List<SharedServer> All { get; } = [];
 
@@ -82,6 +85,20 @@ internal sealed class SharedServers : IAsyncDisposable
         }
     }
 
+    /// <summary>Who holds a lease of the leader-elected components, as one server tells.</summary>
+    internal async Task<SharedServer> HolderAsync(SharedServer asked, string lease)
+    {
+        var holder = await Eventually.GetAsync(() => HolderNameAsync(asked, lease), text => text.Length > 0, $"somebody leads {lease}");
+        return All.Single(server => holder.StartsWith(server.Name + "_", StringComparison.Ordinal));
+    }
+
+    /// <summary>Waits until a lease has another holder.</summary>
+    internal static Task UntilLedByAnotherAsync(SharedServer asked, string lease, SharedServer than) => Eventually.GetAsync(
+        () => HolderNameAsync(asked, lease), holder => holder.Length > 0 && !holder.StartsWith(than.Name + "_", StringComparison.Ordinal), $"{lease} is led by another than {than.Name}");
+
+    private static async Task<string> HolderNameAsync(SharedServer asked, string lease) =>
+        (await asked.KubectlAsync("get", "lease", lease, "-n", "kube-system", "-o", "jsonpath={.spec.holderIdentity}")).Output.Trim();
+
     public async ValueTask DisposeAsync()
     {
         foreach (var server in All) await server.KillAsync();
@@ -103,6 +120,8 @@ internal sealed partial class SharedServer(string name, string networkNamespace,
 
     internal bool HasEnded => _process!.HasExited;
 
+    internal bool IsAlive => _process is { HasExited: false };
+
     private string Kubeconfig => Path.Combine(folder, "k3s.yaml");
 
     private string LogFile => Path.Combine(folder, "log");
@@ -122,6 +141,10 @@ internal sealed partial class SharedServer(string name, string networkNamespace,
         () => KubectlAsync("get", "--raw", "/readyz"),
         result => result.Output.Trim() == "ok" || (HasEnded ? throw new InvalidOperationException("the server ended:\n" + LogTail()) : false),
         $"server {name} ready");
+
+    /// <summary>A copy of its kubeconfig that leads to another address.</summary>
+    internal async Task WriteKubeconfigAsync(string path, string address) =>
+        await File.WriteAllTextAsync(path, Regex.Replace(await File.ReadAllTextAsync(Kubeconfig), @"server: \S+", $"server: {address}"));
 
     internal async Task KillAsync()
     {

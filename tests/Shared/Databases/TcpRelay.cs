@@ -95,7 +95,8 @@ public sealed class TcpRelay : IAsyncDisposable
         Drop(inner, outer);
     }
 
-    private static async Task CopyAsync(Socket from, Socket to)
+    /// <summary>Hands on what comes, until one of the two is closed.</summary>
+    public static async Task CopyAsync(Socket from, Socket to)
     {
         byte[] buffer = new byte[64 * 1024];
         try
