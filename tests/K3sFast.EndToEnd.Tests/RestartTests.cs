@@ -10,7 +10,7 @@ public sealed class RestartTests(RestartCluster cluster) : IClassFixture<Restart
     [Fact]
     public async Task Restart_WhileAPodServes_NoRequestFailsAndTheContainerStays()
     {
-        await cluster.Apply(Manifests.Web("web"));
+        await cluster.Apply(Manifests.Web("web", isProbed: false));
         (await Node.KubectlAsync(["rollout", "status", "deployment/web", "--timeout=60s"])).Ok();
         var before = await ContainerIdAsync();
         var address = (await Node.KubectlAsync(["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"])).Ok();
@@ -31,7 +31,7 @@ public sealed class RestartTests(RestartCluster cluster) : IClassFixture<Restart
     [Fact]
     public async Task Kill9_UnderWriteLoad_LosesNothingAcknowledgedAndRestartsNothing()
     {
-        await cluster.Apply(Manifests.Web("web"));
+        await cluster.Apply(Manifests.Web("web", isProbed: false));
         (await Node.KubectlAsync(["rollout", "status", "deployment/web", "--timeout=60s"])).Ok();
         var before = await ContainerIdAsync();
 

@@ -3,8 +3,11 @@ namespace K3sFast.EndToEnd.Tests;
 /// <summary>What the tests deploy most.</summary>
 internal static class Manifests
 {
-    /// <summary>A pod that serves its own name on port 8080, as a Deployment named <paramref name="name"/>.</summary>
-    internal static string Web(string name, int replicas = 1) => $$$"""
+    /// <summary>
+    /// A pod that serves its own name on port 8080, as a Deployment named <paramref name="name"/>, and a Service. Without a probe it is ready when it runs, however
+    /// slow the machine.
+    /// </summary>
+    internal static string Web(string name, int replicas = 1, bool isProbed = true) => $$$"""
         apiVersion: apps/v1
         kind: Deployment
         metadata: {name: {{{name}}}}
@@ -20,7 +23,7 @@ internal static class Manifests
                 image: busybox:1.35
                 command: ["sh", "-c", "hostname > /www/index.html; exec httpd -f -p 8080 -h /www"]
                 ports: [{containerPort: 8080}]
-                readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+                {{{(isProbed ? "readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}" : "")}}}
         ---
         apiVersion: v1
         kind: Service
