@@ -80,7 +80,12 @@ public sealed unsafe class StoredObject : IDisposable
     {
         var header = Header;
         if ((uint)index >= header->FieldCount) return default;
-        // Safe because: FieldCount entries follow the header (StoredObjectWriter lays them out).
+        // Safe because: FieldCount entries follow the header (StoredObjectWriter lays them out), of the kind that the block's size tells.
+        if (header->BlockSize <= ushort.MaxValue)
+        {
+            var near = ((NearField*)(header + 1))[index];
+            return Slice(near.Offset, near.Length);
+        }
         var field = ((StoredField*)(header + 1))[index];
         return Slice(field.Offset, field.Length);
     }
@@ -175,7 +180,15 @@ internal struct StoredHeader
     public WatchEventType Type;
 }
 
-/// <summary>Where a selectable field's value is in the block.</summary>
+/// <summary>Where a selectable field's value is in a block of at most 65535 bytes, which nearly all are.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct NearField
+{
+    public ushort Offset;
+    public ushort Length;
+}
+
+/// <summary>Where a selectable field's value is in a bigger block.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct StoredField
 {

@@ -43,12 +43,14 @@ internal static unsafe class StoredObjectWriter
         int inserted = scan.SpliceAt < 0 ? 0 : VersionStart.Length + digitCount + 1 + (scan.NeedsCommaBefore ? 1 : 0) + (scan.NeedsCommaAfter ? 1 : 0);
 
         var start = FrameStart(type);
-        int keyOffset = sizeof(StoredHeader) + (fieldCount * sizeof(StoredField));
+        int jsonLength = json.Length + inserted - scan.Removed;
+        int content = key.Length + start.Length + jsonLength + FrameTail.Length + EscapedBytes(json, fields);
+        bool isNear = sizeof(StoredHeader) + (fieldCount * sizeof(NearField)) + content <= ushort.MaxValue;
+        int keyOffset = sizeof(StoredHeader) + (fieldCount * (isNear ? sizeof(NearField) : sizeof(StoredField)));
         int frameOffset = keyOffset + key.Length;
         int jsonOffset = frameOffset + start.Length;
-        int jsonLength = json.Length + inserted - scan.Removed;
         int tailOffset = jsonOffset + jsonLength + FrameTail.Length;
-        int size = tailOffset + EscapedBytes(json, fields);
+        int size = keyOffset + content;
 
         // Checked before there is a block to lose: what a header cannot hold, no API server stores.
         if (Math.Max(keyOffset, Math.Max(key.Length, Math.Max(scan.Name.Length, Math.Max(scan.Namespace.Length, scan.Uid.Length)))) > ushort.MaxValue)
@@ -86,8 +88,12 @@ internal static unsafe class StoredObjectWriter
             FieldCount = (byte)fieldCount,
             Type = type,
         };
-        var places = (StoredField*)(header + 1);
-        for (int i = 0; i < fieldCount; i++) places[i] = PlaceField(bytes, ref tailOffset, json, fields[i], Place(fields[i]));
+        for (int i = 0; i < fieldCount; i++)
+        {
+            var place = PlaceField(bytes, ref tailOffset, json, fields[i], Place(fields[i]));
+            if (isNear) ((NearField*)(header + 1))[i] = new NearField { Offset = (ushort)place.Offset, Length = (ushort)place.Length };
+            else ((StoredField*)(header + 1))[i] = place;
+        }
         return new StoredObject(block);
 
         int Place(TextRange range) => jsonOffset + range.Start + (range.Start >= spliceAt ? splicedBy : 0);

@@ -30,11 +30,21 @@ public sealed class StoredObjectTests
         Assert.Equal($"{expected}}}\n", item.FrameEnd.Text());
     }
 
-    [Fact]
-    public void Create_NotesIdentityLabelsAndFields()
+    [Theory]
+    // Blocks around 65535 bytes, where the places of fields outgrow their short form, and beyond.
+    [InlineData(0)]
+    [InlineData(64_800)]
+    [InlineData(64_950)]
+    [InlineData(65_000)]
+    [InlineData(65_050)]
+    [InlineData(65_100)]
+    [InlineData(65_200)]
+    [InlineData(65_540)]
+    [InlineData(200_000)]
+    public void Create_NotesIdentityLabelsAndFields(int before)
     {
         using var item = Make(
-            """{"metadata":{"name":"a","namespace":"n","uid":"u-1","labels":{"a":"{\"}"},"annotations":{"x":"]}"}},"spec":{"nodeName":"n\"1\u00e9","hostNetwork":true,"replicas":3,"list":[{"nodeName":"no"}],"none":null},"status":{"phase":"Running"}}""",
+            $$"""{"first":"{{new string('x', before)}}",""" + """ "metadata":{"name":"a","namespace":"n","uid":"u-1","labels":{"a":"{\"}"},"annotations":{"x":"]}"}},"spec":{"nodeName":"n\"1\u00e9","hostNetwork":true,"replicas":3,"list":[{"nodeName":"no"}],"none":null},"status":{"phase":"Running"}}""",
             ["metadata.name", "spec.nodeName", "spec.hostNetwork", "spec.replicas", "status.phase", "status.podIP", "spec.none", "spec.list", "metadata.labels.a"]);
         Assert.Equal(("a", "n", "u-1"), (item.NameUtf8.Text(), item.NamespaceUtf8.Text(), item.UidUtf8.Text()));
         Assert.Equal("""{"a":"{\"}"}""", item.LabelsJson.Text());
