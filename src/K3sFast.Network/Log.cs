@@ -65,6 +65,15 @@ internal static partial class Log
     [LoggerMessage(9019, LogLevel.Error, "CNI plugin {Plugin}, which {Configuration} names, is in none of {Folders}: pods will not start")]
     internal static partial void PluginMissing(ILogger logger, string plugin, string configuration, string folders);
 
+    [LoggerMessage(9020, LogLevel.Warning, "Link {Link} ({Kind}) has the name of a pod's link and was not made for one: it was removed")]
+    internal static partial void ForeignLinkReplaced(ILogger logger, string link, string kind);
+
+    [LoggerMessage(9021, LogLevel.Warning, "Link {Link} was there already and is not what is needed ({Found}): it was made anew")]
+    internal static partial void DeviceReplaced(ILogger logger, string link, string found);
+
+    [LoggerMessage(9022, LogLevel.Warning, "More happened to links, neighbours and routes than the kernel could tell: all of it is looked at")]
+    internal static partial void EventsLost(ILogger logger);
+
     [LoggerMessage(9030, LogLevel.Debug, "Rules of {Services} services written: {Bytes} bytes in {Milliseconds:F1} ms")]
     internal static partial void ServicesSynced(ILogger logger, int services, int bytes, double milliseconds);
 
@@ -83,7 +92,7 @@ internal static partial class Log
     [LoggerMessage(9035, LogLevel.Warning, "Chain {Chain} of table {Table} drops forwarded packets by default: pods are unreachable unless its rules accept {Links} links")]
     internal static partial void ForeignForwardDrop(ILogger logger, string chain, string table, string links);
 
-    [LoggerMessage(9037, LogLevel.Warning, "What policies drop is counted and not logged, because the kernel has no netfilter log (module nfnetlink_log): {Reason}")]
+    [LoggerMessage(9045, LogLevel.Warning, "What policies drop is counted and not logged, because the kernel has no netfilter log (module nfnetlink_log): {Reason}")]
     internal static partial void DropsNotLogged(ILogger logger, string reason);
 
     [LoggerMessage(9036, LogLevel.Error, "Rules of services {Services} could not be made, they are tried again")]
@@ -97,6 +106,9 @@ internal static partial class Log
 
     [LoggerMessage(9039, LogLevel.Warning, "Service {Service} names external IPs {Addresses}, which are not carried: allow them with --kube-proxy-arg=feature-gates=AllowServiceExternalIPs=true")]
     internal static partial void ExternalIPsRefused(ILogger logger, string service, string addresses);
+
+    [LoggerMessage(9046, LogLevel.Information, "net.netfilter.nf_conntrack_tcp_be_liberal is set: packets of pods that connection tracking does not understand are not dropped")]
+    internal static partial void ConntrackIsLiberal(ILogger logger);
 
     [LoggerMessage(9060, LogLevel.Error, "proxy-mode=ebpf is not possible on this machine, Services are carried by nf_tables instead. Missing: {Missing}")]
     internal static partial void EbpfUnavailable(ILogger logger, string missing);

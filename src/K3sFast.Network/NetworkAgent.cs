@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using K3sFast.Client;
+using K3sFast.Interop;
 using K3sFast.Interop.Netlink;
 using K3sFast.Interop.NfTables;
 using K3sFast.Network.Cni;
@@ -19,7 +20,8 @@ namespace K3sFast.Network;
 /// <summary>The node's network: answers the container runtime's CNI calls, masquerades, and carries Services.</summary>
 public sealed class NetworkAgent
 {
-    private readonly NetworkOptions _options;
+    // What the owner says; completed by what the machine says when the agent starts.
+    private NetworkOptions _options;
     private readonly ApiClient _client, _controller;
     private readonly InformerFactory _informers, _policyInformers;
     private readonly ILogger _logger;
@@ -46,6 +48,7 @@ public sealed class NetworkAgent
         setup.ApplySettings(
             _options.ClusterCidrs.Any(network => network.BaseAddress.AddressFamily == AddressFamily.InterNetworkV6), _options.Proxy.HasLocalhostNodePorts && _options.IsServiceProxyEnabled);
         setup.ApplySettings(_options.Proxy.ConntrackSettings);
+        LookAtConntrack();
         var hasRules = MasqueradeTables.IsSupported(_options);
         if (!hasRules && _options.Proxy.Mode != ProxyMode.Userspace) throw new IOException("this kernel has no nf_tables (k3sfast check-config tells more): with --kube-proxy-arg=proxy-mode=userspace the node does without");
         if (hasRules) WarnOfForeignDrops();
@@ -141,6 +144,15 @@ public sealed class NetworkAgent
         sockets?.AdoptPods(store.List().SelectMany(static attachment => attachment.Addresses).ToHashSet());
         handler.Reconcile(host.ListLinks().Select(link => link.Name).ToHashSet());
         return handler;
+    }
+
+    // An administrator may have set it himself; kube-proxy looks as well.
+    private void LookAtConntrack()
+    {
+        if (Sysctl.TryRead(ProxyOptions.LiberalSetting, _options.HostNamespace) is null or "0") return;
+        Log.ConntrackIsLiberal(_logger);
+        var settings = new Dictionary<string, string>(_options.Proxy.ConntrackSettings) { [ProxyOptions.LiberalSetting] = "1" };
+        _options = _options with { Proxy = _options.Proxy with { ConntrackSettings = settings } };
     }
 
     // No table of ours can overrule a drop in somebody else's; the least we can do is to say whose it is.

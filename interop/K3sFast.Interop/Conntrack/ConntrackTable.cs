@@ -23,7 +23,7 @@ public sealed class ConntrackTable : IDisposable
 
     private readonly NetlinkSocket _socket;
 
-    private ConntrackTable(NetlinkSocket socket) => _socket = socket;
+    internal ConntrackTable(NetlinkSocket socket) => _socket = socket;
 
     /// <summary>Opens the table of <paramref name="inside"/>, or of the caller's namespace.</summary>
     public static ConntrackTable Open(NetworkNamespace? inside = null) => new(NetlinkSocket.Open(NetlinkProtocol.Netfilter, inside));

@@ -10,7 +10,7 @@ public sealed class IpvsSocket : IDisposable
 {
     private readonly NetlinkSocket _socket;
 
-    private IpvsSocket(NetlinkSocket socket, ushort family) => (_socket, Family) = (socket, family);
+    internal IpvsSocket(NetlinkSocket socket, ushort family) => (_socket, Family) = (socket, family);
 
     internal ushort Family { get; }
 

@@ -12,7 +12,7 @@ public sealed class EthtoolSocket : IDisposable
     private readonly NetlinkSocket _socket;
     private readonly ushort _family;
 
-    private EthtoolSocket(NetlinkSocket socket, ushort family) => (_socket, _family) = (socket, family);
+    internal EthtoolSocket(NetlinkSocket socket, ushort family) => (_socket, _family) = (socket, family);
 
     /// <summary>Opens a socket into <paramref name="inside"/>, or into the caller's namespace; null = the kernel has no such netlink family.</summary>
     public static EthtoolSocket? TryOpen(NetworkNamespace? inside = null)

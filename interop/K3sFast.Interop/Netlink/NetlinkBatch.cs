@@ -59,8 +59,8 @@ public sealed class NetlinkBatch : IDisposable
     internal void Begin(ushort type, ushort flags, string operation, string? subject = null, int toleratedErrno = 0)
     {
         Debug.Assert(_message < 0, "the message before was not ended");
-        _requests.Add(new Request(operation, subject, toleratedErrno));
         _message = _length;
+        _requests.Add(new Request(operation, subject, toleratedErrno) { Offset = _message });
         ref var header = ref Append<nlmsghdr>();
         header.nlmsg_type = type;
         header.nlmsg_flags = (ushort)(flags | NLM_F_REQUEST);
@@ -126,6 +126,13 @@ public sealed class NetlinkBatch : IDisposable
         header.nlmsg_flags |= flags;
     }
 
+    /// <summary>The bytes of <paramref name="count"/> messages from number <paramref name="first"/> (from 0) on. Valid until the next write.</summary>
+    internal ReadOnlySpan<byte> Slice(int first, int count)
+    {
+        var end = first + count < _requests.Count ? _requests[first + count].Offset : _length;
+        return _buffer.AsSpan(_requests[first].Offset, end - _requests[first].Offset);
+    }
+
     /// <summary>What message number <paramref name="sequence"/> (from 1) asked for.</summary>
     internal Request RequestOf(uint sequence) =>
         sequence >= 1 && sequence <= _requests.Count ? _requests[(int)sequence - 1] : new Request("netlink batch", null, 0);
@@ -161,6 +168,9 @@ public sealed class NetlinkBatch : IDisposable
     /// <summary>What a message is for, for the words of an error.</summary>
     internal readonly record struct Request(string Operation, string? Subject, int ToleratedErrno)
     {
+        /// <summary>Where the message starts in the batch.</summary>
+        internal int Offset { get; init; }
+
         public override string ToString() => Subject is null ? Operation : $"{Operation} {Subject}";
     }
 }

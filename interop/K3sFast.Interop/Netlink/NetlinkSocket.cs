@@ -35,8 +35,14 @@ public sealed unsafe class NetlinkSocket : IDisposable
     // The kernel fills up to 32 KB per datagram of a dump (NLMSG_GOODSIZE and the size last asked for); acknowledgements are far smaller.
     private const int ReceiveSizeBytes = 64 * 1024;
 
-    // A rejected batch acknowledges every message, each with an skb of its own of about 1 KB as the kernel counts it.
+    // A rejected transaction acknowledges every message, each with an skb of its own of about 1 KB as the kernel counts it.
     private const int ReceiveQueueBytes = 8 * 1024 * 1024;
+
+    // All acknowledgements of what was sent at once wait in the queue: so many fit into what the unprivileged get (net.core.rmem_max, 208 KB, doubled).
+    private const int MaxMessagesAtOnce = 256;
+
+    // What receiving answers beside a length.
+    private const int NothingThere = -1, Overrun = -2;
 
     // A dump that keeps changing under us is asked again this often, then taken as it is an error.
     private const int MaxDumpAttempts = 20;
@@ -49,60 +55,49 @@ public sealed unsafe class NetlinkSocket : IDisposable
     private byte[] _receive = ArrayPool<byte>.Shared.Rent(ReceiveSizeBytes);
     private int _sendQueueBytes = 200 * 1024;
 
-    private NetlinkSocket(FileDescriptor socket) => _socket = socket;
+    internal NetlinkSocket(FileDescriptor socket) => _socket = socket;
 
     /// <summary>Gets one message of a dump; the payload is valid during the call.</summary>
     public delegate void MessageHandler<TState>(ushort type, ReadOnlySpan<byte> payload, TState state);
 
     /// <summary>Opens a socket in <paramref name="inside"/>, or in the caller's namespace.</summary>
     /// <exception cref="KernelException">The kernel lacks the protocol, or out of descriptors.</exception>
-    public static NetlinkSocket Open(NetlinkProtocol protocol, NetworkNamespace? inside = null) =>
-        inside is null ? OpenHere(protocol) : inside.Run(() => OpenHere(protocol));
+    public static NetlinkSocket Open(NetlinkProtocol protocol, NetworkNamespace? inside = null) => Open(protocol, inside, ReceiveQueueBytes);
+
+    /// <summary>The same with a queue for answers of another size; the kernel takes twice what is said, and not less than some 2 KB.</summary>
+    internal static NetlinkSocket Open(NetlinkProtocol protocol, NetworkNamespace? inside, int receiveQueueBytes) =>
+        inside is null ? OpenHere(protocol, receiveQueueBytes) : inside.Run(() => OpenHere(protocol, receiveQueueBytes));
 
     /// <summary>Sends a batch in which every message asks for an acknowledgement, and reads them all.</summary>
-    /// <exception cref="KernelException">The first message that was refused; those after it were carried out all the same.</exception>
+    /// <exception cref="KernelException">
+    /// The first message that was refused; those after it were carried out all the same. ENOBUFS: acknowledgements were lost, and with them the knowledge of what
+    /// was carried out; look at what is there.
+    /// </exception>
     public void Execute(NetlinkBatch batch)
     {
-        if (batch.Count == 0) return;
         lock (_gate)
         {
-            Send(batch);
             KernelException? failure = null;
-            for (var open = batch.Count; open > 0;)
+            for (var first = 0; first < batch.Count; first += MaxMessagesAtOnce)
             {
-                var length = Receive(0);
-                for (var reader = new MessageReader(_receive.AsSpan(0, length)); reader.Next();)
-                {
-                    if (reader.Type != NLMSG_ERROR) continue;
-                    open--;
-                    failure ??= reader.ErrorOf(batch);
-                }
+                var count = Math.Min(MaxMessagesAtOnce, batch.Count - first);
+                Send(batch, batch.Slice(first, count));
+                var refusal = ReadAcknowledgements(batch, count);
+                failure ??= refusal;
             }
             if (failure is not null) throw failure;
         }
     }
 
     /// <summary>Sends an nfnetlink batch: it is carried out as a whole or not at all.</summary>
-    /// <exception cref="KernelException">The first message that was refused; nothing has changed.</exception>
+    /// <exception cref="KernelException">The first message that was refused: nothing has changed. ENOBUFS: the answer was lost, and nobody knows.</exception>
     public void ExecuteTransaction(NetlinkBatch batch)
     {
         lock (_gate)
         {
-            Send(batch);
-            KernelException? failure = null;
-            var isAcknowledged = false;
-            // Everything is in the queue by now (see the type's remarks): an empty queue ends the answer.
-            for (int length; (length = Receive(Libc.MSG_DONTWAIT)) >= 0;)
-            {
-                for (var reader = new MessageReader(_receive.AsSpan(0, length)); reader.Next();)
-                {
-                    if (reader.Type != NLMSG_ERROR) continue;
-                    isAcknowledged = true;
-                    failure ??= reader.ErrorOf(batch);
-                }
-            }
-            if (failure is not null) throw failure;
-            if (!isAcknowledged) throw new KernelException("nfnetlink batch", Errno.EIO, "the kernel did not acknowledge it");
+            Send(batch, batch.Written);
+            if (ReadRest(batch, out var acknowledged) is { } failure) throw failure;
+            if (acknowledged == 0) throw new KernelException("nfnetlink batch", Errno.EIO, "the kernel did not acknowledge it");
         }
     }
 
@@ -119,7 +114,7 @@ public sealed unsafe class NetlinkSocket : IDisposable
             for (var attempt = 0; attempt < MaxDumpAttempts; attempt++)
             {
                 restart(state);
-                Send(request);
+                Send(request, request.Written);
                 if (ReadDump(request, state, handler)) return;
             }
             throw new KernelException(request.RequestOf(1).ToString(), Errno.EBUSY, "the table changed during every attempt to read it");
@@ -138,7 +133,55 @@ public sealed unsafe class NetlinkSocket : IDisposable
         }
     }
 
-    // False = the dump was interrupted by a change.
+    private KernelException? ReadAcknowledgements(NetlinkBatch batch, int open)
+    {
+        KernelException? failure = null;
+        while (open > 0)
+        {
+            var length = Receive(0);
+            if (length == Overrun)
+            {
+                // The others would be waited for in vain: what is left is in the queue by now (see the type's remarks).
+                var rest = ReadRest(batch, out _);
+                return failure ?? rest ?? LostAnswers(batch);
+            }
+            for (var reader = new MessageReader(_receive.AsSpan(0, length)); reader.Next();)
+            {
+                if (reader.Type != NLMSG_ERROR) continue;
+                open--;
+                failure ??= reader.ErrorOf(batch);
+            }
+        }
+        return failure;
+    }
+
+    // Everything is in the queue by now: an empty queue ends the answer. A refusal says more than that answers were lost.
+    private KernelException? ReadRest(NetlinkBatch batch, out int acknowledged)
+    {
+        acknowledged = 0;
+        KernelException? failure = null;
+        var isOverrun = false;
+        for (int length; (length = Receive(Libc.MSG_DONTWAIT)) != NothingThere;)
+        {
+            if (length == Overrun)
+            {
+                isOverrun = true;
+                continue;
+            }
+            for (var reader = new MessageReader(_receive.AsSpan(0, length)); reader.Next();)
+            {
+                if (reader.Type != NLMSG_ERROR) continue;
+                acknowledged++;
+                failure ??= reader.ErrorOf(batch);
+            }
+        }
+        return failure ?? (isOverrun ? LostAnswers(batch) : null);
+    }
+
+    private static KernelException LostAnswers(NetlinkBatch batch) =>
+        new(batch.RequestOf(1).ToString(), Errno.ENOBUFS, "the kernel's answers were more than there was room for: what was carried out is not known");
+
+    // False = the dump was interrupted by a change, or a part of it got lost.
     private bool ReadDump<TState>(NetlinkBatch request, TState state, MessageHandler<TState> handler)
     {
         var isConsistent = true;
@@ -146,6 +189,7 @@ public sealed unsafe class NetlinkSocket : IDisposable
         while (true)
         {
             var length = Receive(0);
+            if (length == Overrun) return false;
             for (var reader = new MessageReader(_receive.AsSpan(0, length)); reader.Next();)
             {
                 if ((reader.Flags & NLM_F_DUMP_INTR) != 0) isConsistent = false;
@@ -170,7 +214,7 @@ public sealed unsafe class NetlinkSocket : IDisposable
         }
     }
 
-    private static NetlinkSocket OpenHere(NetlinkProtocol protocol)
+    private static NetlinkSocket OpenHere(NetlinkProtocol protocol, int receiveQueueBytes)
     {
         var descriptor = new FileDescriptor(Libc.Socket(Libc.AF_NETLINK, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, (int)protocol));
         if (descriptor.IsInvalid) throw KernelException.OfLastCall($"open netlink socket ({protocol})");
@@ -184,17 +228,17 @@ public sealed unsafe class NetlinkSocket : IDisposable
         SetOption(descriptor, SOL_NETLINK, NETLINK_EXT_ACK, 1);
         SetOption(descriptor, SOL_NETLINK, NETLINK_CAP_ACK, 1);
         SetOption(descriptor, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1);
-        if (!SetOption(descriptor, Libc.SOL_SOCKET, Libc.SO_RCVBUFFORCE, ReceiveQueueBytes)) SetOption(descriptor, Libc.SOL_SOCKET, Libc.SO_RCVBUF, ReceiveQueueBytes);
+        if (!SetOption(descriptor, Libc.SOL_SOCKET, Libc.SO_RCVBUFFORCE, receiveQueueBytes)) SetOption(descriptor, Libc.SOL_SOCKET, Libc.SO_RCVBUF, receiveQueueBytes);
         return new NetlinkSocket(descriptor);
     }
 
-    private void Send(NetlinkBatch batch)
+    private void Send(NetlinkBatch batch, ReadOnlySpan<byte> messages)
     {
-        if (batch.Length > _sendQueueBytes / 2) GrowSendQueue(batch.Length);
+        if (messages.Length > _sendQueueBytes / 2) GrowSendQueue(messages.Length);
         Drain();
-        fixed (byte* bytes = batch.Written)
+        fixed (byte* bytes = messages)
         {
-            while (Libc.Send(_socket, bytes, (nuint)batch.Length, 0) < 0)
+            while (Libc.Send(_socket, bytes, (nuint)messages.Length, 0) < 0)
             {
                 var errno = Marshal.GetLastPInvokeError();
                 if (errno != Errno.EINTR) throw new KernelException(batch.RequestOf(1).ToString(), errno, "the request could not be sent");
@@ -205,7 +249,7 @@ public sealed unsafe class NetlinkSocket : IDisposable
     // Whatever an exchange that ended with an exception left behind must not be taken for the next one's answer.
     private void Drain()
     {
-        while (Receive(Libc.MSG_DONTWAIT) >= 0)
+        while (Receive(Libc.MSG_DONTWAIT) != NothingThere)
         {
         }
     }
@@ -219,7 +263,7 @@ public sealed unsafe class NetlinkSocket : IDisposable
         _sendQueueBytes = wanted * 2;
     }
 
-    // Bytes received; -1 = nothing there (only with MSG_DONTWAIT).
+    // Bytes received; or nothing was there (only with MSG_DONTWAIT), or the kernel had more to say than fitted into the queue.
     private int Receive(int flags)
     {
         while (true)
@@ -229,7 +273,8 @@ public sealed unsafe class NetlinkSocket : IDisposable
             if (length > ReceiveSizeBytes) throw new KernelException("receive from netlink socket", Errno.EMSGSIZE, $"a datagram of {length} bytes");
             if (length >= 0) return (int)length;
             var errno = Marshal.GetLastPInvokeError();
-            if (errno == Errno.EAGAIN) return -1;
+            if (errno == Errno.EAGAIN) return NothingThere;
+            if (errno == Errno.ENOBUFS) return Overrun;
             if (errno != Errno.EINTR) throw new KernelException("receive from netlink socket", errno);
         }
     }
@@ -272,7 +317,8 @@ public sealed unsafe class NetlinkSocket : IDisposable
         {
             if ((Flags & NLM_F_ACK_TLVS) == 0) return null;
             var start = 4 + ((Flags & NLM_F_CAPPED) != 0 ? sizeof(nlmsghdr) : Align(echoedLength));
-            if (start > Payload.Length) return null;
+            // The length is what the request said of itself, as the kernel echoes it.
+            if (start < 0 || start > Payload.Length) return null;
             for (var attributes = new NetlinkAttributes(Payload[start..]); attributes.Next();)
             {
                 if (attributes.Type == NLMSGERR_ATTR_MSG) return attributes.Text;

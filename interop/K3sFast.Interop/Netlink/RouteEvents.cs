@@ -49,7 +49,10 @@ public sealed class RouteEvents : IDisposable
 
     /// <summary>Begins to listen in <paramref name="inside"/>, or in the caller's namespace.</summary>
     /// <exception cref="KernelException">Out of descriptors.</exception>
-    public static RouteEvents Open(NetworkNamespace? inside = null) => inside is null ? OpenHere() : inside.Run(OpenHere);
+    public static RouteEvents Open(NetworkNamespace? inside = null) => Open(inside, ReceiveQueueBytes);
+
+    /// <summary>The same with a queue of another size; the kernel takes twice what is said.</summary>
+    internal static RouteEvents Open(NetworkNamespace? inside, int receiveQueueBytes) => inside is null ? OpenHere(receiveQueueBytes) : inside.Run(() => OpenHere(receiveQueueBytes));
 
     /// <summary>Waits for a datagram of events and adds them to <paramref name="events"/>.</summary>
     public async ValueTask ReadAsync(List<RouteEvent> events, CancellationToken cancellationToken)
@@ -105,14 +108,13 @@ public sealed class RouteEvents : IDisposable
         }
     }
 
-    private static unsafe RouteEvents OpenHere()
+    private static unsafe RouteEvents OpenHere(int size)
     {
         var descriptor = Libc.Socket(Libc.AF_NETLINK, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, (int)NetlinkProtocol.Route);
         if (descriptor < 0) throw KernelException.OfLastCall("open netlink socket for events");
         // Owned from here on.
         var handle = new SafeSocketHandle(descriptor, ownsHandle: true);
         var address = new sockaddr_nl { nl_family = Libc.AF_NETLINK, nl_groups = Groups };
-        var size = ReceiveQueueBytes;
         using (var borrowed = new FileDescriptor(descriptor, ownsHandle: false))
         {
             if (Libc.SetSockOpt(borrowed, Libc.SOL_SOCKET, Libc.SO_RCVBUFFORCE, &size, sizeof(int)) != 0)

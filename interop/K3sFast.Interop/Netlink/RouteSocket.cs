@@ -14,7 +14,7 @@ public sealed class RouteSocket : IDisposable
 {
     private readonly NetlinkSocket _socket;
 
-    private RouteSocket(NetlinkSocket socket) => _socket = socket;
+    internal RouteSocket(NetlinkSocket socket) => _socket = socket;
 
     /// <summary>Opens a socket into <paramref name="inside"/>, or into the caller's namespace.</summary>
     public static RouteSocket Open(NetworkNamespace? inside = null) => new(NetlinkSocket.Open(NetlinkProtocol.Route, inside));

@@ -64,7 +64,7 @@ internal sealed unsafe class SocketDiagnostics : IDisposable
 
     private readonly NetlinkSocket _socket;
 
-    private SocketDiagnostics(NetlinkSocket socket) => _socket = socket;
+    internal SocketDiagnostics(NetlinkSocket socket) => _socket = socket;
 
     /// <summary>Opens a view on the sockets of <paramref name="inside"/>, or of the caller's namespace.</summary>
     /// <exception cref="KernelException">The kernel has none.</exception>

@@ -25,7 +25,7 @@ public sealed class WireGuardSocket : IDisposable
     private readonly NetlinkSocket _socket;
     private readonly ushort _family;
 
-    private WireGuardSocket(NetlinkSocket socket, ushort family) => (_socket, _family) = (socket, family);
+    internal WireGuardSocket(NetlinkSocket socket, ushort family) => (_socket, _family) = (socket, family);
 
     /// <summary>Opens a socket into <paramref name="inside"/>, or into the caller's namespace; null = the kernel has no WireGuard.</summary>
     public static WireGuardSocket? TryOpen(NetworkNamespace? inside = null)

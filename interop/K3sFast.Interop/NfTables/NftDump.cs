@@ -22,36 +22,44 @@ public static class NftDump
     public static IReadOnlyList<NftBaseChainInfo> ListBaseChains(NetworkNamespace? inside = null)
     {
         using var socket = NetlinkSocket.Open(NetlinkProtocol.Netfilter, inside);
+        return ListBaseChains(socket);
+    }
+
+    internal static IReadOnlyList<NftBaseChainInfo> ListBaseChains(NetlinkSocket socket)
+    {
         using var request = new NetlinkBatch();
         request.Begin(MessageType(NFT_MSG_GETCHAIN), NLM_F_DUMP, "nft list chains");
         request.Append<nfgenmsg>();
         request.End();
         var found = new List<NftBaseChainInfo>();
-        socket.Dump(request, found, static list => list.Clear(), static (_, payload, list) =>
-        {
-            if (payload.Length < 4) return;
-            var (table, name, type, hook, priority, policy) = ("", "", "", -1, 0, 1u);
-            for (var attributes = new NetlinkAttributes(payload[4..]); attributes.Next();)
-            {
-                switch (attributes.Type)
-                {
-                    case NFTA_CHAIN_TABLE: table = attributes.Text; break;
-                    case NFTA_CHAIN_NAME: name = attributes.Text; break;
-                    case NFTA_CHAIN_TYPE: type = attributes.Text; break;
-                    case NFTA_CHAIN_POLICY: policy = attributes.U32BigEndian; break;
-                    case NFTA_CHAIN_HOOK:
-                        for (var hooks = new NetlinkAttributes(attributes.Payload); hooks.Next();)
-                        {
-                            if (hooks.Type == NFTA_HOOK_HOOKNUM) hook = (int)hooks.U32BigEndian;
-                            if (hooks.Type == NFTA_HOOK_PRIORITY) priority = (int)hooks.U32BigEndian;
-                        }
-                        break;
-                    default: break;
-                }
-            }
-            if (hook >= 0) list.Add(new NftBaseChainInfo(payload[0], table, name, type, (NftHook)hook, priority, policy == 0));
-        });
+        socket.Dump(request, found, static list => list.Clear(), static (_, payload, list) => ReadBaseChain(payload, list));
         return found;
+    }
+
+    /// <summary>Reads a message of a chain; one that is not hooked in is passed over.</summary>
+    internal static void ReadBaseChain(ReadOnlySpan<byte> payload, List<NftBaseChainInfo> chains)
+    {
+        if (payload.Length < 4) return;
+        var (table, name, type, hook, priority, policy) = ("", "", "", -1, 0, 1u);
+        for (var attributes = new NetlinkAttributes(payload[4..]); attributes.Next();)
+        {
+            switch (attributes.Type)
+            {
+                case NFTA_CHAIN_TABLE: table = attributes.Text; break;
+                case NFTA_CHAIN_NAME: name = attributes.Text; break;
+                case NFTA_CHAIN_TYPE: type = attributes.Text; break;
+                case NFTA_CHAIN_POLICY: policy = attributes.U32BigEndian; break;
+                case NFTA_CHAIN_HOOK:
+                    for (var hooks = new NetlinkAttributes(attributes.Payload); hooks.Next();)
+                    {
+                        if (hooks.Type == NFTA_HOOK_HOOKNUM) hook = (int)hooks.U32BigEndian;
+                        if (hooks.Type == NFTA_HOOK_PRIORITY) priority = (int)hooks.U32BigEndian;
+                    }
+                    break;
+                default: break;
+            }
+        }
+        if (hook >= 0) chains.Add(new NftBaseChainInfo(payload[0], table, name, type, (NftHook)hook, priority, policy == 0));
     }
 
     /// <summary>Handle of a table; null = there is none.</summary>

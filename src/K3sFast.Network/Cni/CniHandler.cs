@@ -151,7 +151,7 @@ internal sealed class CniHandler
         {
             if (name.Length > 0) Policies?.Attach(ns, name, attachment.Addresses);
             Sockets?.AddPod(pod);
-            _links.Add(attachment, pod, settings.Mtu, settings.PreferredSources);
+            if (_links.Add(attachment, pod, settings.Mtu, settings.PreferredSources) is { } foreign) Log.ForeignLinkReplaced(_logger, foreign.Name, foreign.Kind);
             if (attachment.PortMappings.Count > 0) _hostPorts!.Add(attachment);
         }
         catch (Exception e)

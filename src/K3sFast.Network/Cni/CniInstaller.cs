@@ -106,8 +106,9 @@ internal static class CniInstaller
             using (var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true })) root.WriteTo(json);
             return stream.ToArray();
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or ArgumentException or InvalidOperationException)
         {
+            // Members that are there twice, and names that are no text, are told by this reader in its own way.
             return list;
         }
     }

@@ -20,11 +20,13 @@ internal sealed class PodLinks(RouteSocket host, NetworkNamespace? hostNamespace
     internal static readonly IPAddress Gateway6 = IPAddress.Parse("fe80::1");
 
     /// <summary>Builds the pod's link, addresses and routes on both sides; a link of the same name that is there is replaced.</summary>
+    /// <returns>The link that had the name and was not of a pod; null = there was none.</returns>
     /// <exception cref="KernelException">Refused; half of it may be there: remove it.</exception>
-    internal void Add(PodAttachment attachment, NetworkNamespace pod, int mtu, IReadOnlyList<IPAddress> preferredSources)
+    internal LinkInfo? Add(PodAttachment attachment, NetworkNamespace pod, int mtu, IReadOnlyList<IPAddress> preferredSources)
     {
         using var batch = new NetlinkBatch();
-        if (host.FindLink(attachment.HostLinkName) is not null) Remove(attachment.HostLinkName);
+        var before = host.FindLink(attachment.HostLinkName);
+        if (before is not null) Remove(attachment.HostLinkName);
         batch.AddVeth(new VethSpec(attachment.HostLinkName, PodAttachment.HostAddress, attachment.InterfaceName, attachment.PodAddress, pod, mtu));
         host.Execute(batch);
         var link = host.FindLink(attachment.HostLinkName) ?? throw new KernelException("get link " + attachment.HostLinkName, Errno.ENODEV);
@@ -36,6 +38,8 @@ internal sealed class PodLinks(RouteSocket host, NetworkNamespace? hostNamespace
         batch.Clear();
         foreach (var address in attachment.Addresses) AddRoad(batch, attachment, address, link.Index, preferredSources);
         host.Execute(batch);
+        // A call that is made again finds its own.
+        return before is null || before.Address.Equals(PodAttachment.HostAddress) ? null : before;
     }
 
     /// <summary>

@@ -21,6 +21,9 @@ internal abstract class OverlayBackend
     /// <summary>What this node says of itself to the others; for flannel's annotation, JSON.</summary>
     internal abstract string Data { get; }
 
+    /// <summary>What stood in the device's place when it was made last: its name, and what was wrong with it. Null = nothing did.</summary>
+    internal (string Name, string Found)? Replaced { get; private protected set; }
+
     /// <summary>Makes the device what it should be, and keeps it when it is; true = it was made anew, and nothing is on it.</summary>
     /// <exception cref="Interop.KernelException">Refused.</exception>
     /// <exception cref="OverlayException">The kernel or the machine lacks what is needed; the message says what.</exception>

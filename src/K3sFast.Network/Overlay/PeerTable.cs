@@ -10,7 +10,7 @@ namespace K3sFast.Network.Overlay;
 /// <remarks>One thread at a time. A peer costs three messages of some 170 bytes altogether over VXLAN, one of 60 with host-gw.</remarks>
 internal sealed class PeerTable(RouteSocket host, OverlayBackend backend, bool isIPv6, ILogger logger)
 {
-    // Each message is acknowledged, and all acknowledgements of a batch wait in the socket's queue: this many take some 3 MB of its 8.
+    // Bounds the buffer: some 200 KB.
     private const int MaxBatchMessages = 3000;
 
     private readonly Dictionary<string, (OverlayPeer Peer, IReadOnlyList<KernelEntry> Entries)> _peers = [];
@@ -34,7 +34,7 @@ internal sealed class PeerTable(RouteSocket host, OverlayBackend backend, bool i
     internal void Start(Underlay underlay, IPNetwork subnet)
     {
         (_underlay, _subnet) = (underlay, subnet);
-        Backend.EnsureDevice(underlay, subnet);
+        EnsureDevice(underlay);
     }
 
     /// <summary>Peers that are new, changed (with a value) or gone (null).</summary>
@@ -72,7 +72,7 @@ internal sealed class PeerTable(RouteSocket host, OverlayBackend backend, bool i
     {
         _underlay = underlay;
         var wasIndex = Backend.LinkIndex;
-        var isNew = Backend.EnsureDevice(underlay, _subnet);
+        var isNew = EnsureDevice(underlay);
         if (wasIndex != Backend.LinkIndex)
         {
             // What was worked out for the device that is gone.
@@ -84,6 +84,13 @@ internal sealed class PeerTable(RouteSocket host, OverlayBackend backend, bool i
         Difference(present, [.. _peers.Values.SelectMany(static known => known.Entries)], deleted, added);
         Send(deleted, added);
         return isNew || deleted.Count + added.Count > 0;
+    }
+
+    private bool EnsureDevice(Underlay underlay)
+    {
+        var isNew = Backend.EnsureDevice(underlay, _subnet);
+        if (isNew && Backend.Replaced is { } replaced) Log.DeviceReplaced(logger, replaced.Name, replaced.Found);
+        return isNew;
     }
 
     private IReadOnlyList<KernelEntry> EntriesOf(OverlayPeer peer)

@@ -293,6 +293,7 @@ internal sealed class PodNetwork
             {
                 batch.Clear();
                 await events.ReadAsync(batch, cancellationToken).ConfigureAwait(false);
+                if (batch.Exists(static change => change.Kind == RouteEventKind.Lost)) Log.EventsLost(_logger);
                 if (!batch.Exists(IsOurs)) continue;
                 await Task.Delay(s_settle, cancellationToken).ConfigureAwait(false);
                 Doubt();

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.NetworkInformation;
 using System.Net.Sockets;
@@ -46,6 +47,7 @@ internal sealed class VxlanBackend(
         var isNew = link is null || !IsRight(link, underlay);
         if (isNew)
         {
+            Replaced = link is null ? null : (_name, Describe(link));
             batch.DeleteLink(_name);
             batch.AddVxlan(new VxlanSpec(_name, Address, options.Vni, options.Port, underlay.Link.Index, underlay.Local, Mtu));
             host.Execute(batch);
@@ -65,6 +67,10 @@ internal sealed class VxlanBackend(
         if (isNew && Environment.OSVersion.Version < s_fixedChecksums) SwitchChecksumsOff();
         return isNew;
     }
+
+    private static string Describe(LinkInfo link) => link.Vxlan is { } found
+        ? string.Create(CultureInfo.InvariantCulture, $"VXLAN network {found.Vni} from {found.Local} on link {found.UnderlayIndex}, port {found.Port}, MAC {Text(link.Address)}{(found.IsLearning ? ", learning" : "")}")
+        : link.Kind.Length > 0 ? link.Kind : "a device";
 
     internal override IReadOnlyList<KernelEntry> EntriesOf(OverlayPeer peer, out string? refusal)
     {

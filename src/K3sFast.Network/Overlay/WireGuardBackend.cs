@@ -34,6 +34,7 @@ internal sealed class WireGuardBackend(RouteSocket host, NetworkNamespace? hostN
         var isNew = link?.Kind != "wireguard";
         if (isNew)
         {
+            Replaced = link is null ? null : (_name, link.Kind.Length > 0 ? link.Kind : "a device");
             try
             {
                 if (link is not null) batch.DeleteLink(_name);

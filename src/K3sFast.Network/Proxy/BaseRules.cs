@@ -55,14 +55,15 @@ internal static class BaseRules
         fragment.Chains.Add(Postrouting(steps, options, cluster));
         if (hasMarkedPackets) fragment.Chains.Add(new NftChain("clear-mark", [ClearMark(BitOf(options))], new NftBaseChain("filter", NftHook.Postrouting, ClearMarkPriority)));
         if (options.HasPodNetwork) fragment.Chains.Add(PodSources(steps));
+        var local = new LocalTraffic(steps, options, nodePodCidrs);
         if (options.IsServiceProxyEnabled)
         {
-            AddServices(fragment, steps, options, new LocalTraffic(steps, options, nodePodCidrs));
-            AddFilters(fragment, steps, options, services);
+            AddServices(fragment, steps, options, local);
+            AddFilters(fragment, steps, options, services, local);
         }
         else
         {
-            fragment.Chains.Add(new NftChain("filter-forward", [DropInvalid()], new NftBaseChain("filter", NftHook.Forward, FilterPriority)));
+            fragment.Chains.Add(new NftChain("filter-forward", [.. DropInvalid(options, local)], new NftBaseChain("filter", NftHook.Forward, FilterPriority)));
         }
         return fragment;
     }
@@ -97,7 +98,7 @@ internal static class BaseRules
         fragment.Chains.Add(new NftChain("nat-output", jump, new NftBaseChain("nat", NftHook.Output, DestinationNatPriority)));
     }
 
-    private static void AddFilters(NftFragment fragment, PacketSteps steps, NetworkOptions options, IPNetwork? services)
+    private static void AddFilters(NftFragment fragment, PacketSteps steps, NetworkOptions options, IPNetwork? services, LocalTraffic pods)
     {
         var isNew = PacketSteps.ConnectionIs(NftConntrack.New);
         var refuseService = new NftRule([.. isNew, .. steps.LoadDestinationKey(), new NftLookup(RefusedServicesMap, 0, IsVerdictMap: true)]);
@@ -110,7 +111,7 @@ internal static class BaseRules
         List<NftRule> refuseRest = [new NftRule([.. isNew, steps.LoadDestination(0), new NftLookup(ClusterIPsSet, 0), new NftDecide(NftVerdict.Goto(RejectChain))])];
         if (services is { } network) refuseRest.Add(new NftRule([.. isNew, .. steps.DestinationIs(network), new NftDecide(NftVerdict.Drop)]));
         fragment.Chains.Add(new NftChain(RejectChain, [new NftRule(new NftReject(steps.Family))]));
-        fragment.Chains.Add(new NftChain("filter-forward", [DropInvalid(), refuseService, .. refuseRest], new NftBaseChain("filter", NftHook.Forward, FilterPriority)));
+        fragment.Chains.Add(new NftChain("filter-forward", [.. DropInvalid(options, pods), refuseService, .. refuseRest], new NftBaseChain("filter", NftHook.Forward, FilterPriority)));
         fragment.Chains.Add(new NftChain("filter-input", [.. ProtectLoopback(steps), refuseService, .. refuseNodePort], new NftBaseChain("filter", NftHook.Input, FilterPriority)));
         fragment.Chains.Add(new NftChain("filter-output", [refuseService, .. refuseNodePort, .. refuseRest], new NftBaseChain("filter", NftHook.Output, FilterPriority)));
     }
@@ -167,9 +168,14 @@ internal static class BaseRules
 
     private static uint BitOf(NetworkOptions options) => 1u << options.Proxy.MasqueradeBit;
 
-    // A pod's packet that connection tracking does not understand would get to its peer untranslated, and the peer would reset the connection.
-    private static NftRule DropInvalid() =>
-        new([.. PacketSteps.InputStartsWith(PodAttachment.LinkPrefix), .. PacketSteps.ConnectionIs(NftConntrack.Invalid), new NftDecide(NftVerdict.Drop)]);
+    // A pod's packet that connection tracking does not understand would get to its peer untranslated, and the peer would reset the connection. Others' packets
+    // may well be part of connections that only half pass by here.
+    private static IEnumerable<NftRule> DropInvalid(NetworkOptions options, LocalTraffic pods)
+    {
+        if (options.Proxy.IsConntrackLiberal || (!options.HasPodNetwork && !pods.IsKnown)) yield break;
+        NftExpression[] fromPod = options.HasPodNetwork ? PacketSteps.InputStartsWith(PodAttachment.LinkPrefix) : pods.Match();
+        yield return new NftRule([.. fromPod, .. PacketSteps.ConnectionIs(NftConntrack.Invalid), new NftDecide(NftVerdict.Drop)]);
+    }
 
     // Where node ports answer: one alternative after the other. An address that the node gets later counts from then on.
     private static IEnumerable<NftExpression[]> NodePortDestinations(PacketSteps steps, NetworkOptions options)

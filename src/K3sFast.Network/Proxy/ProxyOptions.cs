@@ -85,8 +85,14 @@ public sealed record ProxyOptions
     /// <summary>An address that cannot be bound ends the agent, instead of being tried again.</summary>
     public bool IsBindFailureFatal { get; init; }
 
+    /// <summary>The setting that makes connection tracking take TCP packets outside the window for what they are.</summary>
+    internal const string LiberalSetting = "net/netfilter/nf_conntrack_tcp_be_liberal";
+
     /// <summary>Settings of connection tracking under net/netfilter, by name.</summary>
     public IReadOnlyDictionary<string, string> ConntrackSettings { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>Connection tracking takes packets outside the window for what they are: nothing of a connection is invalid then, and nothing need be dropped.</summary>
+    internal bool IsConntrackLiberal => ConntrackSettings.TryGetValue(LiberalSetting, out var value) && value != "0";
 
     /// <summary>How IPVS is to work.</summary>
     public IpvsOptions Ipvs { get; init; } = new();

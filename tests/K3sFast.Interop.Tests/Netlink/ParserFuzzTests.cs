@@ -1,6 +1,6 @@
 using System.Net;
-using System.Net.NetworkInformation;
 using K3sFast.Interop.Conntrack;
+using K3sFast.Interop.Ipvs;
 using K3sFast.Interop.Netlink;
 using K3sFast.Interop.NfTables;
 
@@ -30,6 +30,45 @@ public sealed class ParserFuzzTests
         }
     }
 
+    /// <summary>Whole answers, by every reader that there is, through the socket that they come in by. Each request ends with a word of the kernel's that is whole.</summary>
+    [Fact]
+    public void Sockets_MutatedAnswers_GiveSomethingOrSayThatTheyCannot()
+    {
+        var (random, mutations, corpus) = (new Random(12), new Random(13), Corpus());
+        using var kernel = new ScriptedKernel(request =>
+        {
+            List<byte[]> answers = [];
+            for (var count = mutations.Next(4); count > 0; count--)
+            {
+                // As an answer it has its own number, or one that nobody gave.
+                var answer = Mutate(mutations, mutations.Next(4) == 0 ? ScriptedKernel.Acknowledge(request, mutations.Next(50)) : corpus[mutations.Next(corpus.Count)]);
+                if (answer.Length > 0) answers.Add(answer);
+            }
+            return [.. answers, .. ScriptedKernel.Split(request).SelectMany(static message => (byte[][])[ScriptedKernel.Acknowledge(message), ScriptedKernel.Done()])];
+        });
+        var socket = kernel.Socket;
+        Action[] readers =
+        [
+            () => new RouteSocket(socket).ListLinks(), () => new RouteSocket(socket).ListAddresses(), () => new RouteSocket(socket).ListRoutes(false), () => new RouteSocket(socket).ListNeighbours(3),
+            () => new RouteSocket(socket).FindLink("x"), () => new ConntrackTable(socket).List(false, 17, static _ => true), () => new SocketDiagnostics(socket).ListDatagram(false, static (_, _, _) => true),
+            () => GenericNetlink.FindFamily(socket, "x"), () => new WireGuardSocket(socket, 1).GetDevice(1), () => new EthtoolSocket(socket, 1).ListActiveFeatures(1), () => new EthtoolSocket(socket, 1).SetFeature(1, "x", true),
+            () => new IpvsSocket(socket, 1).ListServers(), () => new IpvsSocket(socket, 1).ListDestinations(new IpvsServer(6, new IPEndPoint(IPAddress.Loopback, 80), "rr")),
+            () => NftDump.ListBaseChains(socket), () => NftDump.FindTable(socket, NftFamily.IPv4, "x"), () => NftDump.ListElements(socket, NftFamily.IPv4, "x", "y"), () => NftDump.Generation(socket),
+            () => NftDump.CountRules(socket, NftFamily.IPv4, "x"),
+        ];
+        for (var round = 0; round < 6000; round++)
+        {
+            try
+            {
+                readers[random.Next(readers.Length)]();
+            }
+            catch (KernelException)
+            {
+                // What looks like a refusal is one.
+            }
+        }
+    }
+
     private static void ReadAll(byte[] message)
     {
         RouteEvents.Parse(message, []);
@@ -38,6 +77,9 @@ public sealed class ParserFuzzTests
         RouteSocket.ReadRoute(payload, []);
         RouteSocket.ReadNeighbour(payload, []);
         NftDump.ReadElements(payload, []);
+        NftDump.ReadBaseChain(payload, []);
+        IpvsMessages.ReadServer(payload);
+        foreach (var isIPv6 in (ReadOnlySpan<bool>)[false, true]) IpvsMessages.ReadDestination(payload, isIPv6);
         foreach (var protocol in (ReadOnlySpan<byte>)[6, 17]) ConntrackTable.TryRead(payload, protocol, out _);
         for (var attributes = new NetlinkAttributes(payload); attributes.Next();)
         {
@@ -47,29 +89,7 @@ public sealed class ParserFuzzTests
     }
 
     // Requests are laid out as answers are.
-    private static List<byte[]> Corpus()
-    {
-        var mac = PhysicalAddress.Parse("02-00-00-00-00-01");
-        List<byte[]> messages = [];
-        void Add(Action<NetlinkBatch> write)
-        {
-            using var batch = new NetlinkBatch();
-            write(batch);
-            messages.Add(batch.Written.ToArray());
-        }
-        Add(batch => batch.AddVxlan(new VxlanSpec("flannel.1", mac, 1, 8472, 2, IPAddress.Parse("192.0.2.1"), 1450)));
-        Add(batch => batch.ReplaceRoute(new RouteSpec(IPNetwork.Parse("10.42.0.0/24"), 3, IPAddress.Parse("192.0.2.2")) { Table = 1000, Metric = 5 }));
-        Add(batch => batch.ReplaceRoute(new RouteSpec(IPNetwork.Parse("fd00:42::/64"), 3, IPAddress.Parse("fe80::1"))));
-        Add(batch => batch.ReplaceNeighbour(new NeighbourSpec(3, IPAddress.Parse("10.42.0.2"), mac)));
-        Add(batch => batch.AddAddress(3, IPAddress.Parse("fd00::1"), 64));
-        Add(batch => batch.DeleteLink("k3sfabc"));
-        Add(batch => batch.RedirectIngress(3, 4));
-        Add(batch => ConntrackTable.WriteDelete(batch, new ConntrackTuple(IPAddress.Parse("10.42.0.2"), IPAddress.Parse("10.43.0.10"), 17, 4000, 53)));
-        using var elements = new NftBatch(NftFamily.IPv4, "t");
-        elements.AddElements("s", [new NftElement(new NftData([10, 0, 0, 1]), ExpirationMs: 5000), new NftElement(new NftData([10, 0, 0, 2]), new NftData([1, 2, 3, 4]))]);
-        messages.Add(elements.Messages.Written[20..].ToArray());
-        return messages;
-    }
+    private static List<byte[]> Corpus() => [.. GoldenMessages.All.SelectMany(static message => ScriptedKernel.Split(message.Write()))];
 
     private static byte[] Mutate(Random random, byte[] original)
     {

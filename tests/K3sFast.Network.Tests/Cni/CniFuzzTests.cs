@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Net.Sockets;
 using System.Text;
 using K3sFast.Network.Cni;
+using K3sFast.Network.Overlay;
 using K3sFast.Network.Tests.Kernel;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -86,7 +88,7 @@ public sealed class CniFuzzTests
         var random = new Random(9);
         for (var round = 0; round < 300; round++)
         {
-            var call = Mutate(random, Frame(s_corpus[3]));
+            var call = Mutate(random, Frame(s_corpus[random.Next(s_corpus.Length)]));
             using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
             await socket.ConnectAsync(new UnixDomainSocketEndPoint(path));
             try
@@ -108,6 +110,110 @@ public sealed class CniFuzzTests
         Assert.Contains("\"code\":3", Encoding.UTF8.GetString(buffer, 4, length - 4), StringComparison.Ordinal);
         await stop.CancelAsync();
         await serving;
+    }
+
+    /// <summary>The plugin itself, which reads its environment and what the runtime pipes to it, without an agent behind it.</summary>
+    [Fact]
+    public void Plugin_MutatedConfigurationAndEnvironment_AnswersByTheSpecification()
+    {
+        var folder = Directory.CreateTempSubdirectory("plugin-fuzz-").FullName;
+        try
+        {
+            CniInstaller.InstallPlugin(folder);
+            var random = new Random(10);
+            for (var round = 0; round < 250; round++)
+            {
+                var call = Encoding.Latin1.GetString(Mutate(random, s_corpus[random.Next(s_corpus.Length)])).Split('\0');
+                var start = new ProcessStartInfo(Path.Combine(folder, random.Next(8) == 0 ? "loopback" : "k3sfast")) { RedirectStandardInput = true, RedirectStandardOutput = true };
+                if (!File.Exists(start.FileName)) start.FileName = Path.Combine(folder, "k3sfast");
+                start.Environment.Clear();
+                string[] names = ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS"];
+                for (var i = 0; i < Math.Min(names.Length, call.Length); i++) start.Environment[names[i]] = call[i];
+                if (random.Next(20) == 0) start.Environment["CNI_ARGS"] = new string('x', random.Next(1 << 15));
+                using var process = Process.Start(start)!;
+                try
+                {
+                    // A socket that nobody listens on, unless the configuration says another.
+                    process.StandardInput.Write(call[^1].Replace("\"type\"", $"\"socketPath\":\"{folder}/none.sock\",\"type\"", StringComparison.Ordinal));
+                    process.StandardInput.Close();
+                }
+                catch (IOException)
+                {
+                    // It had seen enough.
+                }
+                var output = process.StandardOutput.ReadToEnd();
+                process.WaitForExit();
+                var words = $"round {round}: exit {process.ExitCode}, {output}";
+                Assert.True(process.ExitCode is 0 or 1, words);
+                if (process.ExitCode == 0) continue;
+                using var error = System.Text.Json.JsonDocument.Parse(output);
+                Assert.True(error.RootElement.GetProperty("code").GetInt32() > 0, words);
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    /// <summary>What administrators give (flannel-cni-conf) and what other nodes say of themselves.</summary>
+    [Fact]
+    public void Texts_OfOthersMutated_AreReadOrPassedOver()
+    {
+        var random = new Random(14);
+        byte[][] corpus =
+        [
+            """{"VNI":1,"VtepMAC":"02:00:00:00:00:07"}"""u8.ToArray(), """{"PublicKey":"q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="}"""u8.ToArray(), "192.0.2.1"u8.ToArray(), "2001:db8::1%7"u8.ToArray(), "10.42.1.0/24"u8.ToArray(), "null"u8.ToArray(),
+        ];
+        var vxlan = new VxlanBackend(null!, null, new OverlayOptions { Backend = "vxlan" }, [], "self", isIPv6: false);
+        for (var round = 0; round < Rounds; round++)
+        {
+            var texts = Enumerable.Range(0, 4).Select(_ => Encoding.UTF8.GetString(Mutate(random, corpus[random.Next(corpus.Length)]))).ToArray();
+            var node = new k8s.Models.V1Node
+            {
+                Metadata = new k8s.Models.V1ObjectMeta
+                {
+                    Name = "n",
+                    Annotations = new Dictionary<string, string>
+                    {
+                        ["flannel.alpha.coreos.com/backend-type"] = "vxlan", ["flannel.alpha.coreos.com/public-ip"] = texts[0], ["flannel.alpha.coreos.com/public-ip-overwrite"] = texts[1],
+                        ["flannel.alpha.coreos.com/public-ipv6"] = texts[1], ["flannel.alpha.coreos.com/backend-data"] = texts[2], ["flannel.alpha.coreos.com/backend-v6-data"] = texts[2],
+                    },
+                },
+                Spec = new k8s.Models.V1NodeSpec { PodCIDRs = [texts[3]] },
+            };
+            vxlan.ReadAddress(texts[2]);
+            WireGuardBackend.ReadKey(texts[2]);
+            if (FlannelAnnotations.CidrsOf(node) is not { } cidrs) continue;
+            foreach (var isIPv6 in (bool[])[false, true])
+            {
+                FlannelAnnotations.Read(node, cidrs, isIPv6);
+                FlannelAnnotations.OverwriteOf(node, isIPv6);
+            }
+        }
+    }
+
+    [Fact]
+    public void NetworkList_Mutated_IsInstalledWhateverItIs()
+    {
+        var folder = Directory.CreateTempSubdirectory("list-fuzz-").FullName;
+        try
+        {
+            var list = """{"cniVersion":"1.0.0","name":"cbr0","plugins":[{"type":"flannel","delegate":{"isDefaultGateway":true}},{"type":"portmap","capabilities":{"portMappings":true}}]}"""u8.ToArray();
+            var random = new Random(15);
+            var template = Path.Combine(folder, "list");
+            for (var round = 0; round < 1500; round++)
+            {
+                File.WriteAllBytes(template, Mutate(random, list));
+                CniInstaller.LinkPlugins(folder, template, [folder]);
+                CniInstaller.InstallConfiguration(Path.Combine(folder, "net.d"), "/run/cni.sock", template);
+                Assert.NotNull(Assert.Single(Directory.GetFiles(Path.Combine(folder, "net.d"))));
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     private static byte[] Body(params string[] texts) => Encoding.UTF8.GetBytes(string.Join('\0', texts));

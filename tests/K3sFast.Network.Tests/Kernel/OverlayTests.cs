@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Text;
 using K3sFast.Client;
 using K3sFast.Interop.Namespaces;
 using K3sFast.Network.Tests.Proxy;
@@ -114,28 +113,6 @@ public sealed class OverlayTests
     }
 
     [Fact]
-    public async Task Node_ComesBackWithAnotherAddress_IsReachedThere()
-    {
-        TestNode.RequirePrivilege();
-        using var lan = new TestLan();
-        await using var one = lan.AddNode(1);
-        await using var two = lan.AddNode(2);
-        LanNode[] nodes = [one, two];
-        foreach (var node in nodes) await node.StartAsync("vxlan");
-        var (from, to) = (await one.AddPodAsync("a"), await two.AddPodAsync("b"));
-        using var server = Traffic.ServeTcp(to.Namespace, 8080, "b");
-        await WaitAnswerAsync(from.Namespace, to.Address, nodes);
-
-        await two.StopAsync();
-        TestLan.Ip(two.Namespace, "address del 192.0.2.2/24 dev eth0", "address add 192.0.2.77/24 dev eth0");
-        await two.StartAsync("vxlan", options => options with { NodeIPs = [IPAddress.Parse("192.0.2.77"), IPAddress.Parse("2001:db8::2")] });
-        await LanNode.Until(
-            () => Task.FromResult(TestNode.Execute(one.Namespace, "bridge", "", null, "fdb", "show", "dev", "flannel.1").Output.Contains("dst 192.0.2.77")), one.Log.ToString());
-        await WaitAnswerAsync(from.Namespace, to.Address, nodes);
-        Assert.DoesNotContain("dst 192.0.2.2 ", TestNode.Execute(one.Namespace, "bridge", "", null, "fdb", "show", "dev", "flannel.1").Output);
-    }
-
-    [Fact]
     public async Task Agent_Restarted_ConnectionsGoOnAndGonePeersAreForgotten()
     {
         TestNode.RequirePrivilege();
@@ -154,10 +131,10 @@ public sealed class OverlayTests
 
         await one.StopAsync();
         await lan.Api.Client.DeleteAsync(Resources.Nodes, null, "f", Cancellation);
-        await EchoAsync(connection);
+        await Traffic.EchoAsync(connection);
         await one.StartAsync("vxlan");
         await LanNode.Until(() => Task.FromResult(!TestLan.Ip(one.Namespace, "route show dev flannel.1").Contains("10.42.7.0/24")), one.Log.ToString());
-        await EchoAsync(connection);
+        await Traffic.EchoAsync(connection);
         Assert.DoesNotContain("02:00:00:00:00:07", TestNode.Execute(one.Namespace, "bridge", "", null, "fdb", "show", "dev", "flannel.1").Output);
     }
 
@@ -258,26 +235,7 @@ public sealed class OverlayTests
         Assert.True(one.Log.Has("choose another --flannel-backend"));
     }
 
-    [Fact]
-    public async Task Cleanup_LeavesLinksAndRoutesAsBefore()
-    {
-        TestNode.RequirePrivilege();
-        using var lan = new TestLan();
-        await using var one = lan.AddNode(1);
-        await using var two = lan.AddNode(2);
-        string Look() => TestLan.Ip(one.Namespace, "-o link show") + TestLan.Ip(one.Namespace, "route show") + TestLan.Ip(one.Namespace, "-6 route show");
-        var before = Look();
-        foreach (var node in (LanNode[])[one, two]) await node.StartAsync("vxlan");
-        var pod = await one.AddPodAsync("a");
-        await LanNode.Until(() => Task.FromResult(TestLan.Ip(one.Namespace, "route show").Contains("10.42.2.0/24")), one.Log.ToString());
-        Assert.NotEqual(before, Look());
-        await one.StopAsync();
-        NetworkCleanup.RemoveAll(one.Namespace);
-        Assert.Equal(before, Look());
-        Assert.Equal("", TestNode.Execute(one.Namespace, "nft", "", null, "list", "ruleset").Output);
-    }
-
-    private static k8s.Models.V1Node Flannel(string name, int number, string type, string data) => new()
+    internal static k8s.Models.V1Node Flannel(string name, int number, string type, string data) => new()
     {
         Metadata = new k8s.Models.V1ObjectMeta
         {
@@ -293,18 +251,8 @@ public sealed class OverlayTests
         Spec = new k8s.Models.V1NodeSpec { PodCIDR = $"10.42.{number}.0/24", PodCIDRs = [$"10.42.{number}.0/24"] },
     };
 
-    private static Task WaitAnswerAsync(NetworkNamespace from, IPAddress address, LanNode[] nodes, int port = 8080) => LanNode.Until(async () =>
-    {
-        try
-        {
-            using var socket = await Traffic.ConnectAsync(from, address, port, TimeSpan.FromSeconds(2));
-            return (await Traffic.ReadLineAsync(socket)).Length > 0;
-        }
-        catch (Exception e) when (e is SocketException or OperationCanceledException)
-        {
-            return false;
-        }
-    }, $"{address}:{port} does not answer\n{string.Join("\n--\n", nodes.Select(node => node.Log.ToString()))}");
+    private static Task WaitAnswerAsync(NetworkNamespace from, IPAddress address, LanNode[] nodes, int port = 8080) =>
+        LanNode.Until(() => Traffic.AnswersAsync(from, address, port), $"{address}:{port} does not answer\n{string.Join("\n--\n", nodes.Select(node => node.Log.ToString()))}");
 
     // Segments of full size, in both directions.
     private static async Task SendLongAsync(TestPod from, TestPod to)
@@ -322,11 +270,5 @@ public sealed class OverlayTests
         for (var rest = received.AsMemory(); rest.Length > 0;) rest = rest[await connection.ReceiveAsync(rest, deadline.Token)..];
         await sending;
         Assert.Equal(sent, received);
-    }
-
-    private static async Task EchoAsync(Socket connection)
-    {
-        await connection.SendAsync(Encoding.ASCII.GetBytes("still there\n"));
-        Assert.Equal("still there", await Traffic.ReadLineAsync(connection));
     }
 }

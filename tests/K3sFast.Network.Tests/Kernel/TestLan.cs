@@ -109,7 +109,11 @@ internal sealed class LanNode : IAsyncDisposable
     }
 
     /// <summary>A pod, made by the plugin itself; named when policies shall know it.</summary>
-    internal async Task<TestPod> AddPodAsync(string id, string ns = "", string name = "")
+    /// <param name="id">The container's.</param>
+    /// <param name="ns">The pod's namespace.</param>
+    /// <param name="name">The pod's name.</param>
+    /// <param name="runtime">runtimeConfig of the call: host ports, bandwidth.</param>
+    internal async Task<TestPod> AddPodAsync(string id, string ns = "", string name = "", string runtime = "{}")
     {
         var pod = NetworkNamespace.Create();
         _pods.Add(pod);
@@ -118,19 +122,21 @@ internal sealed class LanNode : IAsyncDisposable
         await Until(() => Task.FromResult(File.Exists(configuration)), "the pod network of " + Name + "\n" + Log);
         var socket = Path.Combine(_directory, "cni.sock");
         var (code, output) = TestNode.Execute(
-            Namespace, Path.Combine(_directory, "bin", "k3sfast"), $$"""{"cniVersion":"1.0.0","name":"k3sfast","type":"k3sfast","socketPath":"{{socket}}"}""",
+            Namespace, Path.Combine(_directory, "bin", "k3sfast"), $$"""{"cniVersion":"1.0.0","name":"k3sfast","type":"k3sfast","socketPath":"{{socket}}","runtimeConfig":{{runtime}}}""",
             new Dictionary<string, string> { ["CNI_COMMAND"] = "ADD", ["CNI_CONTAINERID"] = id, ["CNI_NETNS"] = pod.Path, ["CNI_IFNAME"] = "eth0", ["CNI_ARGS"] = ns.Length > 0 ? $"IgnoreUnknown=1;K8S_POD_NAMESPACE={ns};K8S_POD_NAME={name}" : "" });
         Assert.True(code == 0, output);
         using var result = System.Text.Json.JsonDocument.Parse(output);
         return new TestPod(id, pod, [.. result.RootElement.GetProperty("ips").EnumerateArray().Select(ip => IPAddress.Parse(ip.GetProperty("address").GetString()!.Split('/')[0]))]);
     }
 
-    internal static async Task Until(Func<Task<bool>> condition, string what)
+    internal static Task Until(Func<Task<bool>> condition, string what) => Until(condition, () => what);
+
+    internal static async Task Until(Func<Task<bool>> condition, Func<string> what)
     {
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(60));
         while (!await condition())
         {
-            Assert.False(deadline.IsCancellationRequested, what);
+            if (deadline.IsCancellationRequested) Assert.Fail(what());
             await Task.Delay(20);
         }
     }
@@ -157,11 +163,21 @@ internal sealed class ListLogger : ILoggerFactory, ILogger
 
     public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
 
-    public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Information;
+    public bool IsEnabled(LogLevel logLevel) => true;
+
+    /// <summary>Gets each line as it comes.</summary>
+    internal Action<string>? Heard { get; init; }
+
+    /// <summary>The rules of Services have been written: the agent says so, and nothing else tells from outside.</summary>
+    internal volatile bool HasSyncedServices;
 
     public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
     {
-        lock (_lines) _lines.Add($"{logLevel}: {formatter(state, exception)} {exception}");
+        if (eventId.Id == 9030) HasSyncedServices = true;
+        if (logLevel < LogLevel.Information) return;
+        var line = $"{logLevel}: {formatter(state, exception)} {exception}";
+        lock (_lines) _lines.Add(line);
+        Heard?.Invoke(line);
     }
 
     internal bool Has(string words)

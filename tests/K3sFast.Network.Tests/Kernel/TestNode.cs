@@ -244,6 +244,27 @@ internal static class Traffic
         return (words[0], IPAddress.Parse(words[1]));
     }
 
+    /// <summary>Whether a server of <see cref="ServeTcp"/> answers; a packet that vanishes is waited for two seconds.</summary>
+    internal static async Task<bool> AnswersAsync(NetworkNamespace inside, IPAddress address, int port)
+    {
+        try
+        {
+            using var socket = await ConnectAsync(inside, address, port, TimeSpan.FromSeconds(2));
+            return (await ReadLineAsync(socket)).Length > 0;
+        }
+        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Says something on an open connection and hears it again.</summary>
+    internal static async Task EchoAsync(Socket socket)
+    {
+        await socket.SendAsync("still there\n"u8.ToArray());
+        Assert.Equal("still there", await ReadLineAsync(socket));
+    }
+
     internal static async Task<string> ReadLineAsync(Socket socket)
     {
         using var cancellation = new CancellationTokenSource(s_deadline);

@@ -54,6 +54,8 @@ internal sealed class ServiceAddresses : IDisposable
         if (link is null)
         {
             using var here = _inside is null ? NetworkNamespace.OpenCurrent() : NetworkNamespace.Open(_inside.Path);
+            // Somebody's link of the other end's name would be in the way.
+            batch.DeleteLink(PeerName);
             batch.AddVeth(new VethSpec(LinkName, PodAttachment.HostAddress, PeerName, PodAttachment.HostAddress, here, Mtu));
             _host.Execute(batch);
             batch.Clear();

@@ -6,7 +6,7 @@ using K3sFast.Interop.Namespaces;
 namespace K3sFast.Network.Proxy.Userspace;
 
 /// <summary>Carries datagrams: a socket to an endpoint for each client, until neither has said anything for a while.</summary>
-internal sealed class DatagramRelay(NetworkNamespace? inside, RelaySpec spec, Func<IPAddress, bool> isInside) : Relay(inside, spec, isInside)
+internal sealed class DatagramRelay(NetworkNamespace? inside, RelaySpec spec, Func<IPAddress, bool> isInside, TimeProvider time) : Relay(inside, spec, isInside, time)
 {
     // RFC 768: the largest datagram.
     private const int MaxDatagramBytes = 65535;

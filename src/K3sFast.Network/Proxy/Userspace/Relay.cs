@@ -14,10 +14,10 @@ internal abstract class Relay : IDisposable
     private volatile RelaySpec _spec;
     private int _open;
 
-    private protected Relay(NetworkNamespace? inside, RelaySpec spec, Func<IPAddress, bool> isInside)
+    private protected Relay(NetworkNamespace? inside, RelaySpec spec, Func<IPAddress, bool> isInside, TimeProvider time)
     {
-        (_inside, _spec) = (inside, spec);
-        Chooser = new EndpointChooser(TimeProvider.System, isInside);
+        (_inside, _spec, Time) = (inside, spec, time);
+        Chooser = new EndpointChooser(time, isInside);
         Stopping = _stop.Token;
     }
 
@@ -28,13 +28,14 @@ internal abstract class Relay : IDisposable
     internal int OpenCount => Volatile.Read(ref _open);
 
     private protected EndpointChooser Chooser { get; }
+    private protected TimeProvider Time { get; }
     private protected CancellationToken Stopping { get; }
 
     /// <summary>Opens the socket and carries from now on.</summary>
     /// <exception cref="SocketException">The address cannot be bound, or the protocol is not there.</exception>
-    internal static Relay Open(NetworkNamespace? inside, RelaySpec spec, Func<IPAddress, bool> isInside)
+    internal static Relay Open(NetworkNamespace? inside, RelaySpec spec, Func<IPAddress, bool> isInside, TimeProvider time)
     {
-        Relay relay = spec.Protocol == (byte)ProtocolType.Udp ? new DatagramRelay(inside, spec, isInside) : new StreamRelay(inside, spec, isInside);
+        Relay relay = spec.Protocol == (byte)ProtocolType.Udp ? new DatagramRelay(inside, spec, isInside, time) : new StreamRelay(inside, spec, isInside, time);
         try
         {
             relay.Listen();

@@ -20,10 +20,12 @@ internal sealed class RelayBackend : ServiceBackend
     private readonly Dictionary<(bool IsIPv6, string Key), IReadOnlyList<ServicePort>> _services = [];
     private readonly List<Relay> _lingering = [];
     private List<IPAddress> _nodeAddresses = [];
+    private readonly TimeProvider _time;
     private bool _isStarted;
 
-    internal RelayBackend(NetworkOptions options, ILogger logger) : base(options, logger, hasConntrack: false)
+    internal RelayBackend(NetworkOptions options, ILogger logger, TimeProvider? time = null) : base(options, logger, hasConntrack: false)
     {
+        _time = time ?? TimeProvider.System;
         _addresses = new ServiceAddresses(options.HostNamespace);
         _masquerade = new MasqueradeTables(options, logger);
     }
@@ -108,7 +110,7 @@ internal sealed class RelayBackend : ServiceBackend
         }
         try
         {
-            _relays[place] = Relay.Open(Options.HostNamespace, spec, IsInside);
+            _relays[place] = Relay.Open(Options.HostNamespace, spec, IsInside, _time);
         }
         catch (SocketException failure)
         {

@@ -6,7 +6,7 @@ using K3sFast.Interop.Namespaces;
 namespace K3sFast.Network.Proxy.Userspace;
 
 /// <summary>Carries connections (TCP, and SCTP as far as it is a stream): one to the endpoint for each that comes in, bytes both ways, each way's end by itself.</summary>
-internal sealed class StreamRelay(NetworkNamespace? inside, RelaySpec spec, Func<IPAddress, bool> isInside) : Relay(inside, spec, isInside)
+internal sealed class StreamRelay(NetworkNamespace? inside, RelaySpec spec, Func<IPAddress, bool> isInside, TimeProvider time) : Relay(inside, spec, isInside, time)
 {
     // So much is under way in each direction of a connection at most.
     private const int BufferBytes = 64 * 1024;
@@ -94,7 +94,7 @@ internal sealed class StreamRelay(NetworkNamespace? inside, RelaySpec spec, Func
             var socket = Create(endpoint.Address.AddressFamily);
             try
             {
-                using var deadline = new CancellationTokenSource(s_patience[attempt]);
+                using var deadline = new CancellationTokenSource(s_patience[attempt], Time);
                 await socket.ConnectAsync(new IPEndPoint(endpoint.Address, endpoint.Port), deadline.Token).ConfigureAwait(false);
                 Chooser.Remember(spec, client, endpoint);
                 return socket;
