@@ -14,7 +14,7 @@ internal sealed unsafe class BpfProgram : IDisposable
     // Programs for packets are attached by traffic control, which knows no such number.
     private const uint ForPackets = 0;
 
-    private BpfProgram(FileDescriptor descriptor, uint attachType) => (Descriptor, AttachType) = (descriptor, attachType);
+    internal BpfProgram(FileDescriptor descriptor, uint attachType) => (Descriptor, AttachType) = (descriptor, attachType);
 
     /// <summary>For links. Valid until disposed.</summary>
     internal FileDescriptor Descriptor { get; }

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.NetworkInformation;
+using K3sFast.Interop.Bpf;
 using K3sFast.Interop.Conntrack;
 using K3sFast.Interop.Ipvs;
 using K3sFast.Interop.Namespaces;
@@ -21,6 +22,9 @@ internal static class GoldenMessages
     private static readonly WireGuardPeer s_peer = new(Enumerable.Repeat((byte)0xcd, 32).ToArray(), new IPEndPoint(IPAddress.Parse("192.0.2.9"), 51820), [IPNetwork.Parse("10.42.9.0/24"), IPNetwork.Parse("fd00:42:0:9::/64")], 25);
     private static readonly ConntrackTuple s_tuple = new(IPAddress.Parse("10.42.0.2"), IPAddress.Parse("10.43.0.10"), 17, 4000, 53);
     private static readonly ConntrackTuple s_tuple6 = new(IPAddress.Parse("fd00:42::2"), IPAddress.Parse("fd00:43::10"), 6, 4000, 443);
+
+    // Its descriptor is a number in a message, and is never used.
+    private static readonly BpfProgram s_program = new(new FileDescriptor(0x1234, ownsHandle: false), 0);
 
     /// <summary>Name, length of the family's header (null = rtnetlink's), and what writes the datagram.</summary>
     internal static IReadOnlyList<(string Name, int? FamilyBytes, Func<byte[]> Write)> All { get; } =
@@ -58,6 +62,12 @@ internal static class GoldenMessages
         Route("TrafficControl.ReplaceTokenBucket", batch => batch.ReplaceTokenBucket(7, 1_250_000, 65536)),
         Route("TrafficControl.ReplaceTokenBucket wide", batch => batch.ReplaceTokenBucket(7, 5_000_000_000, 65536)),
         Route("TrafficControl.RedirectIngress", batch => batch.RedirectIngress(7, 8)),
+        Route("TrafficControl.AddClassifier", batch => batch.AddClassifier(7)),
+        Route("TrafficControl.DeleteClassifier", batch => batch.DeleteClassifier(7)),
+        Route("TrafficControl.ReplaceProgram", batch => batch.ReplaceProgram(7, isEgress: false, 2, "in", s_program)),
+        Route("TrafficControl.ReplaceProgram egress", batch => batch.ReplaceProgram(7, isEgress: true, 2, "out", s_program)),
+        Route("TrafficControl.DeleteProgram", batch => batch.DeleteProgram(7, isEgress: true, 2)),
+        Asked("TrafficControl.ListFilters", null, socket => new RouteSocket(socket).ListFilters(7)),
         Asked("RouteSocket.FindLink", null, socket => new RouteSocket(socket).FindLink("flannel.1")),
         Asked("RouteSocket.ListLinks", null, socket => new RouteSocket(socket).ListLinks()),
         Asked("RouteSocket.ListAddresses", null, socket => new RouteSocket(socket).ListAddresses()),

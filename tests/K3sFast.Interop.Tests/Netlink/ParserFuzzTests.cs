@@ -50,13 +50,13 @@ public sealed class ParserFuzzTests
         Action[] readers =
         [
             () => new RouteSocket(socket).ListLinks(), () => new RouteSocket(socket).ListAddresses(), () => new RouteSocket(socket).ListRoutes(false), () => new RouteSocket(socket).ListNeighbours(3),
-            () => new RouteSocket(socket).FindLink("x"), () => new ConntrackTable(socket).List(false, 17, static _ => true), () => new SocketDiagnostics(socket).ListDatagram(false, static (_, _, _) => true),
+            () => new RouteSocket(socket).ListFilters(3), () => new RouteSocket(socket).FindLink("x"), () => new ConntrackTable(socket).List(false, 17, static _ => true), () => new SocketDiagnostics(socket).ListDatagram(false, static (_, _, _) => true),
             () => GenericNetlink.FindFamily(socket, "x"), () => new WireGuardSocket(socket, 1).GetDevice(1), () => new EthtoolSocket(socket, 1).ListActiveFeatures(1), () => new EthtoolSocket(socket, 1).SetFeature(1, "x", true),
             () => new IpvsSocket(socket, 1).ListServers(), () => new IpvsSocket(socket, 1).ListDestinations(new IpvsServer(6, new IPEndPoint(IPAddress.Loopback, 80), "rr")),
             () => NftDump.ListBaseChains(socket), () => NftDump.FindTable(socket, NftFamily.IPv4, "x"), () => NftDump.ListElements(socket, NftFamily.IPv4, "x", "y"), () => NftDump.Generation(socket),
             () => NftDump.CountRules(socket, NftFamily.IPv4, "x"),
         ];
-        for (var round = 0; round < 6000; round++)
+        for (var round = 0; round < 2500; round++)
         {
             try
             {

@@ -199,7 +199,13 @@ public sealed class RouteRoundTripTests : IDisposable
         Witness.Has(Witness.List(_inside, "tc -j qdisc show dev up"), """{"kind":"clsact","handle":"ffff:","parent":"ffff:fff1"}""");
         // tc 6.1 prints u32's keys as what is no JSON.
         var filters = Witness.Run(_inside, "tc", "filter", "show", "dev", "up", "ingress");
+        Assert.Equal("u32", Assert.Single(_socket.ListFilters(_link).Select(static filter => filter.Kind).Distinct()));
         foreach (var words in (string[])["protocol all pref 1 u32", "terminal flowid", "match 00000000/00000000 at 0", "mirred (Egress Redirect to device x0) stolen"]) Assert.Contains(words, filters, StringComparison.Ordinal);
+        Send(batch => batch.DeleteClassifier(_link));
+        Assert.Empty(_socket.ListFilters(_link));
+        Assert.DoesNotContain("clsact", Witness.Run(_inside, "tc", "qdisc", "show", "dev", "up"), StringComparison.Ordinal);
+        Send(batch => batch.AddClassifier(_link), batch => batch.AddClassifier(_link));
+        Witness.Has(Witness.List(_inside, "tc -j qdisc show dev up"), """{"kind":"clsact","handle":"ffff:","parent":"ffff:fff1"}""");
     }
 
     private string Flags(string link) => Links(_inside).First(found => (string?)found!["ifname"] == link)!["flags"]!.ToJsonString();

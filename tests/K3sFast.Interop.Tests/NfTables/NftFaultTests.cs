@@ -55,7 +55,7 @@ public sealed class NftFaultTests
             }
         });
         other.Start();
-        for (var i = 0u; i < 300; i++) table.Apply([new("x", Owner("x", i))]);
+        for (var i = 0u; i < 100; i++) table.Apply([new("x", Owner("x", i))]);
         stop.Cancel();
         other.Join();
         Assert.Null(failure);
