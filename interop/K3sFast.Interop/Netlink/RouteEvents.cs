@@ -30,7 +30,7 @@ public enum RouteEventKind
     /// <summary>A route is gone.</summary>
     RouteDeleted,
 
-    /// <summary>An address came or went.</summary>
+    /// <summary>An address came or went; not those that IPv6 gives to every link.</summary>
     AddressChanged,
 }
 
@@ -40,6 +40,9 @@ public sealed class RouteEvents : IDisposable
 {
     // A burst of a thousand routes is some 100 KB; what does not fit is told as Lost.
     private const int ReceiveQueueBytes = 1024 * 1024;
+
+    // linux/rtnetlink.h
+    private const byte RT_SCOPE_LINK = 253;
     private const uint Groups = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
 
     private readonly Socket _socket;
@@ -93,7 +96,10 @@ public sealed class RouteEvents : IDisposable
                 if (link.ifi_family != 0) return null;
                 return new RouteEvent(type == RTM_DELLINK ? RouteEventKind.LinkDeleted : RouteEventKind.LinkChanged, link.ifi_index);
             case RTM_NEWADDR or RTM_DELADDR when payload.Length >= Unsafe.SizeOf<ifaddrmsg>():
-                return new RouteEvent(RouteEventKind.AddressChanged, (int)MemoryMarshal.Read<ifaddrmsg>(payload).ifa_index);
+                var address = MemoryMarshal.Read<ifaddrmsg>(payload);
+                // IPv6 gives every link that comes up an address of its own, which is good on that link alone.
+                if (address is { ifa_family: (byte)Libc.AF_INET6, ifa_scope: RT_SCOPE_LINK }) return null;
+                return new RouteEvent(RouteEventKind.AddressChanged, (int)address.ifa_index);
             case RTM_DELNEIGH when payload.Length >= Unsafe.SizeOf<ndmsg>():
                 return new RouteEvent(RouteEventKind.NeighbourDeleted, MemoryMarshal.Read<ndmsg>(payload).ndm_ifindex);
             case RTM_DELROUTE when payload.Length >= Unsafe.SizeOf<rtmsg>():

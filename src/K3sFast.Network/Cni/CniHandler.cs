@@ -28,6 +28,9 @@ internal sealed class CniHandler
     private ILookup<string, IPAddress> _unknown = Array.Empty<(string Link, IPAddress Address)>().ToLookup(static entry => entry.Link, static entry => entry.Address);
     private PodNetworkSettings? _settings;
 
+    // Links that are being made or taken down: what they lack nobody took away
+    private readonly HashSet<string> _underWay = [];
+
     /// <param name="store">What is remembered.</param>
     /// <param name="links">Who makes links.</param>
     /// <param name="hostPorts">Who makes host ports; null = this kernel cannot.</param>
@@ -75,7 +78,12 @@ internal sealed class CniHandler
     }
 
     /// <summary>Puts back routes to pods that are gone though the pods are not; answers how many.</summary>
-    internal int Restore(IReadOnlyList<IPAddress> preferredSources) => _links.Restore(_store.List(), preferredSources);
+    internal int Restore(IReadOnlyList<IPAddress> preferredSources)
+    {
+        List<PodAttachment> settled;
+        lock (_gate) settled = [.. _store.List().Where(attachment => !_underWay.Contains(attachment.HostLinkName))];
+        return _links.Restore(settled, preferredSources);
+    }
 
     /// <summary>Gives back what belongs to links that are gone: pods that vanished while nobody was listening.</summary>
     internal void Reconcile(IReadOnlySet<string> linkNames)
@@ -105,11 +113,8 @@ internal sealed class CniHandler
         request.CheckNames();
         switch (request.Command)
         {
-            case "ADD":
-                Add(request, answer);
-                break;
-            case "DEL":
-                Delete(request);
+            case "ADD" or "DEL":
+                Change(request, answer);
                 break;
             case "CHECK":
                 Check(request);
@@ -138,6 +143,21 @@ internal sealed class CniHandler
             _links.Remove(attachment.HostLinkName);
             Log.AttachmentForgotten(_logger, attachment.ContainerId, string.Join(',', attachment.Addresses));
             Release(attachment);
+        }
+    }
+
+    private void Change(CniRequest request, IBufferWriter<byte> answer)
+    {
+        var link = PodAttachment.LinkNameOf(request.ContainerId, request.InterfaceName);
+        lock (_gate) _underWay.Add(link);
+        try
+        {
+            if (request.Command == "ADD") Add(request, answer);
+            else Delete(request);
+        }
+        finally
+        {
+            lock (_gate) _underWay.Remove(link);
         }
     }
 

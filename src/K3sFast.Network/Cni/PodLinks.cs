@@ -49,8 +49,9 @@ internal sealed class PodLinks(RouteSocket host, NetworkNamespace? hostNamespace
     internal int Restore(IReadOnlyList<PodAttachment> attachments, IReadOnlyList<IPAddress> preferredSources)
     {
         if (attachments.Count == 0) return 0;
-        var links = host.ListLinks().ToDictionary(link => link.Name, link => link.Index);
+        // In this order: a pod that goes meanwhile loses its link after its routes were seen, and is not taken for one that lost its routes.
         var routes = host.ListRoutes(isIPv6: false).Concat(host.ListRoutes(isIPv6: true)).Select(route => (route.Destination, route.LinkIndex)).ToHashSet();
+        var links = host.ListLinks().ToDictionary(link => link.Name, link => link.Index);
         using var batch = new NetlinkBatch();
         var missing = 0;
         foreach (var attachment in attachments)

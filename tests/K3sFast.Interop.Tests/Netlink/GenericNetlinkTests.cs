@@ -139,6 +139,38 @@ public sealed class GenericNetlinkTests
     }
 
     [Fact]
+    public async Task Events_AddressesThatLinksGetByThemselves_AreNotTold()
+    {
+        using var inside = RouteSocketTests.Namespaces.Create();
+        using var socket = RouteSocket.Open(inside);
+        using var other = RouteSocketTests.Namespaces.Create();
+        using var peer = RouteSocket.Open(other);
+        using var events = RouteEvents.Open(inside);
+        using var batch = new NetlinkBatch();
+        batch.AddVeth(new VethSpec("d0", PhysicalAddress.Parse("02-00-00-00-00-03"), "d0", PhysicalAddress.Parse("02-00-00-00-00-04"), other, 1500));
+        socket.Execute(batch);
+        var link = socket.FindLink("d0")!.Index;
+        foreach (var (end, index) in ((RouteSocket, int)[])[(socket, link), (peer, peer.FindLink("d0")!.Index)])
+        {
+            batch.Clear();
+            batch.SetLinkUp(index);
+            end.Execute(batch);
+        }
+        // Its coming is told when it is known that nobody else has it; what is added then is told after that.
+        Assert.True(SpinWait.SpinUntil(() => socket.ListAddresses().Any(address => address.LinkIndex == link && address.Address.IsIPv6LinkLocal), TimeSpan.FromSeconds(60)));
+        batch.Clear();
+        batch.DeleteAddress(link, socket.ListAddresses().First(address => address.LinkIndex == link).Address, 64);
+        batch.AddAddress(link, IPAddress.Parse("10.9.0.1"), 16);
+        socket.Execute(batch);
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        deadline.CancelAfter(TimeSpan.FromSeconds(60));
+        var seen = new List<RouteEvent>();
+        var told = new RouteEvent(RouteEventKind.AddressChanged, link);
+        while (!seen.Contains(told)) await events.ReadAsync(seen, deadline.Token);
+        Assert.Equal(1, seen.Count(change => change == told));
+    }
+
+    [Fact]
     public void Events_TruncatedOrLying_EndTheWalk()
     {
         foreach (var hex in (string[])["", "10", "10000000190000000000000000000000", "ffffffff190000000000000000000000", "00000000190000000000000000000000"])

@@ -44,6 +44,30 @@ public sealed class CniTests
     }
 
     [Fact]
+    public async Task Restore_WhilePodsComeAndGo_TakesNothingForStolen()
+    {
+        TestNode.RequirePrivilege();
+        using var node = new TestNode("10.42.0.0/24", "fd00:42::/64");
+        var stays = node.AddPod();
+        var isOver = 0;
+        var restoring = Task.Run(() =>
+        {
+            var restored = 0;
+            while (Volatile.Read(ref isOver) == 0) restored += node.Handler.Restore(node.Setup.FindPreferredSources());
+            return restored;
+        }, TestContext.Current.CancellationToken);
+        for (var i = 0; i < 40; i++) node.DeletePod(node.AddPod());
+        Volatile.Write(ref isOver, 1);
+        Assert.Equal(0, await restoring);
+
+        var link = node.Host.FindLink(PodAttachment.LinkNameOf(stays.ContainerId, "eth0"))!;
+        using var batch = new NetlinkBatch();
+        batch.DeleteRoute(new RouteSpec(new IPNetwork(stays.Address, 32), link.Index, null, RouteScope.Link));
+        node.Host.Execute(batch);
+        Assert.Equal(1, node.Handler.Restore(node.Setup.FindPreferredSources()));
+    }
+
+    [Fact]
     public void DEL_Pod_LeavesNothingAndIsRepeatable()
     {
         TestNode.RequirePrivilege();
