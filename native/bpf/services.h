@@ -40,7 +40,7 @@ struct affinity {
 	__u64 used_ns;
 };
 
-/* {address . port . protocol}; with an address of zero: a port of the node's own addresses. */
+/* {address . port . protocol}. A port of the node's own addresses is there with an address that nobody has: of IPv4 all zeros, of IPv6 all ones. */
 struct map frontends SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(struct endpoint), sizeof(struct frontend), 131072, BPF_F_NO_PREALLOC };
 struct map slots SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(struct slot_key), sizeof(struct endpoint), 262144, BPF_F_NO_PREALLOC };
 /* Endpoints of the pools that somebody may have to stay in, those of UDP and those with affinity: usable, or lingering. */
@@ -51,6 +51,14 @@ struct map node_addresses SECTION("maps") = { BPF_MAP_TYPE_HASH, 16, sizeof(__u8
 /* What happened since the maps were made, by number; ProgramCounts.cs reads them. */
 enum count { PEERS_FULL, FLOWS_BEGUN, FLOWS_FORGOTTEN, FLOWS_FULL, AFFINITIES_FULL, SOURCES_REFUSED, COUNTS = 8 };
 struct map counts SECTION("maps") = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(__u64), COUNTS, 0 };
+
+INLINE struct endpoint port_of_node(int is_ipv6, __u16 port, __u16 protocol)
+{
+	__u32 part = is_ipv6 ? 0xffffffff : 0;
+	struct endpoint any = { .address = { part, part, part, part }, .port = port, .protocol = protocol };
+
+	return any;
+}
 
 INLINE void count(__u32 what)
 {

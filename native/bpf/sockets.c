@@ -69,7 +69,8 @@ INLINE int is_of_node(void *ctx, const struct endpoint *destination)
 
 INLINE struct frontend *find(void *ctx, const struct endpoint *destination)
 {
-	struct endpoint any = { .port = destination->port, .protocol = destination->protocol };
+	int is_ipv4 = destination->address[0] == 0 && destination->address[1] == 0 && destination->address[2] == NETWORK32(0xffff);
+	struct endpoint any = port_of_node(!is_ipv4, destination->port, destination->protocol);
 	struct frontend *found = bpf_map_lookup_elem(&frontends, destination);
 
 	if (found)

@@ -4,10 +4,7 @@
  * and policies see of it, are packets between client and endpoint like any others. Where the node must speak for the client, the mark says so, and the
  * masquerade rule does it. Nobody to send to is left to the rules too, which refuse.
  */
-#include "packet.h"
-
-#define SECOND 1000000000ull
-#define PORT_TRIES 8
+#include "connections.h"
 
 /* Where a service port is reached from outside. Of cluster IPs alone, `frontends` says enough. */
 struct outside_frontend {
@@ -34,18 +31,6 @@ struct network {
 	__u32 is_known, masquerades_all;
 };
 
-/*
- * What becomes of a flow's packets. Arriving: destination and source port are to be these; leaving: source and destination port. The two halves of a
- * connection lead to each other.
- */
-struct translation {
-	__u32 address[4];
-	__u16 port, client_port;
-	__u32 flags;
-	__u64 pool, used_ns;
-};
-enum { ANSWERED = 1, MASQUERADED = 2, NODES_OWN = 4, CLIENT_ENDED = 8, SERVER_ENDED = 16, WAS_RESET = 32 };
-
 /* Of a packet in parts only the first has ports. */
 struct part_key {
 	__u32 source[4], destination[4];
@@ -61,91 +46,7 @@ struct map outside_frontends SECTION("maps") = { BPF_MAP_TYPE_HASH, sizeof(struc
 struct map sources SECTION("maps") = { BPF_MAP_TYPE_LPM_TRIE, sizeof(struct source_key), sizeof(__u8), 65536, BPF_F_NO_PREALLOC };
 struct map pod_networks SECTION("maps") = { BPF_MAP_TYPE_ARRAY, sizeof(__u32), sizeof(struct network), 2, 0 };
 struct map clients SECTION("maps") = { BPF_MAP_TYPE_LRU_HASH, sizeof(struct client_key), sizeof(struct affinity), 16384, 0 };
-/* Two entries for each connection. The loader may ask for another size. */
-struct map connections SECTION("maps") = { BPF_MAP_TYPE_LRU_HASH, sizeof(struct flow), sizeof(struct translation), 65536, 0 };
 struct map parts SECTION("maps") = { BPF_MAP_TYPE_LRU_HASH, sizeof(struct part_key), sizeof(struct part_value), 1024, 0 };
-
-/* Written by the loader before the kernel looks at the programs. */
-struct settings {
-	__u32 link_header, mark;
-	__u32 unanswered_seconds, established_seconds, half_ended_seconds, ended_seconds, reset_seconds;
-	__u32 datagram_seconds, datagram_stream_seconds, zero;
-};
-static const volatile struct settings settings SECTION(".rodata") = {};
-
-/* How the way back looks, and what becomes of its packets. */
-INLINE void invert(const struct flow *flow, const struct translation *to, struct flow *back, struct translation *answer)
-{
-	int arrives = flow->direction == ARRIVING;
-
-	__builtin_memcpy(back->source, arrives ? to->address : flow->destination, 16);
-	__builtin_memcpy(back->destination, arrives ? flow->source : to->address, 16);
-	back->source_port = arrives ? to->port : to->client_port;
-	back->destination_port = arrives ? to->client_port : to->port;
-	back->protocol = flow->protocol;
-	back->direction = arrives ? LEAVING : ARRIVING;
-	__builtin_memcpy(answer->address, arrives ? flow->destination : flow->source, 16);
-	answer->port = arrives ? flow->destination_port : flow->source_port;
-	answer->client_port = arrives ? flow->source_port : flow->destination_port;
-	answer->flags = to->flags;
-	answer->pool = to->pool;
-	answer->used_ns = to->used_ns;
-}
-
-INLINE int is_over(const struct flow *flow, const struct translation *known, __u64 now)
-{
-	__u32 flags = known->flags, seconds;
-
-	if (flow->protocol == PROTOCOL_UDP)
-		seconds = flags & ANSWERED ? settings.datagram_stream_seconds : settings.datagram_seconds;
-	else if (flags & WAS_RESET)
-		seconds = settings.reset_seconds;
-	else if ((flags & CLIENT_ENDED) && (flags & SERVER_ENDED))
-		seconds = settings.ended_seconds;
-	else if (flags & (CLIENT_ENDED | SERVER_ENDED))
-		seconds = settings.half_ended_seconds;
-	else
-		seconds = flags & ANSWERED ? settings.established_seconds : settings.unanswered_seconds;
-	return now - known->used_ns > seconds * SECOND;
-}
-
-/* Both halves stay as long as one of them is used, and know of each other's end. */
-INLINE void follow(const struct flow *flow, struct translation *known, const struct packet *packet, __u64 now)
-{
-	__u32 flags = known->flags;
-	struct flow back;
-	struct translation answer, *other;
-
-	if (flow->direction == LEAVING)
-		flags |= ANSWERED;
-	if (flow->protocol == PROTOCOL_TCP && (packet->tcp_flags & TCP_FIN))
-		flags |= flow->direction == ARRIVING ? CLIENT_ENDED : SERVER_ENDED;
-	if (flow->protocol == PROTOCOL_TCP && (packet->tcp_flags & TCP_RST))
-		flags |= WAS_RESET;
-	if (flags == known->flags && now - known->used_ns < SECOND)
-		return;
-	known->flags = flags;
-	known->used_ns = now;
-	invert(flow, known, &back, &answer);
-	other = bpf_map_lookup_elem(&connections, &back);
-	if (other) {
-		other->flags = flags;
-		other->used_ns = now;
-	} else {
-		bpf_map_update_elem(&connections, &back, &answer, BPF_NOEXIST);
-	}
-}
-
-INLINE void forget(const struct flow *flow, const struct translation *known)
-{
-	struct flow back;
-	struct translation answer;
-
-	invert(flow, known, &back, &answer);
-	bpf_map_delete_elem(&connections, &back);
-	bpf_map_delete_elem(&connections, flow);
-	count(FLOWS_FORGOTTEN);
-}
 
 INLINE struct network *pods_of(const struct packet *packet)
 {
@@ -214,7 +115,7 @@ INLINE enum outcome choose(const struct packet *packet, const struct flow *flow,
 	outside = bpf_map_lookup_elem(&outside_frontends, &at);
 	inside = outside ? 0 : bpf_map_lookup_elem(&frontends, &at);
 	if (!outside && !inside) {
-		__builtin_memset(at.address, 0, 16);
+		at = port_of_node(packet->is_ipv6, flow->destination_port, flow->protocol);
 		outside = bpf_map_lookup_elem(&outside_frontends, &at);
 		if (!outside || !bpf_map_lookup_elem(&node_addresses, flow->destination))
 			return PASS;
@@ -267,32 +168,6 @@ INLINE enum outcome choose(const struct packet *packet, const struct flow *flow,
 	to->pool = pool;
 	to->used_ns = now;
 	return TRANSLATE;
-}
-
-/* Notes both halves. Two connections of one client that their endpoint could not tell apart: the second gets another port. */
-INLINE int begin(const struct flow *flow, struct translation *to, __u64 now)
-{
-	struct flow back;
-	struct translation answer, *known;
-	int isFree = 0;
-
-	invert(flow, to, &back, &answer);
-#pragma unroll
-	for (int i = 0; i < PORT_TRIES; i++) {
-		known = bpf_map_lookup_elem(&connections, &back);
-		isFree = !known || is_over(&back, known, now)
-			|| (known->port == answer.port && known->client_port == answer.client_port && known->address[3] == answer.address[3]
-				&& known->address[2] == answer.address[2] && known->address[1] == answer.address[1] && known->address[0] == answer.address[0]);
-		if (isFree)
-			break;
-		to->client_port = back.destination_port = NETWORK16(1024 + bpf_get_prandom_u32() % 64512);
-	}
-	if (!isFree || bpf_map_update_elem(&connections, &back, &answer, BPF_ANY) || bpf_map_update_elem(&connections, flow, to, BPF_ANY)) {
-		count(FLOWS_FULL);
-		return 0;
-	}
-	count(FLOWS_BEGUN);
-	return 1;
 }
 
 INLINE void note_part(const struct packet *packet, const struct flow *flow, const struct translation *to, __u32 mark)
@@ -410,19 +285,6 @@ INLINE int read_and_handle(struct __sk_buff *skb, struct packet *packet, struct 
 	return flow->protocol != PROTOCOL_TCP || !bpf_skb_load_bytes(skb, packet->transport + 13, &packet->tcp_flags, 1);
 }
 
-/* A client that connects to an endpoint itself with the port of a connection that has ended is not to get the Service's answers. */
-INLINE void forget_ended(const struct flow *flow)
-{
-	struct flow back = { .direction = LEAVING, .protocol = PROTOCOL_TCP, .source_port = flow->destination_port, .destination_port = flow->source_port };
-	struct translation *known;
-
-	__builtin_memcpy(back.source, flow->destination, 16);
-	__builtin_memcpy(back.destination, flow->source, 16);
-	known = bpf_map_lookup_elem(&connections, &back);
-	if (known && (known->flags & (CLIENT_ENDED | SERVER_ENDED | WAS_RESET)))
-		forget(&back, known);
-}
-
 SECTION("tc/ingress") int arriving(struct __sk_buff *skb)
 {
 	struct packet packet = {};
@@ -475,9 +337,9 @@ SECTION("tc/ingress") int arriving(struct __sk_buff *skb)
 }
 
 /* The node, or who speaks as the node, sends from the number of a node port: what comes back is no client's. */
-INLINE void note_own(const struct flow *flow, __u64 now)
+INLINE void note_own(const struct packet *packet, const struct flow *flow, __u64 now)
 {
-	struct endpoint any = { .port = flow->source_port, .protocol = flow->protocol };
+	struct endpoint any = port_of_node(packet->is_ipv6, flow->source_port, flow->protocol);
 	struct flow back = { .direction = ARRIVING, .protocol = flow->protocol, .source_port = flow->destination_port, .destination_port = flow->source_port };
 	struct translation own = { .flags = NODES_OWN, .used_ns = now }, *known;
 
@@ -504,7 +366,7 @@ SECTION("tc/egress") int leaving(struct __sk_buff *skb)
 	known = bpf_map_lookup_elem(&connections, &flow);
 	if (!known || is_over(&flow, known, now)) {
 		if (flow.protocol == PROTOCOL_UDP)
-			note_own(&flow, now);
+			note_own(&packet, &flow, now);
 		return TC_ACT_UNSPEC;
 	}
 	follow(&flow, known, &packet, now);

@@ -35,7 +35,7 @@ public abstract class OneNodeCluster : IAsyncLifetime
         await _node.WaitReadyAsync();
     }
 
-    public async ValueTask DisposeAsync()
+    public virtual async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync();
         try
@@ -43,7 +43,7 @@ public abstract class OneNodeCluster : IAsyncLifetime
             if (_node is not null)
             {
                 await _node.DisposeAsync();
-                CheckCleanedUp();
+                await CheckCleanedUpAsync();
             }
         }
         finally
@@ -56,7 +56,5 @@ public abstract class OneNodeCluster : IAsyncLifetime
     }
 
     /// <summary>Fails when something is left of a node that was stopped and cleaned up.</summary>
-    private protected virtual void CheckCleanedUp()
-    {
-    }
+    private protected virtual Task CheckCleanedUpAsync() => Task.CompletedTask;
 }

@@ -3,6 +3,7 @@ using K3sFast.Client;
 using K3sFast.Client.Testing;
 using K3sFast.Interop.Namespaces;
 using K3sFast.Interop.Netlink;
+using K3sFast.Network.Proxy.Ebpf;
 using k8s.Models;
 using Microsoft.Extensions.Logging;
 
@@ -144,6 +145,7 @@ internal sealed class LanNode : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await StopAsync();
+        SocketServices.Remove(Namespace);
         foreach (var pod in _pods) pod.Dispose();
         Namespace.Dispose();
         Directory.Delete(_directory, recursive: true);

@@ -66,6 +66,26 @@ public sealed class TrafficTests
     }
 
     [Fact]
+    public async Task DualStack_OneNodePortOfBothFamilies_EachHasItsOwnEndpoints()
+    {
+        using var node = new TrafficNode();
+        var (four, six) = (node.AddPod(), node.AddPod());
+        using var serverFour = Traffic.ServeTcp(four.Namespace, 8080, "four");
+        using var serverSix = Traffic.ServeTcp(six.Namespace, 8080, "six");
+        var service = Service(change: static spec => (spec.ClusterIPs, spec.ExternalIPs, spec.IpFamilyPolicy) = ([ClusterIP.ToString(), ClusterIP6.ToString()], [], "RequireDualStack"));
+        var sliceSix = TestServices.Slice("web", 8080, (six.Addresses[1], "node"));
+        sliceSix.Metadata.Name = "web-six";
+        node.Set(service, TestServices.Slice("web", 8080, (four.Addresses[0], "node")), sliceSix);
+        await ReachableAsync(node, isIPv6: true);
+        // From outside, and at the sockets of the node.
+        foreach (var from in (Interop.Namespaces.NetworkNamespace[])[node.Node.Outside, node.Node.Namespace])
+        {
+            Assert.Equal("four", (await Traffic.AskTcpAsync(from, TestNode.NodeIP, 30080)).Name);
+            Assert.Equal("six", (await Traffic.AskTcpAsync(from, TestNode.NodeIP6, 30080)).Name);
+        }
+    }
+
+    [Fact]
     public async Task Udp_EndpointGone_FlowMovesOnAndOneThatLingersKeepsIt()
     {
         using var node = new TrafficNode();

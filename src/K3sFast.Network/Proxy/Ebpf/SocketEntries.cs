@@ -46,8 +46,8 @@ internal readonly record struct SocketEndpoint(SocketAddress Address, ushort Por
 {
     internal static SocketEndpoint Of(IPAddress address, ushort port, byte protocol) => Of(SocketAddress.Of(address), port, protocol);
 
-    /// <summary>A port of the node's own addresses.</summary>
-    internal static SocketEndpoint OfNode(ushort port, byte protocol) => Of(default(SocketAddress), port, protocol);
+    /// <summary>A port of the node's own addresses of one family.</summary>
+    internal static SocketEndpoint OfNode(bool isIPv6, ushort port, byte protocol) => Of(isIPv6 ? new SocketAddress(ulong.MaxValue, ulong.MaxValue) : default, port, protocol);
 
     internal static SocketEndpoint Of(SocketAddress address, ushort port, byte protocol) =>
         new(address, BitConverter.IsLittleEndian ? BinaryPrimitives.ReverseEndianness(port) : port, protocol);

@@ -110,7 +110,7 @@ internal sealed class SocketState(bool hasTraffic = false, IReadOnlyList<IPAddre
             foreach (var address in port.LoadBalancerIPs) Offer(SocketEndpoint.Of(address, port.Port, port.Protocol), anywhere);
         }
         if (port.NodePort == 0) return;
-        Offer(SocketEndpoint.OfNode(port.NodePort, port.Protocol), anywhere);
+        Offer(SocketEndpoint.OfNode(port.ClusterIP.AddressFamily == AddressFamily.InterNetworkV6, port.NodePort, port.Protocol), anywhere);
         after.NodePorts++;
     }
 
@@ -138,7 +138,7 @@ internal sealed class SocketState(bool hasTraffic = false, IReadOnlyList<IPAddre
                 foreach (var address in port.LoadBalancerIPs) Admit(new IPNetwork(address, address.AddressFamily == AddressFamily.InterNetworkV6 ? 128 : 32));
             }
         }
-        if (port.NodePort != 0) Offer(SocketEndpoint.OfNode(port.NodePort, port.Protocol));
+        if (port.NodePort != 0) Offer(SocketEndpoint.OfNode(port.ClusterIP.AddressFamily == AddressFamily.InterNetworkV6, port.NodePort, port.Protocol));
 
         void Admit(IPNetwork source)
         {

@@ -82,7 +82,7 @@ public sealed class SocketStateTests
     {
         Set(Port(Tcp, 1, 2) with { IsInternalLocal = true, IsExternalLocal = true, NodePort = 30080, LocalEndpoints = Endpoints(1) });
         Assert.Equal(1u, _changes.Frontends[SocketEndpoint.Of(s_clusterIP, 80, Tcp)]!.Value.Count);
-        Assert.Equal(2u, _changes.Frontends[SocketEndpoint.OfNode(30080, Tcp)]!.Value.Count);
+        Assert.Equal(2u, _changes.Frontends[SocketEndpoint.OfNode(isIPv6: false, 30080, Tcp)]!.Value.Count);
     }
 
     [Fact]
