@@ -67,7 +67,7 @@ public sealed class EbpfTests(EbpfCluster cluster) : IClassFixture<EbpfCluster>
     public async Task Outside_EveryNodeAndFamily_ReachesPodsOfBoth()
     {
         await StartOutsideAsync();
-        var port = await K("get", "service", "each", "-o", "jsonpath={.spec.ports[0].nodePort}");
+        var port = await cluster.K("get", "service", "each", "-o", "jsonpath={.spec.ports[0].nodePort}");
         // Whatever node is asked, whichever has the pod: both answer, and see a node.
         foreach (var host in (string[])["192.0.2.61", "192.0.2.62", "[2001:db8::61]", "[2001:db8::62]"])
         {
@@ -84,14 +84,14 @@ public sealed class EbpfTests(EbpfCluster cluster) : IClassFixture<EbpfCluster>
             }, $"both pods by node port of {host}");
         }
         // Cluster IPs too, for who has a route to them.
-        var addresses = (await K("get", "service", "each", "-o", "jsonpath={.spec.clusterIPs[*]}")).Split(' ');
+        var addresses = (await cluster.K("get", "service", "each", "-o", "jsonpath={.spec.clusterIPs[*]}")).Split(' ');
         (await Shell.RunAsync(Lan.Inside(cluster.Outside, "ip", "route", "replace", addresses[0], "via", "192.0.2.62"))).Ok();
         (await Shell.RunAsync(Lan.Inside(cluster.Outside, "ip", "-6", "route", "replace", addresses[1], "via", "2001:db8::62"))).Ok();
         foreach (var host in (string[])[addresses[0], $"[{addresses[1]}]"])
             await Eventually.GetAsync(() => AskAsync(host, "80"), static answer => answer.Length > 0, $"cluster IP {host} from outside");
 
         // Here or nowhere, with the client's own address.
-        var local = await K("get", "service", "local", "-o", "jsonpath={.spec.ports[0].nodePort}");
+        var local = await cluster.K("get", "service", "local", "-o", "jsonpath={.spec.ports[0].nodePort}");
         foreach (var (host, client) in ((string, string)[])[("192.0.2.61", Lan.Gateway), ("[2001:db8::61]", Lan.Gateway6)])
         {
             for (var i = 0; i < 10; i++)
@@ -104,7 +104,7 @@ public sealed class EbpfTests(EbpfCluster cluster) : IClassFixture<EbpfCluster>
         }
 
         // A client stays with whom it got.
-        var sticky = await K("get", "service", "sticky", "-o", "jsonpath={.spec.ports[0].nodePort}");
+        var sticky = await cluster.K("get", "service", "sticky", "-o", "jsonpath={.spec.ports[0].nodePort}");
         var first = (await Eventually.GetAsync(() => AskAsync("192.0.2.62", sticky), static answer => answer.Length > 0, "the sticky Service")).Split(' ')[0];
         for (var i = 0; i < 15; i++) Assert.StartsWith(first, await AskAsync("192.0.2.62", sticky));
 
@@ -117,7 +117,7 @@ public sealed class EbpfTests(EbpfCluster cluster) : IClassFixture<EbpfCluster>
     public async Task Outside_PodDiesOrAgentRestarts_FlowsMoveOnAndConnectionsStay()
     {
         await StartOutsideAsync();
-        var udp = await K("get", "service", "datagrams", "-o", "jsonpath={.spec.ports[0].nodePort}");
+        var udp = await cluster.K("get", "service", "datagrams", "-o", "jsonpath={.spec.ports[0].nodePort}");
         var probe = Path.Combine(Node.Folder, "netprobe");
         await Eventually.GetAsync(
             () => Shell.RunAsync(Lan.Inside(cluster.Outside, probe, "ask", "192.0.2.62", udp, "hi")), static answer => answer.Output.Trim() is "on1 hi" or "on2 hi", "an answer by UDP");
@@ -127,7 +127,7 @@ public sealed class EbpfTests(EbpfCluster cluster) : IClassFixture<EbpfCluster>
             {
                 // One socket, one flow: when its pod goes, the next datagram is another's.
                 var one = (await flow.StandardOutput.ReadLineAsync())!.Split(' ')[0];
-                await K("delete", "pod", one, "--grace-period=0", "--force");
+                await cluster.K("delete", "pod", one, "--grace-period=0", "--force");
                 var other = (await flow.StandardOutput.ReadLineAsync())!.Split(' ')[0];
                 Assert.NotEqual(one, other);
             }
@@ -138,14 +138,14 @@ public sealed class EbpfTests(EbpfCluster cluster) : IClassFixture<EbpfCluster>
         }
         await StartOutsideAsync();
 
-        var echo = await K("get", "service", "echo", "-o", "jsonpath={.spec.ports[0].nodePort}");
+        var echo = await cluster.K("get", "service", "echo", "-o", "jsonpath={.spec.ports[0].nodePort}");
         using var open = cluster.Lan.OpenOutside(static () => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
         await open.ConnectAsync(IPAddress.Parse("192.0.2.62"), int.Parse(echo));
         await EchoAsync("before");
         await cluster.Agent.StopAsync();
         await EchoAsync("nobody is there");
         // New ones are carried all the same.
-        Assert.NotEqual("", await AskAsync("192.0.2.62", await K("get", "service", "each", "-o", "jsonpath={.spec.ports[0].nodePort}")));
+        Assert.NotEqual("", await AskAsync("192.0.2.62", await cluster.K("get", "service", "each", "-o", "jsonpath={.spec.ports[0].nodePort}")));
         cluster.Agent.Start();
         await cluster.Agent.WaitReadyAsync();
         await EchoAsync("after");
@@ -171,8 +171,8 @@ public sealed class EbpfTests(EbpfCluster cluster) : IClassFixture<EbpfCluster>
     {
         (await Node.KubectlAsync(["apply", "-f", "-"], Pod("on1", "ebpf1") + Pod("on2", "ebpf2") + Outside("each", 8080) + Outside("local", 8080, ", externalTrafficPolicy: Local")
             + Outside("sticky", 8080, ", sessionAffinity: ClientIP") + Outside("datagrams", 5000, "", "UDP") + Outside("echo", 7000))).Ok();
-        await K("wait", "pod/on1", "pod/on2", "--for=condition=Ready", "--timeout=120s");
-        var each = await K("get", "service", "each", "-o", "jsonpath={.spec.ports[0].nodePort}");
+        await cluster.K("wait", "pod/on1", "pod/on2", "--for=condition=Ready", "--timeout=120s");
+        var each = await cluster.K("get", "service", "each", "-o", "jsonpath={.spec.ports[0].nodePort}");
         await Eventually.GetAsync(() => AskAsync("192.0.2.62", each), static answer => answer.Length > 0, "an answer from outside");
     }
 
