@@ -1,5 +1,6 @@
 using System.Net;
 using K3sFast.Interop.Namespaces;
+using K3sFast.Interop.Netlink;
 using K3sFast.Network.Proxy;
 
 namespace K3sFast.Network;
@@ -57,6 +58,9 @@ public sealed record NetworkOptions
 
     /// <summary>Network namespace that the agent works in; null = that of the process. Tests put several nodes into one process with it.</summary>
     internal NetworkNamespace? HostNamespace { get; init; }
+
+    /// <summary>Room for what the kernel tells of links and routes before it is read, in bytes. Tests make it small.</summary>
+    internal int RouteEventQueueBytes { get; init; } = RouteEvents.ReceiveQueueBytes;
 }
 
 /// <summary>How traffic between nodes is carried. Immutable.</summary>

@@ -39,10 +39,11 @@ public enum RouteEventKind
 public sealed class RouteEvents : IDisposable
 {
     // A burst of a thousand routes is some 100 KB; what does not fit is told as Lost.
-    private const int ReceiveQueueBytes = 1024 * 1024;
+    internal const int ReceiveQueueBytes = 1024 * 1024;
 
     // linux/rtnetlink.h
     private const byte RT_SCOPE_LINK = 253;
+
     private const uint Groups = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
 
     private readonly Socket _socket;

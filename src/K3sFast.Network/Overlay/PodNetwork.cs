@@ -63,7 +63,7 @@ internal sealed class PodNetwork
     internal async Task RunAsync(CancellationToken cancellationToken)
     {
         await Task.Yield();
-        using var events = RouteEvents.Open(_options.HostNamespace);
+        using var events = RouteEvents.Open(_options.HostNamespace, _options.RouteEventQueueBytes);
         var listening = ListenAsync(events, cancellationToken);
         try
         {
