@@ -30,4 +30,13 @@ public sealed class ModelJsonTests
         using var after = JsonDocument.Parse(written);
         Assert.Equal(before.RootElement.EnumerateObject().Select(static member => member.Name).Order(), after.RootElement.EnumerateObject().Select(static member => member.Name).Order());
     }
+
+    [Fact]
+    public void Time_ThatIsNullInTheApi_IsReadAndWrittenSo()
+    {
+        const string Json = """{"metadata":{"name":"s"},"status":{"conditions":[{"lastTransitionTime":null,"message":"m","reason":"r","status":"True","type":"T"}]}}""";
+        var service = JsonSerializer.Deserialize(Json, ModelJson.TypeInfo<V1Service>())!;
+        Assert.Equal("T", Assert.Single(service.Status.Conditions).Type);
+        Assert.Contains("\"lastTransitionTime\":null", JsonSerializer.Serialize(service, ModelJson.TypeInfo<V1Service>()));
+    }
 }

@@ -14,7 +14,7 @@ namespace K3sFast.Client;
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     Converters =
     [
-        typeof(KubernetesJson.Iso8601TimeSpanConverter), typeof(KubernetesJson.KubernetesDateTimeConverter), typeof(KubernetesJson.KubernetesDateTimeOffsetConverter),
+        typeof(KubernetesJson.Iso8601TimeSpanConverter), typeof(TimeConverter), typeof(KubernetesJson.KubernetesDateTimeOffsetConverter),
     ])]
 [JsonSerializable(typeof(Authenticationv1TokenRequest))]
 [JsonSerializable(typeof(Corev1Event))]
