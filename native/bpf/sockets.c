@@ -237,5 +237,5 @@ SECTION("cgroup/sock_release") int sock_release(struct bpf_sock *ctx)
 	return 1;
 }
 
-/* No helper that we call asks for more. */
+/* No kernel function that we call asks for more. */
 char terms[] SECTION("license") = "Apache-2.0";

@@ -376,5 +376,5 @@ SECTION("tc/egress") int leaving(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* No helper that we call asks for more. */
+/* No kernel function that we call asks for more. */
 char terms[] SECTION("license") = "Apache-2.0";
