@@ -8,6 +8,7 @@ internal static class ReadScenarios
     private const int ListedPods = 2_000;
     private const int ManyPods = 50_000;
     private const int Listers = 10;
+    private const int StreamsPerConnection = 100;
 
     internal static async Task GetAsync(ApiConnection api, Report report, LoadOptions options)
     {
@@ -39,11 +40,14 @@ internal static class ReadScenarios
         var fields = connections[0].FieldsOf(Objects.ConfigMaps + "/one");
         using var stop = new CancellationTokenSource(TimeSpan.FromSeconds(options.Seconds * 3));
         using var late = stop.Token.Register(() => Array.ForEach(connections, static connection => connection.Dispose()));
+        // More are refused by most servers; what has to wait for a place is late, as it would be for anybody.
+        var places = Array.ConvertAll(connections, static _ => new SemaphoreSlim(StreamsPerConnection));
         var clock = Stopwatch.StartNew();
         var reading = Enumerable.Range(0, connections.Length).Select(first => Task.Factory.StartNew(
-            () => ReadAnswers(connections[first], rate, count, first, connections.Length, clock), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray();
+            () => ReadAnswers(connections[first], places[first], rate, count, first, connections.Length, clock), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray();
         var asking = Pacer.RunAsync(rate, count, clock, (i, _) =>
         {
+            if (!places[i % places.Length].Wait(TimeSpan.FromSeconds(options.Seconds * 3), stop.Token)) return false;
             connections[i % connections.Length].Ask(fields);
             return true;
         });
@@ -51,7 +55,7 @@ internal static class ReadScenarios
         {
             await asking;
         }
-        catch (Exception closed) when (closed is IOException or ObjectDisposedException)
+        catch (Exception closed) when (closed is IOException or ObjectDisposedException or OperationCanceledException)
         {
             // Out of time, or the server closed a connection: what was not answered is missing in the count.
         }
@@ -62,7 +66,7 @@ internal static class ReadScenarios
     }
 
     // Request n of a connection is request (n x step + first) of all.
-    private static List<double> ReadAnswers(RawConnection connection, int rate, int count, int first, int step, Stopwatch clock)
+    private static List<double> ReadAnswers(RawConnection connection, SemaphoreSlim places, int rate, int count, int first, int step, Stopwatch clock)
     {
         var share = ((count - first - 1) / step) + 1;
         var own = new List<double>(share);
@@ -70,7 +74,11 @@ internal static class ReadScenarios
         {
             connection.Read((number, _, isLast) =>
             {
-                if (isLast) own.Add(clock.Elapsed.TotalMilliseconds - (((number * step) + first) * 1e3 / rate));
+                if (isLast)
+                {
+                    own.Add(clock.Elapsed.TotalMilliseconds - (((number * step) + first) * 1e3 / rate));
+                    places.Release();
+                }
                 return own.Count < share;
             });
         }
