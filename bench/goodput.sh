@@ -58,7 +58,7 @@ cluster() {
     local address; address=$($kubectl get pod "$name" -o 'jsonpath={.status.podIP}')
     # Both clusters give the same addresses; the pod's process is found by its node's cgroup.
     local pid; pid=$(for cgroup in $(find /sys/fs/cgroup -path "*/$P-$name/*" -name cgroup.procs); do cat "$cgroup"; done 2>/dev/null | sort -nu | while read -r candidate; do
-      nsenter -t "$candidate" -n ip -o address 2>/dev/null | grep -q "inet $address/" && { echo "$candidate"; break; }; done)
+      if nsenter -t "$candidate" -n ip -o address 2>/dev/null | grep "inet $address/" >/dev/null; then echo "$candidate"; fi; done | tail -n 1)
     echo "$address $pid" > "$DIR/$name.pod"
   done
 }

@@ -20,7 +20,7 @@ for side in "$SERVER 192.0.2.11" "$AGENT 192.0.2.12"; do
   set -- $side
   ip -n "$1" link set lo up; ip -n "$1" address add "$2/24" dev eth0; ip -n "$1" link set eth0 up; ip -n "$1" route add default via 192.0.2.1
 done
-in_server "$BINARY" server --disable-agent --data-dir "$DIR/server" --write-kubeconfig "$DIR/k3s.yaml" --node-ip 192.0.2.11 >"$DIR/server.log" 2>&1 </dev/null & SERVER_PID=$!
+nsenter --net=/run/netns/$SERVER -- "$BINARY" server --disable-agent --data-dir "$DIR/server" --write-kubeconfig "$DIR/k3s.yaml" --node-ip 192.0.2.11 >"$DIR/server.log" 2>&1 </dev/null & SERVER_PID=$!
 KUBECTL="kubectl --kubeconfig $DIR/k3s.yaml"
 until [ -f "$DIR/k3s.yaml" ] && in_server $KUBECTL get --raw /readyz >/dev/null 2>&1; do sleep 0.1; done
 echo "| run | exec to Ready ms |"
@@ -31,7 +31,7 @@ for run in $(seq "$RUNS"); do
   printf 'server: https://192.0.2.11:6443\ntoken: %s\ndata-dir: %s\nnode-name: joined%s\nnode-ip: 192.0.2.12\nkubelet-arg: [root-dir=%s, pod-logs-dir=%s, cgroup-root=/%s-%s]\n' \
     "$(cat "$DIR/server/server/node-token")" "$A/data" "$run" "$A/kubelet" "$A/logs" "$(basename "$DIR")" "$run" > "$A/config.yaml"
   BEGIN=$(now)
-  in_agent "$BINARY" agent --config "$A/config.yaml" >"$A/log" 2>&1 </dev/null & PID=$!
+  nsenter --net=/run/netns/$AGENT -- "$BINARY" agent --config "$A/config.yaml" >"$A/log" 2>&1 </dev/null & PID=$!
   until in_server $KUBECTL wait --for=condition=Ready "node/joined$run" --timeout=60s >/dev/null 2>&1; do kill -0 $PID; done
   echo "| $run | $(( ($(now) - BEGIN) / 1000000 )) |"
   kill "$PID"; wait "$PID" || true
