@@ -59,7 +59,7 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed, RigTime? tim
             outcome.Lost += lost;
             if (lost > 0) cutsWithLoss++;
         }
-        outcome.Remarks.Add($"{outcome.Lost} acknowledged writes lost in {cutsWithLoss} cuts, {refusals} times the store did not open");
+        outcome.Remarks.Add($"lost in {cutsWithLoss} of the cuts, {refusals} times the store did not open");
         return _time.Note(outcome, cuts);
     }
 

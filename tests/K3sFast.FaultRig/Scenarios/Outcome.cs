@@ -19,7 +19,14 @@ internal sealed class Outcome(string fault)
 
     public int Watched { get; private set; }
 
+    /// <summary>Acknowledged writes that were gone afterwards.</summary>
     public int Lost { get; set; }
+
+    /// <summary>Writes that took effect twice, and changes that a watch showed twice.</summary>
+    public int Repeated { get; private set; }
+
+    /// <summary>Changes that a watch did not show.</summary>
+    public int Gaps { get; private set; }
 
     public IReadOnlyList<string> Findings => _findings;
 
@@ -32,6 +39,8 @@ internal sealed class Outcome(string fault)
     {
         Count(verdict);
         Lost += verdict.Count(Law.AcknowledgedIsKept);
+        Repeated += verdict.Count(Law.WriteHappensOnce) + verdict.Count(Law.WatchHasNoDuplicate);
+        Gaps += verdict.Count(Law.WatchHasNoGap);
         if (!verdict.IsClean) _findings.Add($"{where}: {verdict}");
         foreach (string complaint in complaints) _findings.Add($"{where}: {complaint}");
     }
@@ -48,5 +57,5 @@ internal sealed class Outcome(string fault)
 
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{fault,-28} {Strikes,5} strikes {Acknowledged,9} acknowledged {Unknown,6} unanswered {Watched,9} watched  {(IsClean ? "clean" : $"BROKEN: {_findings.Count} findings")}{string.Concat(Remarks.Select(remark => $"; {remark}"))}");
+        $"{fault,-28} {Strikes,5} strikes {Acknowledged,8} acknowledged {Unknown,6} unanswered {Watched,8} watched: {Lost} lost, {Repeated} repeated, {Gaps} gaps; {(!IsClean ? $"BROKEN: {_findings.Count} findings" : Lost > 0 ? "lossy" : "clean")}{string.Concat(Remarks.Select(remark => $"; {remark}"))}");
 }
