@@ -36,7 +36,7 @@ public sealed class RestartTests(RestartCluster cluster) : IClassFixture<Restart
         var before = await ContainerIdAsync();
 
         var acknowledged = new List<string>();
-        using var client = cluster.CreateHttpClient();
+        using var client = cluster.CreateClient();
         var kill = Task.CompletedTask;
         for (var i = 0; i < 4000; i++)
         {
@@ -45,7 +45,7 @@ public sealed class RestartTests(RestartCluster cluster) : IClassFixture<Restart
             using var body = new StringContent($$$"""{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"{{{name}}}"}}""", null, "application/json");
             try
             {
-                using var answer = await client.PostAsync("/api/v1/namespaces/default/configmaps", body);
+                using var answer = await client.Http.PostAsync("/api/v1/namespaces/default/configmaps", body);
                 if (answer.IsSuccessStatusCode) acknowledged.Add(name);
             }
             catch (HttpRequestException)

@@ -133,7 +133,7 @@ public abstract class SharedClusterTest(SharedCluster cluster) : IAsyncLifetime
         return ValueTask.CompletedTask;
     }
 
-    public ValueTask DisposeAsync()
+    public virtual ValueTask DisposeAsync()
     {
         if (TestContext.Current.TestState?.Result == TestResult.Failed && Cluster.SkipReason is null)
         {

@@ -165,6 +165,9 @@ internal sealed partial class SharedServer(string name, string networkNamespace,
 
     internal async Task<string> K(params string[] arguments) => (await KubectlAsync(arguments)).Ok();
 
+    /// <summary>A client that speaks with this server alone.</summary>
+    internal DirectClient CreateClient() => new(Kubeconfig, address, open => Lan.OpenInside(networkNamespace, open));
+
     /// <summary>kubectl that goes on until it is killed.</summary>
     internal Process StartKubectl(params string[] arguments) =>
         Shell.Start(Lan.Inside(networkNamespace, ["kubectl", "--kubeconfig", Kubeconfig, "--server", $"https://{address}:6443", .. arguments]), redirect: true);
