@@ -33,11 +33,12 @@ internal sealed class TestCluster : IAsyncDisposable
     private readonly List<Task> _running = [];
     private readonly ControllerManager _manager;
 
-    internal TestCluster()
+    /// <summary>A cluster, not started; of the machine's time and with the usual options unless told otherwise.</summary>
+    internal TestCluster(TimeProvider? time = null, Func<ControllerManagerOptions, ControllerManagerOptions>? change = null)
     {
         Api.Intercept = Intercept;
         var options = new ControllerManagerOptions { ClusterCidr = "10.42.0.0/16", ServiceCidr = "10.43.0.0/16", RootCaPem = "pem" };
-        _manager = new ControllerManager(options, _ => Api.Client, NullLoggerFactory.Instance);
+        _manager = new ControllerManager(change?.Invoke(options) ?? options, _ => Api.Client, NullLoggerFactory.Instance, time);
     }
 
     internal InMemoryApi Api { get; } = new();

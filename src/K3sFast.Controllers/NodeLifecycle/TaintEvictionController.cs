@@ -66,8 +66,8 @@ internal sealed class TaintEvictionController : Controller
             return;
         }
         _events.Normal(Resources.Pods, pod, "TaintManagerEviction", $"Marking for deletion Pod {key}");
-        await Disruption.DeleteAsync(
-            _client, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", null, _context.Now, cancellationToken).ConfigureAwait(false);
+        await Disruption.EvictAsync(
+            _client, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", _context.Now, cancellationToken).ConfigureAwait(false);
     }
 
     private static IEnumerable<V1Taint> Evicting(V1Node node) => (node.Spec?.Taints ?? []).Where(static taint => taint.Effect == Tolerations.NoExecute);

@@ -63,21 +63,15 @@ internal sealed class PodGcController : Controller
         // A node may take thousands of pods with it: one is held at a time.
         foreach (var pod in _context.Pods.EachByIndex(PodIndex.ByNode, name))
         {
-            if (node is null)
-            {
-                await Disruption.DeleteAsync(_client, pod, "DeletionByPodGC", "PodGC: node no longer exists", 0, _context.Now, cancellationToken).ConfigureAwait(false);
-            }
-            else if (pod.Metadata.DeletionTimestamp is not null && IsOutOfService(node))
-            {
-                await Disruption.DeleteAsync(_client, pod, "DeletionByPodGC", "PodGC: node is out of service", 0, _context.Now, cancellationToken).ConfigureAwait(false);
-            }
+            if (node is null) await RemoveAsync(pod, ("DeletionByPodGC", "PodGC: node no longer exists"), cancellationToken).ConfigureAwait(false);
+            else if (pod.Metadata.DeletionTimestamp is not null && IsOutOfService(node)) await RemoveAsync(pod, null, cancellationToken).ConfigureAwait(false);
         }
     }
 
     private async ValueTask PodAsync(ObjectKey key, CancellationToken cancellationToken)
     {
         if (_context.Pods.Get(key) is not { Metadata.DeletionTimestamp: not null } pod || !string.IsNullOrEmpty(pod.Spec.NodeName)) return;
-        await DeleteAsync(pod, cancellationToken).ConfigureAwait(false);
+        await RemoveAsync(pod, null, cancellationToken).ConfigureAwait(false);
     }
 
     private async ValueTask SurplusAsync(string key, CancellationToken cancellationToken)
@@ -89,27 +83,14 @@ internal sealed class PodGcController : Controller
         }
         var surplus = finished.Count - _context.Options.TerminatedPodThreshold;
         if (surplus <= 0) return;
-        foreach (var (pod, _, _) in finished.OrderByDescending(static pod => pod.IsEvicted).ThenBy(static pod => pod.CreatedAt).Take(surplus))
+        foreach (var (pod, _, _) in finished.OrderByDescending(static pod => pod.IsEvicted).ThenBy(static pod => pod.CreatedAt).ThenBy(static pod => pod.Key.Name, StringComparer.Ordinal).Take(surplus))
         {
-            if (_context.Pods.Get(pod) is { } oldest && PodState.IsTerminal(oldest)) await DeleteAsync(oldest, cancellationToken).ConfigureAwait(false);
+            if (_context.Pods.Get(pod) is { } oldest && PodState.IsTerminal(oldest)) await RemoveAsync(oldest, null, cancellationToken).ConfigureAwait(false);
         }
     }
 
-    private async Task DeleteAsync(V1Pod pod, CancellationToken cancellationToken)
-    {
-        try
-        {
-            var options = new V1DeleteOptions
-            {
-                ApiVersion = "v1", Kind = "DeleteOptions", GracePeriodSeconds = 0, Preconditions = new V1Preconditions { Uid = pod.Metadata.Uid },
-            };
-            await _client.DeleteAsync(Resources.Pods, pod.Metadata.NamespaceProperty, pod.Metadata.Name, cancellationToken, options).ConfigureAwait(false);
-        }
-        catch (ApiException gone) when (gone.IsNotFound || gone.IsConflict)
-        {
-            // Gone already, or a namesake.
-        }
-    }
+    private Task RemoveAsync(V1Pod pod, (string Reason, string Message)? why, CancellationToken cancellationToken) =>
+        Disruption.RemoveAsync(_client, pod, why, _context.Now, cancellationToken);
 
     private static bool IsOutOfService(V1Node node) =>
         !NodeTaints.IsReady(node) && node.Spec?.Taints?.Any(static taint => taint.Key == NodeTaints.OutOfService) == true;
