@@ -52,15 +52,36 @@ internal static class Objects
         // Without it the server's controllers take its pods for orphans, and away.
         await CreateOnceAsync(api, "/api/v1/nodes", """{"apiVersion":"v1","kind":"Node","metadata":{"name":"nowhere"}}""");
         await EmptyAsync(api, ConfigMaps, "labelSelector=app%3Dload&");
+        await UntilPodsAreTakenAsync(api);
         await EmptyAsync(api, Pods, "gracePeriodSeconds=0&");
     }
 
+    // A new namespace takes pods once a controller has made its default service account; servers that do not ask for one take them at once.
+    private static async Task UntilPodsAreTakenAsync(ApiConnection api)
+    {
+        var waited = System.Diagnostics.Stopwatch.StartNew();
+        while (true)
+        {
+            try
+            {
+                await CreateOnceAsync(api, Pods, Pod("first"));
+                return;
+            }
+            catch (HttpRequestException early) when (early.Message.Contains("error looking up service account", StringComparison.Ordinal) && waited.Elapsed < TimeSpan.FromMinutes(1))
+            {
+                await Task.Delay(50);
+            }
+        }
+    }
+
     // There, perhaps from an earlier run.
-    private static async Task CreateOnceAsync(ApiConnection api, string path, string body)
+    private static Task CreateOnceAsync(ApiConnection api, string path, string body) => CreateOnceAsync(api, path, Encoding.UTF8.GetBytes(body));
+
+    private static async Task CreateOnceAsync(ApiConnection api, string path, byte[] body)
     {
         try
         {
-            await api.SendAsync(HttpMethod.Post, path, Encoding.UTF8.GetBytes(body));
+            await api.SendAsync(HttpMethod.Post, path, body);
         }
         catch (HttpRequestException exists) when (exists.Message.Contains("409", StringComparison.Ordinal))
         {
