@@ -48,6 +48,18 @@ public static class JsonCodec
         writer.Flush();
     }
 
+    /// <summary>Writes one member of an object as it stands in its JSON; compact JSON becomes no tree. Null when there is none.</summary>
+    public static void WriteMember(ReadOnlySpan<byte> json, ReadOnlySpan<byte> name, IBufferWriter<byte> output)
+    {
+        if (JsonCursor.TryFind(json, name, out var value))
+        {
+            output.Write(value);
+            return;
+        }
+        using var document = Decode(json, null, DecodeOptions.Free, null);
+        document.Root[name].WriteJson(output);
+    }
+
     /// <summary>The tree, or null and what is wrong in Go's words.</summary>
     internal static ApiObject? TryDecode(
         ReadOnlySpan<byte> json, TypeSchema? type, DecodeOptions options, ICollection<string>? strictErrors, out string? error, out bool isSyntax)

@@ -13,7 +13,8 @@ namespace K3sFast.ApiMachinery;
 /// </summary>
 internal ref struct JsonScanner
 {
-    private static readonly SearchValues<byte> s_stringEnds =
+    /// <summary>What ends a string, or the part of it that is text as it stands.</summary>
+    internal static readonly SearchValues<byte> StringEnds =
         SearchValues.Create([.. Enumerable.Range(0, 0x20).Select(value => (byte)value), (byte)'"', (byte)'\\']);
 
     private readonly ReadOnlySpan<byte> _json;
@@ -72,7 +73,7 @@ internal ref struct JsonScanner
     public (int Start, int Length) TakeString()
     {
         var start = _position + 1;
-        var end = _json[start..].IndexOfAny(s_stringEnds);
+        var end = _json[start..].IndexOfAny(StringEnds);
         if (end >= 0 && _json[start + end] == '"' && _isUtf8)
         {
             _position = start + end + 1;
@@ -222,7 +223,8 @@ internal ref struct JsonScanner
         }
     }
 
-    private static int Unescape(ReadOnlySpan<byte> source, Span<byte> destination)
+    /// <summary>The text of a string whose escapes are right; answers its length. Text that is UTF-8 never grows.</summary>
+    internal static int Unescape(ReadOnlySpan<byte> source, Span<byte> destination)
     {
         var written = 0;
         while (source.Length > 0)

@@ -14,7 +14,7 @@ internal ref struct JsonTextWriter(IBufferWriter<byte> output, int limit = int.M
     private const int ChunkSize = 4096;
 
     // 0xE2 leads U+2028 and U+2029; most other uses of it take the careful road for one byte and come back.
-    private static readonly SearchValues<byte> s_needsCare = SearchValues.Create(
+    internal static readonly SearchValues<byte> NeedsCare = SearchValues.Create(
         [.. Enumerable.Range(0, 0x20).Select(value => (byte)value), (byte)'"', (byte)'\\', (byte)'<', (byte)'>', (byte)'&', 0xE2]);
 
     private readonly IBufferWriter<byte> _output = output;
@@ -56,7 +56,7 @@ internal ref struct JsonTextWriter(IBufferWriter<byte> output, int limit = int.M
         if (_span.Length - _used < utf8.Length + 2)
             Renew(utf8.Length + 2);
         _span[_used++] = (byte)'"';
-        if (utf8.IndexOfAny(s_needsCare) < 0)
+        if (utf8.IndexOfAny(NeedsCare) < 0)
         {
             utf8.CopyTo(_span[_used..]);
             _used += utf8.Length;
@@ -72,7 +72,7 @@ internal ref struct JsonTextWriter(IBufferWriter<byte> output, int limit = int.M
     {
         while (utf8.Length > 0)
         {
-            var clean = utf8.IndexOfAny(s_needsCare);
+            var clean = utf8.IndexOfAny(NeedsCare);
             if (clean < 0)
             {
                 Raw(utf8);

@@ -75,7 +75,7 @@ internal static class ProtoTreeEncoder
         ArrayPool<int>.Shared.Return(members);
     }
 
-    private static void WriteElement(ref ProtoWriter writer, FieldSchema field, ApiNode value, int number = 0)
+    internal static void WriteElement(ref ProtoWriter writer, FieldSchema field, ApiNode value, int number = 0)
     {
         number = number == 0 ? field.ProtoNumber : number;
         switch (field.Kind)

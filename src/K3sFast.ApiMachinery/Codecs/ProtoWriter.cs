@@ -4,8 +4,8 @@ using System.Buffers.Binary;
 namespace K3sFast.ApiMachinery;
 
 /// <summary>
-/// Protobuf wire format (proto2) into a pooled buffer. A nested message is written first and its length put before it afterwards, which moves the
-/// message once by a few bytes.
+/// Protobuf wire format (proto2) into a pooled buffer. A nested message has one byte for its length, which is put there afterwards; a longer one moves
+/// the message by a few bytes.
 /// </summary>
 internal struct ProtoWriter : IDisposable
 {
@@ -24,7 +24,34 @@ internal struct ProtoWriter : IDisposable
 
     public readonly ReadOnlySpan<byte> Written => _buffer.AsSpan(0, _length);
 
+    public readonly ReadOnlyMemory<byte> Memory => _buffer.AsMemory(0, _length);
+
+    public readonly int Length => _length;
+
     public void Clear() => _length = 0;
+
+    /// <summary>Forgets what was written since there were so many bytes.</summary>
+    public void Truncate(int length) => _length = length;
+
+    /// <summary>Room for so many bytes at least; <see cref="Advance"/> keeps what was put there.</summary>
+    public Span<byte> GetSpan(int length) => Reserve(length);
+
+    public void Advance(int length) => _length += length;
+
+    /// <summary>Writes bytes that are there already once more.</summary>
+    public void Again(int start, int length)
+    {
+        Reserve(length);
+        _buffer.AsSpan(start, length).CopyTo(_buffer.AsSpan(_length));
+        _length += length;
+    }
+
+    /// <summary>Takes bytes out; what follows moves up.</summary>
+    public void Remove(int start, int length)
+    {
+        _buffer.AsSpan(start + length, _length - start - length).CopyTo(_buffer.AsSpan(start));
+        _length -= length;
+    }
 
     public void Dispose()
     {
@@ -43,6 +70,12 @@ internal struct ProtoWriter : IDisposable
     public void Number(ulong value)
     {
         var span = Reserve(10);
+        if (value < 0x80)
+        {
+            span[0] = (byte)value;
+            _length++;
+            return;
+        }
         var length = 0;
         while (value >= 0x80)
         {
@@ -77,18 +110,27 @@ internal struct ProtoWriter : IDisposable
     public int Begin(int number)
     {
         Tag(number, Bytes);
-        return _length;
+        Reserve(1);
+        return ++_length;
     }
 
     public void End(int start)
     {
         var length = _length - start;
-        var size = 1;
+        if (length < 0x80)
+            _buffer[start - 1] = (byte)length;
+        else
+            EndLong(start, length);
+    }
+
+    private void EndLong(int start, int length)
+    {
+        var more = 0;
         for (var rest = length >> 7; rest > 0; rest >>= 7)
-            size++;
-        Reserve(size);
-        _buffer.AsSpan(start, length).CopyTo(_buffer.AsSpan(start + size));
-        _length = start;
+            more++;
+        Reserve(more);
+        _buffer.AsSpan(start, length).CopyTo(_buffer.AsSpan(start + more));
+        _length = start - 1;
         Number((ulong)length);
         _length += length;
     }

@@ -65,6 +65,21 @@ public static class ProtobufCodec
         writer.Dispose();
     }
 
+    /// <summary>Writes an object of that type from its JSON in its envelope, as <see cref="Encode"/> would write it. Canonical JSON becomes no tree.</summary>
+    /// <exception cref="ApiStatusException">400 when this is no JSON.</exception>
+    public static void Transcode(ReadOnlySpan<byte> json, TypeSchema type, IBufferWriter<byte> output)
+    {
+        var writer = new ProtoWriter(json.Length + 256);
+        if (!TryTranscode(ref writer, json, type))
+        {
+            writer.Clear();
+            using var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
+            WriteEnvelope(ref writer, document.Root, type);
+        }
+        output.Write(writer.Written);
+        writer.Dispose();
+    }
+
     /// <summary>Writes one watch frame: four bytes of length (big endian), then WatchEvent { 1: type, 2: RawExtension { 1: envelope } }, itself without envelope.</summary>
     public static void EncodeWatchFrame(ReadOnlySpan<byte> eventType, ReadOnlySpan<byte> envelope, IBufferWriter<byte> output)
     {
@@ -79,17 +94,36 @@ public static class ProtobufCodec
         writer.Dispose();
     }
 
+    private static bool TryTranscode(ref ProtoWriter writer, ReadOnlySpan<byte> json, TypeSchema type)
+    {
+        if (!JsonTranscoder.TryReadKind(json, out var apiVersion, out var kind))
+            return false;
+        var raw = BeginEnvelope(ref writer, apiVersion, kind, type);
+        if (!JsonTranscoder.TryWriteMessage(json, type, ref writer))
+            return false;
+        EndEnvelope(ref writer, raw);
+        return true;
+    }
+
     private static void WriteEnvelope(ref ProtoWriter writer, ApiNode node, TypeSchema type)
     {
-        var apiVersion = node["apiVersion"u8].Utf8;
-        var kind = node["kind"u8].Utf8;
+        var raw = BeginEnvelope(ref writer, node["apiVersion"u8].Utf8, node["kind"u8].Utf8, type);
+        ProtoTreeEncoder.WriteMessage(ref writer, node, type);
+        EndEnvelope(ref writer, raw);
+    }
+
+    private static int BeginEnvelope(ref ProtoWriter writer, scoped ReadOnlySpan<byte> apiVersion, scoped ReadOnlySpan<byte> kind, TypeSchema type)
+    {
         writer.Raw(Magic);
         var typeMeta = writer.Begin(1);
         writer.BytesField(1, apiVersion.Length > 0 ? apiVersion : Encoding.UTF8.GetBytes(type.ApiVersion));
         writer.BytesField(2, kind.Length > 0 ? kind : Encoding.UTF8.GetBytes(type.Kind));
         writer.End(typeMeta);
-        var raw = writer.Begin(2);
-        ProtoTreeEncoder.WriteMessage(ref writer, node, type);
+        return writer.Begin(2);
+    }
+
+    private static void EndEnvelope(ref ProtoWriter writer, int raw)
+    {
         writer.End(raw);
         writer.BytesField(3, default);
         writer.BytesField(4, default);

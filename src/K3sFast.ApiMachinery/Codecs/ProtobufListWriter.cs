@@ -11,6 +11,7 @@ namespace K3sFast.ApiMachinery;
 /// <remarks>One thread. Dispose gives the buffer back.</remarks>
 public sealed class ProtobufListWriter : IDisposable
 {
+    // Grows for an item that is bigger, and for who gathers more.
     private const int FirstCapacity = 64 * 1024;
 
     private ProtoWriter _items = new(FirstCapacity);
@@ -24,8 +25,26 @@ public sealed class ProtobufListWriter : IDisposable
         _items.End(start);
     }
 
+    /// <summary>Adds one item from its JSON; answers how many bytes it takes in the list. Canonical JSON becomes no tree.</summary>
+    /// <exception cref="ApiStatusException">400 when this is no JSON of that type.</exception>
+    public int Append(ReadOnlySpan<byte> json, TypeSchema type)
+    {
+        var before = _items.Length;
+        var start = _items.Begin(2);
+        if (!JsonTranscoder.TryWriteMessage(json, type, ref _items))
+        {
+            using var item = JsonCodec.Decode(json, type, DecodeOptions.Free, null);
+            ProtoTreeEncoder.WriteMessage(ref _items, item.Root, type);
+        }
+        _items.End(start);
+        return _items.Length - before;
+    }
+
     /// <summary>The items added since the last <see cref="Clear"/>, encoded.</summary>
     public ReadOnlySpan<byte> Items => _items.Written;
+
+    /// <summary>The same, until the next call.</summary>
+    public ReadOnlyMemory<byte> ItemsMemory => _items.Memory;
 
     /// <summary>Forgets the items: they were sent, or only measured.</summary>
     public void Clear() => _items.Clear();
@@ -44,8 +63,14 @@ public sealed class ProtobufListWriter : IDisposable
         output.Write(metadata.Written);
     }
 
-    /// <summary>Writes everything after the last item: contentEncoding and contentType of the envelope, which are empty.</summary>
-    public static void WriteTail(IBufferWriter<byte> output) => output.Write((ReadOnlySpan<byte>)[0x1A, 0, 0x22, 0]);
+    /// <summary>Bytes of <see cref="WriteTail"/>.</summary>
+    public static int TailLength => Tail.Length;
+
+    // contentEncoding and contentType of the envelope, which are empty.
+    private static ReadOnlySpan<byte> Tail => [0x1A, 0, 0x22, 0];
+
+    /// <summary>Writes everything after the last item.</summary>
+    public static void WriteTail(IBufferWriter<byte> output) => output.Write(Tail);
 
     /// <inheritdoc/>
     public void Dispose() => _items.Dispose();

@@ -26,14 +26,22 @@ internal static class ScalarText
     public const int MaxDoubleLength = 40;
 
     /// <summary>True for 2006-01-02T15:04:05Z with numbers in range, the form in which nearly all times come.</summary>
-    public static bool IsCanonicalTime(ReadOnlySpan<byte> text)
+    public static bool IsCanonicalTime(ReadOnlySpan<byte> text) => TryReadCanonicalTime(text, out _);
+
+    /// <summary>Reads a time of that form; allocates nothing.</summary>
+    public static bool TryReadCanonicalTime(ReadOnlySpan<byte> text, out ApiTime time)
     {
+        time = default;
         if (text.Length != 20 || text[19] != 'Z' || text[4] != '-' || text[7] != '-' || text[10] != 'T' || text[13] != ':' || text[16] != ':')
             return false;
         var year = (Two(text) * 100) + Two(text[2..]);
         int month = Two(text[5..]), day = Two(text[8..]), hour = Two(text[11..]), minute = Two(text[14..]), second = Two(text[17..]);
-        return year is >= 2 and <= 9999 && month is >= 1 and <= 12 && day >= 1 && day <= DateTime.DaysInMonth(year, month)
-            && hour is >= 0 and <= 23 && minute is >= 0 and <= 59 && second is >= 0 and <= 59;
+        if (year is < 2 or > 9999 || month is < 1 or > 12 || day < 1 || day > DateTime.DaysInMonth(year, month)
+            || hour is < 0 or > 23 || minute is < 0 or > 59 || second is < 0 or > 59)
+            return false;
+        var days = new DateOnly(year, month, day).DayNumber - DateOnly.FromDateTime(DateTime.UnixEpoch).DayNumber;
+        time = new ApiTime((days * 86400L) + (hour * 3600) + (minute * 60) + second, 0);
+        return true;
 
         // -1000 when a digit is missing, so that every sum is out of range.
         static int Two(ReadOnlySpan<byte> digits)

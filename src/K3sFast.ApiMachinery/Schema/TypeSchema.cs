@@ -12,6 +12,7 @@ public sealed class TypeSchema
 {
     private readonly Func<FieldSchema[]> _load;
     private Layout? _layout;
+    private WireLayout? _wire;
 
     /// <summary>A type with the fields as declared, inlined ones included.</summary>
     public TypeSchema(string fullName, FieldSchema[] declared)
@@ -86,6 +87,9 @@ public sealed class TypeSchema
 
     /// <summary>Declared fields that are on the wire, in ascending number order, which is the order of writing.</summary>
     internal ReadOnlySpan<FieldSchema> ByProtoNumber => GetLayout().ByProtoNumber;
+
+    /// <summary>How the fields stand on the protobuf wire.</summary>
+    internal WireLayout Wire => _wire ??= new WireLayout(this);
 
     private Layout GetLayout() => _layout ?? Load();
 

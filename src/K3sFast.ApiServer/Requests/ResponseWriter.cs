@@ -125,8 +125,7 @@ internal static class ResponseWriter
                 output.Write(json);
                 break;
             case MediaKind.Protobuf:
-                using (var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null))
-                    ProtobufCodec.Encode(document.Root, type ?? throw ApiStatus.NotAcceptable([ResponseFormat.Json]).ToException(), output);
+                ProtobufCodec.Transcode(json, type ?? throw ApiStatus.NotAcceptable([ResponseFormat.Json]).ToException(), output);
                 break;
             case MediaKind.Yaml:
                 using (var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null))

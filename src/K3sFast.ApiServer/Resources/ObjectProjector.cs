@@ -31,11 +31,10 @@ internal static class ObjectProjector
     /// <summary>An object's metadata as PartialObjectMetadata.</summary>
     internal static void WritePartial(ReadOnlySpan<byte> json, string metaVersion, IBufferWriter<byte> output)
     {
-        using var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
         output.Write("{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/"u8);
         Encoding.UTF8.GetBytes(metaVersion, output);
         output.Write("\",\"metadata\":"u8);
-        document.Root["metadata"u8].WriteJson(output);
+        JsonCodec.WriteMember(json, "metadata"u8, output);
         output.Write("}"u8);
     }
 

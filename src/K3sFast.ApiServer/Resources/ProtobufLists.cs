@@ -13,8 +13,11 @@ namespace K3sFast.ApiServer;
 /// </summary>
 internal static class ProtobufLists
 {
-    // Lists up to here are kept from the first time; also what long ones are handed over in.
-    private const int PieceBytes = 128 * 1024;
+    // Lists up to here are kept from the first time; also what long ones are handed over in. With one more item it fits the writer's first buffer.
+    private const int PieceBytes = 32 * 1024;
+
+    // Other requests have their turn after so many objects.
+    private const int MeasuredAtOnce = 500;
 
     internal static async ValueTask WriteAsync(ApiCall call, ResourceEndpoint endpoint, ResponseFormat format, Snapshot snapshot, ListQuery query, ObjectReader.Page page)
     {
@@ -35,9 +38,13 @@ internal static class ProtobufLists
             do
             {
                 items.Clear();
-                itemBytes += MeasureSome(objects, items, endpoint, format);
+                itemBytes += MeasureSome(objects, items, endpoint, format, out var hasMore);
+                if (hasMore)
+                    await Task.Yield();
+                else if (!await objects.FillAsync(call.Aborted).ConfigureAwait(false))
+                    break;
             }
-            while (await objects.FillAsync(call.Aborted).ConfigureAwait(false));
+            while (true);
         }
 
         var buffer = new PooledBuffer(isWhole ? items.Items.Length + 512 : 512);
@@ -53,36 +60,53 @@ internal static class ProtobufLists
         {
             if (!call.AcceptsGzip)
             {
-                using var tail = new PooledBuffer(16);
-                ProtobufListWriter.WriteTail(tail);
-                call.Start(200, format.ContentType, buffer.Length + itemBytes + tail.Length);
-                await SendAsync(call, call.Output.AsStream(leaveOpen: true)).ConfigureAwait(false);
+                call.Start(200, format.ContentType, buffer.Length + itemBytes + ProtobufListWriter.TailLength);
+                await StreamAsync(call, buffer, items, new(snapshot, query.Filter, page), endpoint, format).ConfigureAwait(false);
                 return;
             }
             call.SetHeader("Content-Encoding", "gzip");
             call.SetHeader("Vary", "Accept-Encoding");
             call.Start(200, format.ContentType, -1);
-            var gzip = new GZipStream(call.Output.AsStream(leaveOpen: true), CompressionLevel.Fastest);
-            await using (gzip.ConfigureAwait(false))
-                await SendAsync(call, gzip).ConfigureAwait(false);
-            await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+            await CompressAsync(call, buffer, items, new(snapshot, query.Filter, page), endpoint, format).ConfigureAwait(false);
         }
+    }
 
-        async ValueTask SendAsync(ApiCall to, Stream stream)
+    private static async ValueTask StreamAsync(
+        ApiCall call, PooledBuffer head, ProtobufListWriter items, PageReader objects, ResourceEndpoint endpoint, ResponseFormat format)
+    {
+        var output = call.Output;
+        output.Write(head.Span);
+        for (var hasMore = true; hasMore;)
         {
-            await stream.WriteAsync(buffer.Written, to.Aborted).ConfigureAwait(false);
-            var again = new PageReader(snapshot, query.Filter, page);
+            items.Clear();
+            hasMore = EncodeSome(objects, items, endpoint, format) || await objects.FillAsync(call.Aborted).ConfigureAwait(false);
+            output.Write(items.Items);
+            if (!hasMore)
+                ProtobufListWriter.WriteTail(output);
+            var flushed = await output.FlushAsync(call.Aborted).ConfigureAwait(false);
+            if (flushed.IsCompleted)
+                return;
+        }
+    }
+
+    private static async ValueTask CompressAsync(
+        ApiCall call, PooledBuffer buffer, ProtobufListWriter items, PageReader objects, ResourceEndpoint endpoint, ResponseFormat format)
+    {
+        var gzip = new GZipStream(call.Output.AsStream(leaveOpen: true), CompressionLevel.Fastest);
+        await using (gzip.ConfigureAwait(false))
+        {
+            await gzip.WriteAsync(buffer.Written, call.Aborted).ConfigureAwait(false);
             for (var hasMore = true; hasMore;)
             {
                 items.Clear();
-                buffer.Clear();
-                hasMore = EncodeSome(again, items, endpoint, format) || await again.FillAsync(to.Aborted).ConfigureAwait(false);
-                buffer.Write(items.Items);
-                if (!hasMore)
-                    ProtobufListWriter.WriteTail(buffer);
-                await stream.WriteAsync(buffer.Written, to.Aborted).ConfigureAwait(false);
+                hasMore = EncodeSome(objects, items, endpoint, format) || await objects.FillAsync(call.Aborted).ConfigureAwait(false);
+                await gzip.WriteAsync(items.ItemsMemory, call.Aborted).ConfigureAwait(false);
             }
+            buffer.Clear();
+            ProtobufListWriter.WriteTail(buffer);
+            await gzip.WriteAsync(buffer.Written, call.Aborted).ConfigureAwait(false);
         }
+        await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
     }
 
     // False = everything that is at hand is encoded.
@@ -97,40 +121,35 @@ internal static class ProtobufLists
         return false;
     }
 
-    // Bytes of everything that is at hand, as items.
-    private static long MeasureSome(PageReader objects, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format)
+    // Bytes of the next objects that are at hand, as items.
+    private static long MeasureSome(PageReader objects, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format, out bool hasMore)
     {
         long bytes = 0;
-        while (objects.MoveNext())
+        hasMore = false;
+        for (var left = MeasuredAtOnce; objects.MoveNext(); left--)
         {
-            if (IsMeasuredOnce(endpoint, format) && objects.Current.ProtobufItemLength is > 0 and var known)
-            {
-                bytes += known;
-                continue;
-            }
             items.Clear();
-            Encode(objects.Current, items, endpoint, format);
-            bytes += items.Items.Length;
+            var known = IsMeasuredOnce(endpoint, format) ? objects.Current.ProtobufItemLength : 0;
+            bytes += known > 0 ? known : Encode(objects.Current, items, endpoint, format);
+            if (left == 0)
+            {
+                hasMore = true;
+                break;
+            }
         }
         return bytes;
     }
 
-    private static void Encode(StoredObject stored, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format)
+    // Answers the item's bytes.
+    private static int Encode(StoredObject stored, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format)
     {
-        var before = items.Items.Length;
-        var isPartial = format.Projection == Projection.PartialObjectMetadataList;
-        if (IsMeasuredOnce(endpoint, format))
-        {
-            // With the type, members know which fields they are.
-            using var item = JsonCodec.Decode(stored.Json, endpoint.Info.Type, DecodeOptions.Free, null);
-            items.Append(item.Root, endpoint.Info.Type);
-            stored.ProtobufItemLength = items.Items.Length - before;
-            return;
-        }
-        using var other = JsonCodec.Decode(stored.Json, null, DecodeOptions.Free, null);
-        if (!isPartial)
-            VersionConversion.Convert(other.Root, endpoint.Storage!.Info, endpoint.Info);
-        items.Append(other.Root, isPartial ? ObjectProjector.PartialType : endpoint.Info.Type);
+        if (format.Projection == Projection.PartialObjectMetadataList)
+            return items.Append(stored.Json, ObjectProjector.PartialType);
+        if (endpoint.IsStorageVersion)
+            return stored.ProtobufItemLength = items.Append(stored.Json, endpoint.Info.Type);
+        using var versioned = new PooledBuffer(stored.Json.Length + 64);
+        ObjectProjector.WriteVersioned(endpoint, stored.Json, versioned);
+        return items.Append(versioned.Span, endpoint.Info.Type);
     }
 
     private static bool IsMeasuredOnce(ResourceEndpoint endpoint, ResponseFormat format) =>

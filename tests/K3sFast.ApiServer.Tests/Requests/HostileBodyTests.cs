@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Diagnostics;
 using System.Text;
 using K3sFast.ApiMachinery;
+using K3sFast.ApiMachinery.Testing;
 
 namespace K3sFast.ApiServer.Tests.Requests;
 
@@ -108,7 +109,7 @@ public sealed class HostileBodyTests(TestServer server)
 
     private static byte[] Encode(string form, TypeSchema type, Random random)
     {
-        var json = Encoding.UTF8.GetBytes(new Resources.ObjectGenerator(random).Generate(type).ToJsonString());
+        var json = Encoding.UTF8.GetBytes(new ObjectGenerator(random).Generate(type).ToJsonString());
         if (form == "json")
             return json;
         using var document = JsonCodec.Decode(json, type, DecodeOptions.Default, null);

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using K3sFast.ApiMachinery;
+using K3sFast.ApiMachinery.Testing;
 
 namespace K3sFast.ApiServer.Tests.Resources;
 

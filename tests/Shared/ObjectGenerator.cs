@@ -1,9 +1,8 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
-using K3sFast.ApiMachinery;
 
-namespace K3sFast.ApiServer.Tests.Resources;
+namespace K3sFast.ApiMachinery.Testing;
 
 /// <summary>Objects of any type by its schema: every field may be there, with values that upstream would accept on the wire, odd texts among them.</summary>
 internal sealed class ObjectGenerator(Random random)
