@@ -15,7 +15,8 @@ public delegate T StoredObjectDecoder<out T>(ReadOnlySpan<byte> json)
 /// </summary>
 /// <remarks>
 /// Any thread. The block is <c>header | selectable fields | key | frame | decoded field values</c>, the frame being
-/// <c>{"type":"…","object":</c> JSON <c>}\n</c>, so that JSON and frame share their bytes.
+/// <c>{"type":"…","object":</c> JSON <c>}\n</c>, so that JSON and frame share their bytes. A part of the JSON that other objects have too is not in the
+/// block but held with them (<see cref="SharedPieces"/>).
 /// </remarks>
 public sealed unsafe class StoredObject : IDisposable
 {
@@ -28,13 +29,20 @@ public sealed unsafe class StoredObject : IDisposable
     internal StoredObject(byte* block) => _block = block;
 
     /// <summary>The object's JSON, canonical, with metadata.resourceVersion.</summary>
-    public ReadOnlySpan<byte> Json => Slice(Header->JsonOffset, Header->JsonLength);
+    public StoredBytes Json => Around(JsonOffset, leading: 0, trailing: 0);
 
     /// <summary>The watch frame of the event that made this revision: <c>{"type":"MODIFIED","object":{…}}\n</c>.</summary>
-    public ReadOnlySpan<byte> Frame => Slice(Header->FrameOffset, Header->JsonOffset + Header->JsonLength + StoredObjectWriter.FrameTail.Length - Header->FrameOffset);
+    public StoredBytes Frame
+    {
+        get
+        {
+            int start = StoredObjectWriter.FrameStart(Header->Type).Length;
+            return Around(JsonOffset - start, start, StoredObjectWriter.FrameTail.Length);
+        }
+    }
 
     /// <summary>The JSON and what closes a frame after it: a frame of another type is <see cref="FrameStart"/> and then this.</summary>
-    public ReadOnlySpan<byte> FrameEnd => Slice(Header->JsonOffset, Header->JsonLength + StoredObjectWriter.FrameTail.Length);
+    public StoredBytes FrameEnd => Around(JsonOffset, leading: 0, StoredObjectWriter.FrameTail.Length);
 
     /// <summary>What the event that made this revision did.</summary>
     public WatchEventType EventType => Header->Type;
@@ -66,7 +74,7 @@ public sealed unsafe class StoredObject : IDisposable
     /// <summary>Bytes of the object as an item of a protobuf list, for who has measured it; 0 = nobody has.</summary>
     public int ProtobufItemLength { get; set; }
 
-    /// <summary>Bytes of native memory that the object takes.</summary>
+    /// <summary>Bytes of native memory that the object takes alone.</summary>
     public int SizeBytes => SlabAllocator.RoundUp(Header->BlockSize);
 
     /// <summary>The opening bytes of a frame: <c>{"type":"ADDED","object":</c>.</summary>
@@ -79,13 +87,15 @@ public sealed unsafe class StoredObject : IDisposable
     public ReadOnlySpan<byte> Field(int index)
     {
         var header = Header;
-        if ((uint)index >= header->FieldCount) return default;
-        // Safe because: FieldCount entries follow the header (StoredObjectWriter lays them out), of the kind that the block's size tells.
+        // Safe because: the fields lie between header and key (StoredObjectWriter lays them out), of the kind that the block's size tells.
+        int bytes = header->KeyOffset - sizeof(StoredHeader);
         if (header->BlockSize <= ushort.MaxValue)
         {
+            if ((uint)index >= (uint)bytes / (uint)sizeof(NearField)) return default;
             var near = ((NearField*)(header + 1))[index];
             return Slice(near.Offset, near.Length);
         }
+        if ((uint)index >= (uint)bytes / (uint)sizeof(StoredField)) return default;
         var field = ((StoredField*)(header + 1))[index];
         return Slice(field.Offset, field.Length);
     }
@@ -102,7 +112,8 @@ public sealed unsafe class StoredObject : IDisposable
         {
             object? held = Shared();
             if (held is T other) return other;
-            var decoded = decoder(Json);
+            using var json = Json.Rent();
+            var decoded = decoder(json.Span);
             // Who reads a little of everything must not push out what the others share.
             if (held is null) Share(decoded);
             return decoded;
@@ -124,9 +135,11 @@ public sealed unsafe class StoredObject : IDisposable
         if (references != 0) return;
         byte* block = _block;
         int size = ((StoredHeader*)block)->BlockSize;
+        var shared = ((StoredHeader*)block)->Shared;
         _block = null;
         if (_decoded.IsAllocated) _decoded.Dispose();
         SlabAllocator.Shared.Free(block, size);
+        if (shared is not null) SharedPieces.Shared.Return(shared);
     }
 
     /// <summary>Same as <see cref="Release"/>.</summary>
@@ -150,33 +163,55 @@ public sealed unsafe class StoredObject : IDisposable
         }
     }
 
+    private int JsonOffset
+    {
+        get
+        {
+            var header = Header;
+            return header->KeyOffset + header->KeyLength + StoredObjectWriter.FrameStart(header->Type).Length;
+        }
+    }
+
+    /// <summary>The JSON with some bytes before and behind it, from an offset on.</summary>
+    private StoredBytes Around(int offset, int leading, int trailing)
+    {
+        var header = Header;
+        int length = header->JsonLength + leading + trailing;
+        var shared = header->Shared;
+        if (shared is null) return new StoredBytes(Slice(offset, length));
+        int head = leading + header->SharedAt;
+        return new StoredBytes(Slice(offset, head), shared->Text, Slice(offset + head, length - head - shared->Length));
+    }
+
     // Safe because: offsets and lengths were laid out inside the block by StoredObjectWriter and never change.
     private ReadOnlySpan<byte> Slice(int offset, int length) => new(_block + offset, length);
 
     private static void ThrowFreed() => throw new ObjectDisposedException(nameof(StoredObject), "the last reference was given back");
 }
 
-/// <summary>What a block begins with.</summary>
+/// <summary>
+/// What a block begins with: 64 bytes. The selectable fields fill what is between it and the key; the frame follows the key. Of the JSON, whose whole length
+/// this tells, the shared piece is missing in the block.
+/// </summary>
 [StructLayout(LayoutKind.Sequential)]
-internal struct StoredHeader
+internal unsafe struct StoredHeader
 {
     public long Revision;
     public long CreateRevision;
+    public SharedPiece* Shared;
     public int BlockSize;
-    public int FrameOffset;
-    public int JsonOffset;
     public int JsonLength;
     public int LabelsOffset;
     public int LabelsLength;
     public int NameOffset;
     public int NamespaceOffset;
     public int UidOffset;
+    public ushort SharedAt;
     public ushort KeyOffset;
     public ushort KeyLength;
     public ushort NameLength;
-    public ushort NamespaceLength;
     public ushort UidLength;
-    public byte FieldCount;
+    public byte NamespaceLength;
     public WatchEventType Type;
 }
 

@@ -42,50 +42,54 @@ internal static unsafe class StoredObjectWriter
         var version = digits[..digitCount];
         int inserted = scan.SpliceAt < 0 ? 0 : VersionStart.Length + digitCount + 1 + (scan.NeedsCommaBefore ? 1 : 0) + (scan.NeedsCommaAfter ? 1 : 0);
 
+        // Checked before there is anything to lose: what a header cannot hold, no API server stores.
+        if (Math.Max(key.Length, Math.Max(scan.Name.Length, scan.Uid.Length)) > ushort.MaxValue || scan.Namespace.Length > byte.MaxValue)
+        {
+            throw new FormatException("stored JSON has a name, uid or key beyond 65535 bytes, or a namespace beyond 255");
+        }
+        int splicedBy = inserted - scan.Removed;
+        int spliceAt = scan.SpliceAt < 0 ? int.MaxValue : scan.SpliceAt;
+        var cut = scan.Owned;
+        int sharedAt = cut.Start + (cut.Start >= spliceAt ? splicedBy : 0);
+        var shared = cut.Length >= SharedPieces.MinBytes && sharedAt <= ushort.MaxValue ? SharedPieces.Shared.TryTake(json.Slice(cut.Start, cut.Length)) : null;
+        if (shared is null) (cut, sharedAt) = (new TextRange(int.MaxValue, 0), 0);
+
         var start = FrameStart(type);
-        int jsonLength = json.Length + inserted - scan.Removed;
-        int content = key.Length + start.Length + jsonLength + FrameTail.Length + EscapedBytes(json, fields);
+        int ownLength = json.Length + splicedBy - cut.Length;
+        int content = key.Length + start.Length + ownLength + FrameTail.Length + EscapedBytes(json, fields);
         bool isNear = sizeof(StoredHeader) + (fieldCount * sizeof(NearField)) + content <= ushort.MaxValue;
         int keyOffset = sizeof(StoredHeader) + (fieldCount * (isNear ? sizeof(NearField) : sizeof(StoredField)));
         int frameOffset = keyOffset + key.Length;
         int jsonOffset = frameOffset + start.Length;
-        int tailOffset = jsonOffset + jsonLength + FrameTail.Length;
+        int tailOffset = jsonOffset + ownLength + FrameTail.Length;
         int size = keyOffset + content;
 
-        // Checked before there is a block to lose: what a header cannot hold, no API server stores.
-        if (Math.Max(keyOffset, Math.Max(key.Length, Math.Max(scan.Name.Length, Math.Max(scan.Namespace.Length, scan.Uid.Length)))) > ushort.MaxValue)
-        {
-            throw new FormatException("stored JSON has a name, namespace, uid or key beyond 65535 bytes");
-        }
         byte* block = SlabAllocator.Shared.Allocate(size);
         var bytes = new Span<byte>(block, size);
         key.CopyTo(bytes[keyOffset..]);
         start.CopyTo(bytes[frameOffset..]);
-        WriteJson(bytes.Slice(jsonOffset, jsonLength), json, scan, version);
-        FrameTail.CopyTo(bytes[(jsonOffset + jsonLength)..]);
+        WriteJson(bytes.Slice(jsonOffset, ownLength), json, scan, version, cut);
+        FrameTail.CopyTo(bytes[(jsonOffset + ownLength)..]);
 
-        int splicedBy = inserted - scan.Removed;
-        int spliceAt = scan.SpliceAt < 0 ? int.MaxValue : scan.SpliceAt;
         var header = (StoredHeader*)block;
         *header = new StoredHeader
         {
             Revision = revision,
             CreateRevision = createRevision,
+            Shared = shared,
             BlockSize = size,
-            FrameOffset = frameOffset,
-            JsonOffset = jsonOffset,
-            JsonLength = jsonLength,
+            JsonLength = ownLength + cut.Length,
             LabelsOffset = Place(scan.Labels),
             LabelsLength = scan.Labels.Length,
             NameOffset = Place(scan.Name),
             NamespaceOffset = Place(scan.Namespace),
             UidOffset = Place(scan.Uid),
+            SharedAt = (ushort)sharedAt,
             KeyOffset = (ushort)keyOffset,
             KeyLength = (ushort)key.Length,
             NameLength = (ushort)scan.Name.Length,
-            NamespaceLength = (ushort)scan.Namespace.Length,
             UidLength = (ushort)scan.Uid.Length,
-            FieldCount = (byte)fieldCount,
+            NamespaceLength = (byte)scan.Namespace.Length,
             Type = type,
         };
         for (int i = 0; i < fieldCount; i++)
@@ -96,22 +100,25 @@ internal static unsafe class StoredObjectWriter
         }
         return new StoredObject(block);
 
-        int Place(TextRange range) => jsonOffset + range.Start + (range.Start >= spliceAt ? splicedBy : 0);
+        int Place(TextRange range) => jsonOffset + range.Start + (range.Start >= spliceAt ? splicedBy : 0) - (range.Start >= cut.Start ? cut.Length : 0);
     }
 
     /// <summary>The last state of a deleted object, with the deletion's revision.</summary>
-    public static StoredObject CreateDeleted(StoredObject last, long revision, FieldPaths paths) =>
-        Create(last.KeyUtf8, last.Json, revision, last.CreateRevision, WatchEventType.Deleted, paths);
+    public static StoredObject CreateDeleted(StoredObject last, long revision, FieldPaths paths)
+    {
+        using var json = last.Json.Rent();
+        return Create(last.KeyUtf8, json.Span, revision, last.CreateRevision, WatchEventType.Deleted, paths);
+    }
 
-    private static void WriteJson(Span<byte> target, ReadOnlySpan<byte> json, in ObjectScan scan, ReadOnlySpan<byte> version)
+    /// <summary>The JSON with the resourceVersion put in and a piece left out.</summary>
+    private static void WriteJson(Span<byte> target, ReadOnlySpan<byte> json, in ObjectScan scan, ReadOnlySpan<byte> version, TextRange cut)
     {
         if (scan.SpliceAt < 0)
         {
-            json.CopyTo(target);
+            CopyAround(target, json, 0, json.Length, cut);
             return;
         }
-        json[..scan.SpliceAt].CopyTo(target);
-        int at = scan.SpliceAt;
+        int at = CopyAround(target, json, 0, scan.SpliceAt, cut);
         if (scan.NeedsCommaBefore) target[at++] = (byte)',';
         VersionStart.CopyTo(target[at..]);
         at += VersionStart.Length;
@@ -119,7 +126,20 @@ internal static unsafe class StoredObjectWriter
         at += version.Length;
         target[at++] = (byte)'"';
         if (scan.NeedsCommaAfter) target[at++] = (byte)',';
-        json[(scan.SpliceAt + scan.Removed)..].CopyTo(target[at..]);
+        CopyAround(target[at..], json, scan.SpliceAt + scan.Removed, json.Length, cut);
+    }
+
+    /// <summary>Copies a stretch of JSON without what of it is cut; returns the bytes copied. A stretch holds a cut whole or not at all.</summary>
+    private static int CopyAround(Span<byte> target, ReadOnlySpan<byte> json, int from, int to, TextRange cut)
+    {
+        if (cut.Start < from || cut.Start >= to)
+        {
+            json[from..to].CopyTo(target);
+            return to - from;
+        }
+        json[from..cut.Start].CopyTo(target);
+        json[cut.End..to].CopyTo(target[(cut.Start - from)..]);
+        return to - from - cut.Length;
     }
 
     /// <summary>Room for the values that must be decoded: never longer than their escaped text.</summary>

@@ -38,7 +38,7 @@ public readonly struct WatchEvent
     /// <summary>
     /// The watch frame <c>{"type":…,"object":…}\n</c> for <see cref="Type"/>: encoded once, the same memory for every watcher.
     /// </summary>
-    public ReadOnlySpan<byte> Frame => Object.Frame;
+    public StoredBytes Frame => Object.Frame;
 
     /// <summary>
     /// What a watcher with a selector sees: an update that starts to match is an addition, one that stops matching a deletion.

@@ -95,6 +95,8 @@ internal static class Words
 {
     public static string Text(this ReadOnlySpan<byte> utf8) => Encoding.UTF8.GetString(utf8);
 
+    public static string Text(this StoredBytes bytes) => Encoding.UTF8.GetString(bytes.ToArray());
+
     /// <summary>Name of each object of a snapshot, in order.</summary>
     public static string[] Names(this Snapshot snapshot)
     {

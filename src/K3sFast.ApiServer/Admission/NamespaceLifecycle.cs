@@ -34,7 +34,7 @@ internal sealed class NamespaceLifecycle(ResourceStorage namespaces) : Admission
     // Hardly any namespace is; the bytes tell before it is decoded.
     private bool IsTerminating(StoredObject stored)
     {
-        if (stored.Json.IndexOf("\"deletionTimestamp\":\""u8) < 0)
+        if (!stored.Json.MayContain("\"deletionTimestamp\":\""u8))
             return false;
         using var document = namespaces.Decode(stored);
         return ObjectText.IsDeleting(document.Root);

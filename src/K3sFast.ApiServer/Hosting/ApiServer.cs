@@ -119,6 +119,9 @@ public sealed class ApiServer : IAsyncDisposable
 
     internal IdentityLease Identity => _identity;
 
+    /// <summary>What is served, and where it is stored.</summary>
+    internal ResourceCatalog Catalog => _catalog;
+
     /// <summary>Where those who run the other components say how they are.</summary>
     public ComponentHealth Components { get; } = new();
 

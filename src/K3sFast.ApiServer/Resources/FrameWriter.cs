@@ -89,9 +89,9 @@ internal sealed class FrameWriter(
         WriteFrame(output, "ERROR"u8, encoded.Span);
     }
 
-    private void Send(PipeWriter output, ReadOnlySpan<byte> frame)
+    private void Send(PipeWriter output, StoredBytes frame)
     {
-        output.Write(frame);
+        frame.WriteTo(output);
         endpoint.Watched?.Sent(frame.Length);
     }
 
@@ -115,7 +115,7 @@ internal sealed class FrameWriter(
         var isOwn = format.Projection == Projection.Table && !_hasHeaders;
         if (!isOwn && shared!.Find(item.Revision, seen) is { } known)
         {
-            Send(output, known);
+            Send(output, known.AsSpan());
             return;
         }
         using var frame = Encode(seen, item, shown);
@@ -128,7 +128,7 @@ internal sealed class FrameWriter(
     {
         using var json = new PooledBuffer(shown.Json.Length + 64);
         if (ReferenceEquals(item, shown))
-            json.Write(shown.Json);
+            shown.Json.WriteTo(json);
         else
             ObjectProjector.WriteWithRevision(shown.Json, item.Revision, json);
         using var encoded = new PooledBuffer(shown.Json.Length + 64);

@@ -37,7 +37,8 @@ internal sealed class ListWriter(ResourceEndpoint endpoint, ResponseFormat forma
         {
             if (endpoint.IsStorageVersion)
             {
-                _table.AppendRow(item.Json);
+                using var json = item.Json.Rent();
+                _table.AppendRow(json.Span);
                 return;
             }
             using var row = new PooledBuffer(item.Json.Length + 64);
@@ -74,16 +75,13 @@ internal sealed class ListWriter(ResourceEndpoint endpoint, ResponseFormat forma
     }
 
     // Items of a list carry neither kind nor apiVersion: the list says both.
-    private void WriteItem(ReadOnlySpan<byte> json, ReadOnlySpan<byte> prefix)
+    private void WriteItem(StoredBytes json, ReadOnlySpan<byte> prefix)
     {
-        if (json.StartsWith(prefix))
+        if (json.Head.StartsWith(prefix))
         {
             output.Write("{"u8);
-            output.Write(json[prefix.Length..]);
+            json = json.Skip(prefix.Length);
         }
-        else
-        {
-            output.Write(json);
-        }
+        json.WriteTo(output);
     }
 }

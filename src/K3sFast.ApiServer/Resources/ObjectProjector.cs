@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Text;
 using K3sFast.ApiMachinery;
+using K3sFast.WatchCache;
 
 namespace K3sFast.ApiServer;
 
@@ -16,35 +17,37 @@ internal static class ObjectProjector
         Schema.BuiltIn.FindType("meta.k8s.io", "v1", "PartialObjectMetadata") ?? throw new InvalidOperationException("the schema has no PartialObjectMetadata");
 
     /// <summary>Stored JSON as JSON of the endpoint's version.</summary>
-    internal static void WriteVersioned(ResourceEndpoint endpoint, ReadOnlySpan<byte> stored, IBufferWriter<byte> output)
+    internal static void WriteVersioned(ResourceEndpoint endpoint, StoredBytes stored, IBufferWriter<byte> output)
     {
         if (endpoint.IsStorageVersion)
         {
-            output.Write(stored);
+            stored.WriteTo(output);
             return;
         }
-        using var document = JsonCodec.Decode(stored, null, DecodeOptions.Free, null);
+        using var json = stored.Rent();
+        using var document = JsonCodec.Decode(json.Span, null, DecodeOptions.Free, null);
         VersionConversion.Convert(document.Root, endpoint.Storage!.Info, endpoint.Info);
         JsonCodec.Encode(document.Root, endpoint.Info.Type, output);
     }
 
     /// <summary>An object's metadata as PartialObjectMetadata.</summary>
-    internal static void WritePartial(ReadOnlySpan<byte> json, string metaVersion, IBufferWriter<byte> output)
+    internal static void WritePartial(StoredBytes json, string metaVersion, IBufferWriter<byte> output)
     {
+        using var text = json.Rent();
         output.Write("{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/"u8);
         Encoding.UTF8.GetBytes(metaVersion, output);
         output.Write("\",\"metadata\":"u8);
-        JsonCodec.WriteMember(json, "metadata"u8, output);
+        JsonCodec.WriteMember(text.Span, "metadata"u8, output);
         output.Write("}"u8);
     }
 
     /// <summary>One object in the wanted form, whole.</summary>
     internal static void Write(
-        ResourceEndpoint endpoint, ReadOnlySpan<byte> stored, ResponseFormat format, IncludeObject include, bool withHeaders, DateTimeOffset now, IBufferWriter<byte> output)
+        ResourceEndpoint endpoint, StoredBytes stored, ResponseFormat format, IncludeObject include, bool withHeaders, DateTimeOffset now, IBufferWriter<byte> output)
     {
         if (format.IsPlainJson && endpoint.IsStorageVersion)
         {
-            output.Write(stored);
+            stored.WriteTo(output);
             return;
         }
         using var json = new PooledBuffer(stored.Length + 64);
@@ -85,9 +88,10 @@ internal static class ObjectProjector
     }
 
     /// <summary>The same JSON with another resourceVersion: what a watcher sees when an object stops matching its selector.</summary>
-    internal static void WriteWithRevision(ReadOnlySpan<byte> json, long revision, IBufferWriter<byte> output)
+    internal static void WriteWithRevision(StoredBytes json, long revision, IBufferWriter<byte> output)
     {
-        using var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
+        using var text = json.Rent();
+        using var document = JsonCodec.Decode(text.Span, null, DecodeOptions.Free, null);
         document.Root.GetOrAddObject("metadata"u8).Set("resourceVersion"u8, revision.ToString(CultureInfo.InvariantCulture));
         document.Root.WriteJson(output);
     }

@@ -36,13 +36,13 @@ internal sealed class ObjectReader(TimeProvider clock)
         if (!format.IsPlainJson || !endpoint.IsStorageVersion || stored.Json.Length > ResponseWriter.GzipThreshold)
             return WriteJsonAsync(call, endpoint, statusCode, stored.Json, format);
         call.Start(statusCode, ResponseFormat.Json, stored.Json.Length + 1);
-        call.Output.Write(stored.Json);
+        stored.Json.WriteTo(call.Output);
         call.Output.Write("\n"u8);
         return FlushAsync(call);
     }
 
     /// <summary>Answers canonical JSON of the storage version with a status code.</summary>
-    internal ValueTask WriteJsonAsync(ApiCall call, ResourceEndpoint endpoint, int statusCode, ReadOnlySpan<byte> json, ResponseFormat format)
+    internal ValueTask WriteJsonAsync(ApiCall call, ResourceEndpoint endpoint, int statusCode, StoredBytes json, ResponseFormat format)
     {
         format.CheckShape(endpoint.Info, isList: false);
         var buffer = new PooledBuffer(json.Length + 64);

@@ -143,10 +143,13 @@ internal static class ProtobufLists
     // Answers the item's bytes.
     private static int Encode(StoredObject stored, ProtobufListWriter items, ResourceEndpoint endpoint, ResponseFormat format)
     {
-        if (format.Projection == Projection.PartialObjectMetadataList)
-            return items.Append(stored.Json, ObjectProjector.PartialType);
-        if (endpoint.IsStorageVersion)
-            return stored.ProtobufItemLength = items.Append(stored.Json, endpoint.Info.Type);
+        var isPartial = format.Projection == Projection.PartialObjectMetadataList;
+        if (isPartial || endpoint.IsStorageVersion)
+        {
+            using var json = stored.Json.Rent();
+            var length = items.Append(json.Span, isPartial ? ObjectProjector.PartialType : endpoint.Info.Type);
+            return isPartial ? length : stored.ProtobufItemLength = length;
+        }
         using var versioned = new PooledBuffer(stored.Json.Length + 64);
         ObjectProjector.WriteVersioned(endpoint, stored.Json, versioned);
         return items.Append(versioned.Span, endpoint.Info.Type);

@@ -116,7 +116,11 @@ internal sealed class ResourceStorage
     internal string KeyOf(string ns, string name) => Info.Namespaced ? $"{KeyPrefix}{ns}/{name}" : KeyPrefix + name;
 
     /// <summary>The object as a tree; the caller disposes it.</summary>
-    internal ApiObject Decode(StoredObject stored) => JsonCodec.Decode(stored.Json, null, DecodeOptions.Free, null);
+    internal ApiObject Decode(StoredObject stored)
+    {
+        using var json = stored.Json.Rent();
+        return JsonCodec.Decode(json.Span, null, DecodeOptions.Free, null);
+    }
 
     /// <summary>The object's canonical bytes as they are stored: without resourceVersion.</summary>
     internal PooledBuffer Encode(ApiNode obj)

@@ -22,7 +22,7 @@ internal sealed partial class ResourceWriter
                 if (existing is null)
                 {
                     using var created = await TryCreateAsync().ConfigureAwait(false);
-                    if (created.Json.IsEmpty)
+                    if (created.Json.Length == 0)
                         continue;
                     await reader.WriteJsonAsync(call, endpoint, 201, created.Json, format).ConfigureAwait(false);
                     return;

@@ -168,9 +168,10 @@ internal sealed partial class ResourceWriter(
             throw ApiStatus.BadRequest($"the name of the object ({given}) does not match the name on the URL ({name})").ToException();
     }
 
-    private static ApiStatus DeletedStatus(ResourceInfo resource, ReadOnlySpan<byte> json, string name)
+    private static ApiStatus DeletedStatus(ResourceInfo resource, StoredBytes json, string name)
     {
-        using var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
+        using var text = json.Rent();
+        using var document = JsonCodec.Decode(text.Span, null, DecodeOptions.Free, null);
         return ApiStatus.Deleted(resource.Group, resource.Resource, name, document.Root["metadata"u8]["uid"u8].AsString());
     }
 }

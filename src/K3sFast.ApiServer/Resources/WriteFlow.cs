@@ -53,7 +53,7 @@ internal readonly struct WriteAnswer : IDisposable
 
     internal bool IsDeleted { get; }
 
-    internal ReadOnlySpan<byte> Json => _stored is null ? _text : _stored.Json;
+    internal StoredBytes Json => _stored is null ? new StoredBytes(_text) : _stored.Json;
 
     public void Dispose() => _stored?.Dispose();
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using K3sFast.ApiMachinery;
+using K3sFast.WatchCache;
 
 namespace K3sFast.ApiServer;
 
@@ -206,9 +207,10 @@ internal sealed class PodEviction(ResourceStorage budgets, WriteFlow writes, Tim
     // The server's own bookkeeping: the evictor needs no right to write statuses.
     private static WriteContext AsServer(WriteContext context, string name) => context with { User = UserInfo.ApiServer, Name = name, Owner = null };
 
-    private static string VersionOf(ReadOnlySpan<byte> json)
+    private static string VersionOf(StoredBytes json)
     {
-        using var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
+        using var text = json.Rent();
+        using var document = JsonCodec.Decode(text.Span, null, DecodeOptions.Free, null);
         return document.Root["metadata"u8]["resourceVersion"u8].AsString();
     }
 

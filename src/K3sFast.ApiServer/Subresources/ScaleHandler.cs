@@ -1,5 +1,6 @@
 using System.Text;
 using K3sFast.ApiMachinery;
+using K3sFast.WatchCache;
 
 namespace K3sFast.ApiServer;
 
@@ -99,9 +100,10 @@ internal sealed class ScaleHandler(WriteFlow writes, TimeProvider clock, int max
         return scale;
     }
 
-    private static byte[] ScaleOf(ReadOnlySpan<byte> json)
+    private static byte[] ScaleOf(StoredBytes json)
     {
-        using var document = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
+        using var text = json.Rent();
+        using var document = JsonCodec.Decode(text.Span, null, DecodeOptions.Free, null);
         using var scale = ParseScale(document.Root);
         var output = new System.Buffers.ArrayBufferWriter<byte>(512);
         JsonCodec.Encode(scale.Root, s_type, output);

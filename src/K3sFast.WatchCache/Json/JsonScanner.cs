@@ -53,6 +53,24 @@ internal ref struct JsonScanner(ReadOnlySpan<byte> json)
         return true;
     }
 
+    /// <summary>Steps into the array that the walk stands before.</summary>
+    public void EnterArray() => Expect((byte)'[');
+
+    /// <summary>Stands before the next element; false = the array ended and was left.</summary>
+    public bool NextElement()
+    {
+        byte next = Peek();
+        if (next == ',')
+        {
+            Position++;
+            next = Peek();
+        }
+        if (next == '}') throw Malformed("has no ']' where one must be");
+        if (next != ']') return true;
+        Position++;
+        return false;
+    }
+
     /// <summary>Skips the value that the walk stands before.</summary>
     public void SkipValue()
     {

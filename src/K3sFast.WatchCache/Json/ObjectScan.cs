@@ -23,6 +23,9 @@ internal ref struct ObjectScan
 
     public TextRange Labels { get; private set; }
 
+    /// <summary>The longest list of fields that one manager owns (a fieldsV1 of managedFields): what objects of one maker have in common. Nothing else noted lies in it.</summary>
+    public TextRange Owned { get; private set; }
+
     /// <summary>The text from here for <see cref="Removed"/> bytes gives way to <c>"resourceVersion":"…"</c>; -1 = no metadata.</summary>
     public int SpliceAt { get; private set; }
 
@@ -57,7 +60,9 @@ internal ref struct ObjectScan
         {
             int memberStart = walk.MemberStart;
             int valueStart = walk.Position;
-            ScanMember(ref walk, node?.Find(name));
+            var member = node?.Find(name);
+            if (member is null && name.SequenceEqual("managedFields"u8) && walk.Peek() == '[') ScanOwners(ref walk);
+            else ScanMember(ref walk, member);
             Note(name, new TextRange(valueStart, walk.Position - valueStart));
             if (name.SequenceEqual("resourceVersion"u8))
             {
@@ -75,6 +80,26 @@ internal ref struct ObjectScan
                 SpliceAt = memberStart;
                 NeedsCommaBefore = isOpen = false;
                 NeedsCommaAfter = true;
+            }
+        }
+    }
+
+    private void ScanOwners(ref JsonScanner walk)
+    {
+        walk.EnterArray();
+        while (walk.NextElement())
+        {
+            if (walk.Peek() != '{')
+            {
+                walk.SkipValue();
+                continue;
+            }
+            walk.EnterObject();
+            while (walk.NextMember(out var name))
+            {
+                int start = walk.Position;
+                walk.SkipValue();
+                if (walk.Position - start > Owned.Length && name.SequenceEqual("fieldsV1"u8)) Owned = new TextRange(start, walk.Position - start);
             }
         }
     }

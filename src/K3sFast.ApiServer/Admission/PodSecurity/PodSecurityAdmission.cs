@@ -134,7 +134,7 @@ internal sealed class PodSecurityAdmission(
             return isFatal ? throw ApiStatus.InternalError($"failed to lookup namespace {GoText.Quote(context.Namespace)}").ToException() : null;
         }
         // Nearly no namespace has such labels; the bytes tell before anything is decoded.
-        if (stored.Json.IndexOf("pod-security.kubernetes.io/"u8) < 0)
+        if (!stored.Json.MayContain("pod-security.kubernetes.io/"u8))
             return configuration.Defaults;
         using var document = namespaces.Decode(stored);
         var errors = new FieldErrorList();

@@ -143,7 +143,7 @@ internal sealed class PodTopologyLabels(ResourceStorage nodes) : AdmissionPlugin
         if (node.Utf8.IsEmpty)
             return;
         using var stored = nodes.Get(default, node.Utf8);
-        if (stored is null || stored.Json.IndexOf("\"topology.kubernetes.io/"u8) < 0)
+        if (stored is null || !stored.Json.MayContain("\"topology.kubernetes.io/"u8))
             return;
         using var document = nodes.Decode(stored);
         Copy(document.Root, context.Object, "topology.kubernetes.io/zone"u8);

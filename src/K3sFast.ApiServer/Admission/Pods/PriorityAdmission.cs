@@ -66,7 +66,7 @@ internal sealed class PriorityAdmission(ResourceStorage classes) : AdmissionPlug
         foreach (var candidate in classes.All(""))
         {
             // Nearly no class is one; the bytes tell before it is decoded.
-            if (candidate.Json.IndexOf("\"globalDefault\":true"u8) < 0)
+            if (!candidate.Json.MayContain("\"globalDefault\":true"u8))
                 continue;
             var found = classes.Decode(candidate);
             if (!found.Root["globalDefault"u8].AsBool() || best is not null && best.Root["value"u8].AsInt64() <= found.Root["value"u8].AsInt64())

@@ -33,7 +33,7 @@ internal sealed class CachedBoundObjects(ResourceCatalog catalog) : IBoundObject
         if (stored is null)
             return null;
         // The word is looked for before anything is decoded: hardly any object is being deleted.
-        if (stored.Json.IndexOf("\"deletionTimestamp\":\""u8) < 0)
+        if (!stored.Json.MayContain("\"deletionTimestamp\":\""u8))
             return (stored.Uid(), null);
         using var document = storage.Decode(stored);
         return (stored.Uid(), ObjectText.TryParseTime(document.Root["metadata"u8]["deletionTimestamp"u8], out var time) ? time : null);
