@@ -116,7 +116,7 @@ internal sealed partial class ApiConnection : IDisposable
     }
 
     /// <summary>A connection of its own for what must cost the client next to nothing.</summary>
-    internal Task<RawConnection> OpenRawAsync(CancellationToken cancellationToken) => RawConnection.OpenAsync(_server, _tls, cancellationToken);
+    internal RawConnection OpenRaw() => RawConnection.Open(_server, _tls);
 
     public void Dispose()
     {

@@ -31,6 +31,7 @@ internal static class MemoryScenarios
     internal static async Task IdleWatchesAsync(ApiConnection api, Report report, LoadOptions options)
     {
         await Objects.CreatePodsAsync(api, 200, "warm");
+        await CreateAtRateAsync("alone", "a");
         await SettleAsync();
         var count = options.Scaled(IdleWatches);
         var before = report.Server();
@@ -47,10 +48,12 @@ internal static class MemoryScenarios
         await SettleAsync();
         report.Add($"{count} idle watches: opened, server CPU", (report.Server().CpuSeconds - before.CpuSeconds) * 1e6 / count, "us each");
         report.Add($"{count} idle watches: memory", (report.Server().PssBytes - before.PssBytes) / count, "B each");
-        await Load.RunAtRateAsync($"create pod beside {count} idle watches", options.Scaled(500), options, report, i =>
-            api.SendAsync(HttpMethod.Post, Objects.Pods, Objects.Pod($"b-{(i < 0 ? "warm" + -i : i)}")));
+        await CreateAtRateAsync($"beside {count} idle watches", "b");
         await stop.CancelAsync();
         foreach (var watch in watches) await watch.DisposeAsync();
+
+        Task CreateAtRateAsync(string how, string prefix) => Load.RunAtRateAsync($"create pod {how}", options.Scaled(500), options, report, i =>
+            api.SendAsync(HttpMethod.Post, Objects.Pods, Objects.Pod($"{prefix}-{(i < 0 ? "warm" + -i : i)}")));
     }
 
     internal static async Task IdleAsync(Report report, LoadOptions options)

@@ -40,7 +40,7 @@ internal static class WatchScenario
         for (var left = watchers; left > 0; left -= WatchesPerConnection)
         {
             var share = Math.Min(left, WatchesPerConnection);
-            var connection = await api.OpenRawAsync(stop.Token);
+            var connection = api.OpenRaw();
             connections.Add(connection);
             watching.Add(Task.Factory.StartNew(() => Read(connection, share, last), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
             var fields = connection.FieldsOf(path);

@@ -31,19 +31,31 @@ internal static class WriteScenarios
     internal static async Task ReadAfterWriteAsync(ApiConnection api, Report report, LoadOptions options)
     {
         await api.SendAsync(HttpMethod.Post, Objects.ConfigMaps, Objects.ConfigMap("raw"));
-        var reads = new List<double>();
-        var stale = 0;
-        for (var i = 0; i < options.Scaled(2_000); i++)
-        {
-            await api.SendAsync(HttpMethod.Put, Objects.ConfigMaps + "/raw", Objects.ConfigMap("raw", $"#{i}#"));
-            var start = System.Diagnostics.Stopwatch.GetTimestamp();
-            var read = await api.SendAsync(HttpMethod.Get, Objects.ConfigMaps + "?fieldSelector=metadata.name%3Draw");
-            reads.Add(Report.Since(start));
-            if (!System.Text.Encoding.UTF8.GetString(read).Contains($"#{i}#", StringComparison.Ordinal)) stale++;
-        }
+        var count = options.Scaled(2_000);
+        var (reads, stale) = await Task.Factory.StartNew(() => ReadAfterWrites(api, count), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         reads.Sort();
         report.Add("consistent list after a write: p50", Report.At(reads, 0.5), "ms");
+        report.Add("consistent list after a write: p99", Report.At(reads, 0.99), "ms");
         report.Add("consistent list after a write: p99.9", Report.At(reads, 0.999), "ms");
         if (stale > 0) report.Fail($"{stale} reads after a write were stale");
+    }
+
+    private static (List<double> Reads, int Stale) ReadAfterWrites(ApiConnection api, int count)
+    {
+        using var connection = api.OpenRaw();
+        var write = connection.FieldsOf(Objects.ConfigMaps + "/raw", isPut: true);
+        var list = connection.FieldsOf(Objects.ConfigMaps + "?fieldSelector=metadata.name%3Draw");
+        var reads = new List<double>(count);
+        var stale = 0;
+        // The first ones are the warming of both sides' code.
+        for (var i = -count / 10; i < count; i++)
+        {
+            connection.Exchange(write, Objects.ConfigMap("raw", $"#{i}#"));
+            var start = System.Diagnostics.Stopwatch.GetTimestamp();
+            var read = connection.Exchange(list);
+            if (i >= 0) reads.Add(Report.Since(start));
+            if (read.AsSpan().IndexOf(System.Text.Encoding.UTF8.GetBytes($"#{i}#")) < 0) stale++;
+        }
+        return (reads, stale);
     }
 }

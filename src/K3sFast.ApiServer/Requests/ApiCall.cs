@@ -99,7 +99,7 @@ internal abstract class ApiCall
         ? Encoding.UTF8.GetString(Info.Path) : $"{Encoding.UTF8.GetString(Info.Path)}?{Encoding.UTF8.GetString(Info.Query)}";
 
     /// <summary>The name of the request in the audit log and in the answer's header. A client may give one, to find the request again behind proxies.</summary>
-    internal string AuditId => _auditId ??= Header("Audit-Id") is { Length: > 0 and <= 64 } given ? given : Guid.NewGuid().ToString();
+    internal string AuditId => _auditId ??= Header("Audit-Id") is { Length: > 0 and <= 64 } given ? given : UniqueIds.Next();
 
     /// <summary>Tells the client something beside the answer; the same is told once. Deletions of a collection run side by side.</summary>
     internal void AddWarning(string text) =>

@@ -17,7 +17,7 @@ internal static class ObjectText
     /// <summary>metav1.Time: RFC 3339, UTC, whole seconds.</summary>
     internal static string Time(DateTimeOffset time) => time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
-    internal static string NewUid() => Guid.NewGuid().ToString();
+    internal static string NewUid() => UniqueIds.Next();
 
     internal static string GenerateName(string baseName)
     {
