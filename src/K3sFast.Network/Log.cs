@@ -169,4 +169,7 @@ internal static partial class Log
 
     [LoggerMessage(9044, LogLevel.Error, "proxy-mode=ipvs is not possible on this machine, Services are carried by nf_tables instead. Missing: IPVS (CONFIG_IP_VS, module ip_vs)")]
     internal static partial void IpvsUnavailable(ILogger logger);
+
+    [LoggerMessage(9045, LogLevel.Information, "Removed the socket programs of {Count} nodes whose network namespaces are gone")]
+    internal static partial void OrphanedProgramsRemoved(ILogger logger, int count);
 }

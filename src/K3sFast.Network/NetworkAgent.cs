@@ -62,6 +62,7 @@ public sealed class NetworkAgent
         if (policies is null && hasRules) PolicyAgent.RemoveTables(_options);
         using var listener = _options.HasPodNetwork ? Listen(host, hostPorts, policies, backend, out var server, out var handler) : None(out server, out handler);
         var parts = new List<Task>();
+        var sweeping = Task.Run(RemoveOrphanedPrograms, CancellationToken.None);
         if (server is not null && handler is not null)
         {
             parts.Add(server.ServeAsync(listener!, stop.Token));
@@ -88,6 +89,13 @@ public sealed class NetworkAgent
         await Task.WhenAny(parts).ConfigureAwait(false);
         await stop.CancelAsync().ConfigureAwait(false);
         await Task.WhenAll(parts).ConfigureAwait(false);
+        await sweeping.ConfigureAwait(false);
+    }
+
+    // Of nodes in other namespaces of this machine, in whichever mode this one is.
+    private void RemoveOrphanedPrograms()
+    {
+        if (SocketPrograms.RemoveOrphans() is > 0 and var count) Log.OrphanedProgramsRemoved(_logger, count);
     }
 
     // A mode that this machine does not have is told loudly; Services work all the same.

@@ -31,6 +31,8 @@ internal static class ServiceMeasurements
     {
         var rounds = Array.IndexOf(arguments, "--rounds") is var at and >= 0 ? int.Parse(arguments[at + 1], CultureInfo.InvariantCulture) : 30;
         var part = Array.IndexOf(arguments, "--part") is var named and >= 0 ? arguments[named + 1] : "";
+        // What killed nodes left behind slows down every socket call.
+        SocketPrograms.RemoveOrphans();
         if (part is "" or "connect")
         {
             foreach (var services in (int[])[1, 1_000, 30_000]) MeasureConnects(services, rounds);

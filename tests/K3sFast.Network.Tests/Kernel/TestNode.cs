@@ -25,6 +25,9 @@ internal sealed class TestNode : IDisposable
     internal static readonly IPAddress NodeIP6 = IPAddress.Parse("2001:db8::1");
     internal static readonly IPAddress OutsideIP6 = IPAddress.Parse("2001:db8::2");
 
+    // What killed runs left behind slows down every socket call.
+    private static readonly Lazy<int> s_orphans = new(SocketPrograms.RemoveOrphans);
+
     private readonly List<NetworkNamespace> _pods = [];
     private int _containers;
 
@@ -81,6 +84,7 @@ internal sealed class TestNode : IDisposable
     internal static void RequirePrivilege()
     {
         if (!Environment.IsPrivilegedProcess) Assert.Skip("needs root: makes network namespaces");
+        _ = s_orphans.Value;
         try
         {
             NetworkNamespace.Create().Dispose();

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using K3sFast.Interop;
 using K3sFast.Interop.Bpf;
 using K3sFast.Interop.Mounts;
+using K3sFast.Interop.Namespaces;
 
 namespace K3sFast.Network.Proxy.Ebpf;
 
@@ -14,7 +15,7 @@ public sealed class EbpfUnavailableException(string missing, Exception? cause = 
 /// </summary>
 internal sealed class SocketPrograms : IDisposable
 {
-    private const string BpfMount = "/sys/fs/bpf", LinkPrefix = "link_";
+    private const string BpfMount = "/sys/fs/bpf", Root = $"{BpfMount}/k3sfast", LinkPrefix = "link_";
 
     private readonly string _directory, _cgroup;
     private readonly List<BpfProgram> _programs = [];
@@ -35,7 +36,7 @@ internal sealed class SocketPrograms : IDisposable
     internal bool HasErrorCodes { get; private set; } = true;
 
     /// <summary>Where the pins of a node are, by the number of its network namespace.</summary>
-    internal static string DirectoryOf(string node) => $"{BpfMount}/k3sfast/{node}";
+    internal static string DirectoryOf(string node) => $"{Root}/{node}";
 
     /// <summary>Loads programs and opens or makes maps; nothing that runs is touched before <see cref="Attach"/>.</summary>
     /// <exception cref="EbpfUnavailableException">Not possible on this machine.</exception>
@@ -72,6 +73,32 @@ internal sealed class SocketPrograms : IDisposable
         var parent = Path.GetDirectoryName(directory)!;
         if (!Directory.EnumerateFileSystemEntries(parent).Any()) Directory.Delete(parent);
         return true;
+    }
+
+    /// <summary>
+    /// Takes out of the kernel what nodes left whose network namespace is gone for sure: nobody is served by it, and every socket call on the machine passes it.
+    /// </summary>
+    /// <returns>How many nodes' programs were removed.</returns>
+    internal static int RemoveOrphans()
+    {
+        try
+        {
+            if (!Directory.Exists(Root)) return 0;
+            var own = NamespacePaths.NameOf(NamespacePaths.Own);
+            var orphans = Directory.GetDirectories(Root).Where(path => Path.GetFileName(path) is var name && name != own && name.All(char.IsAsciiDigit)).ToList();
+            // Twice: a namespace may change hands while it is looked for.
+            for (var look = 0; look < 2 && orphans.Count > 0; look++)
+            {
+                if (NamespaceCensus.Take() is not { } living) return 0;
+                orphans.RemoveAll(path => living.Contains(Path.GetFileName(path)));
+            }
+            return orphans.Count(Remove);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Another node does the same now, or it may not be looked at.
+            return 0;
+        }
     }
 
     /// <summary>Lets the programs work, or puts them in the place of those of an earlier run. The maps must be filled.</summary>
