@@ -1,5 +1,7 @@
 using System.Buffers;
+using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 
 namespace K3sFast.ApiMachinery;
 
@@ -62,6 +64,15 @@ internal ref struct JsonCursor(ReadOnlySpan<byte> json)
         return true;
     }
 
+    /// <summary>Takes bytes if they come next.</summary>
+    public bool TryTake(ReadOnlySpan<byte> expected)
+    {
+        if (!_json[Position..].StartsWith(expected))
+            return false;
+        Position += expected.Length;
+        return true;
+    }
+
     /// <summary>Goes into an object or array.</summary>
     public bool TryOpen(byte open, byte close, out bool hasMore)
     {
@@ -109,6 +120,28 @@ internal ref struct JsonCursor(ReadOnlySpan<byte> json)
             return false;
         var start = Position + 1;
         var at = start;
+        // Most strings are short and have no escapes.
+        for (; at + Vector128<byte>.Count <= _json.Length; at += Vector128<byte>.Count)
+        {
+            var part = Vector128.Create(_json.Slice(at, Vector128<byte>.Count));
+            var ends = (Vector128.Equals(part, Vector128.Create((byte)'"')) | Vector128.Equals(part, Vector128.Create((byte)'\\'))
+                | Vector128.LessThan(part, Vector128.Create((byte)' '))).ExtractMostSignificantBits();
+            if (ends == 0)
+                continue;
+            at += BitOperations.TrailingZeroCount(ends);
+            if (_json[at] != '"')
+                break;
+            text = _json[start..at];
+            Position = at + 1;
+            return true;
+        }
+        return TryTakeStringSlow(start, at, out text, out hasEscapes);
+    }
+
+    private bool TryTakeStringSlow(int start, int at, out ReadOnlySpan<byte> text, out bool hasEscapes)
+    {
+        text = default;
+        hasEscapes = false;
         while (true)
         {
             var rest = _json[at..];
@@ -145,6 +178,20 @@ internal ref struct JsonCursor(ReadOnlySpan<byte> json)
     }
 
     private bool TrySkip(bool asWritten)
+    {
+        if (Peek() is (byte)'{' or (byte)'[')
+        {
+            var end = JsonBlocks.EndOf(_json, Position, asWritten);
+            if (end > 0)
+            {
+                Position = end;
+                return true;
+            }
+        }
+        return TrySkipSlow(asWritten);
+    }
+
+    private bool TrySkipSlow(bool asWritten)
     {
         var depth = 0;
         do

@@ -14,7 +14,11 @@ internal ref partial struct JsonTranscoder
     // No type has more fields than this in another order than JSON's.
     private const int MaxTracked = 64;
 
+    // Real objects stay below 50.
+    private const int MaxDepth = 200;
+
     private readonly ref ProtoWriter _writer;
+    private int _depth;
     private JsonCursor _cursor;
 
     private JsonTranscoder(ReadOnlySpan<byte> json, ref ProtoWriter writer)
@@ -56,9 +60,12 @@ internal ref partial struct JsonTranscoder
 
     private bool WriteMessage(TypeSchema type)
     {
-        StackGuard.Enter();
+        if (++_depth > MaxDepth)
+            return false;
         var layout = type.Wire;
-        return layout.IsInJsonOrder ? WriteMembers(type, layout, default) : WriteTracked(type, layout);
+        var isWritten = layout.IsInJsonOrder ? WriteMembers(type, layout, default) : WriteTracked(type, layout);
+        _depth--;
+        return isWritten;
     }
 
     private bool WriteTracked(TypeSchema type, WireLayout layout)
@@ -77,13 +84,25 @@ internal ref partial struct JsonTranscoder
         var start = _writer.Length;
         var isInOrder = true;
         var next = 0;
+        var ordinal = -1;
         if (!_cursor.TryOpen((byte)'{', (byte)'}', out var hasMore))
             return false;
         while (hasMore)
         {
-            if (!_cursor.TryTakeName(out var name))
-                return false;
-            var place = type.TryGetField(name, out var field) ? layout.PlaceOf(field) : -1;
+            var field = layout.After(ordinal);
+            if (field is null || !_cursor.TryTake(field.MemberPrefix))
+            {
+                if (!_cursor.TryTakeName(out var name))
+                    return false;
+                if (type.TryGetField(name, out field))
+                    layout.Note(ordinal, field);
+            }
+            var place = -1;
+            if (field is not null)
+            {
+                ordinal = field.Ordinal;
+                place = layout.PlaceOf(field);
+            }
             if (place >= 0 && place < next && (segments.IsEmpty || segments[place].Start >= 0))
                 return false;
             // Null is absence.
@@ -127,6 +146,8 @@ internal ref partial struct JsonTranscoder
 
     private bool WriteAbsent(WireLayout layout, int from, int to, int origin)
     {
+        if (from == to)
+            return true;
         if (!layout.HasInlined)
         {
             _writer.Raw(layout.Absent(from, to));

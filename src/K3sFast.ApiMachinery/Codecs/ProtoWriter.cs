@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 
 namespace K3sFast.ApiMachinery;
 
@@ -67,29 +68,13 @@ internal struct ProtoWriter : IDisposable
 
     public void Tag(int number, int wireType) => Number((ulong)((number << 3) | wireType));
 
-    public void Number(ulong value)
-    {
-        var span = Reserve(10);
-        if (value < 0x80)
-        {
-            span[0] = (byte)value;
-            _length++;
-            return;
-        }
-        var length = 0;
-        while (value >= 0x80)
-        {
-            span[length++] = (byte)(value | 0x80);
-            value >>= 7;
-        }
-        span[length++] = (byte)value;
-        _length += length;
-    }
+    public void Number(ulong value) => _length += WriteNumber(Reserve(10), value);
 
     public void NumberField(int number, long value)
     {
-        Tag(number, Varint);
-        Number((ulong)value);
+        var span = Reserve(20);
+        var length = WriteNumber(span, (ulong)(number << 3));
+        _length += length + WriteNumber(span[length..], (ulong)value);
     }
 
     public void DoubleField(int number, double value)
@@ -101,9 +86,11 @@ internal struct ProtoWriter : IDisposable
 
     public void BytesField(int number, scoped ReadOnlySpan<byte> bytes)
     {
-        Tag(number, Bytes);
-        Number((ulong)bytes.Length);
-        Raw(bytes);
+        var span = Reserve(bytes.Length + 20);
+        var length = WriteNumber(span, (ulong)((number << 3) | Bytes));
+        length += WriteNumber(span[length..], (ulong)bytes.Length);
+        bytes.CopyTo(span[length..]);
+        _length += length + bytes.Length;
     }
 
     /// <summary>Begins a field whose length is not known yet; answers what <see cref="End"/> needs.</summary>
@@ -135,15 +122,31 @@ internal struct ProtoWriter : IDisposable
         _length += length;
     }
 
+    private static int WriteNumber(Span<byte> span, ulong value)
+    {
+        var length = 0;
+        while (value >= 0x80)
+        {
+            span[length++] = (byte)(value | 0x80);
+            value >>= 7;
+        }
+        span[length++] = (byte)value;
+        return length;
+    }
+
     private Span<byte> Reserve(int length)
     {
         if (_buffer.Length - _length < length)
-        {
-            var grown = ArrayPool<byte>.Shared.Rent(Math.Max(_buffer.Length * 2, _length + length));
-            _buffer.AsSpan(0, _length).CopyTo(grown);
-            ArrayPool<byte>.Shared.Return(_buffer);
-            _buffer = grown;
-        }
+            Grow(length);
         return _buffer.AsSpan(_length);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void Grow(int length)
+    {
+        var grown = ArrayPool<byte>.Shared.Rent(Math.Max(_buffer.Length * 2, _length + length));
+        _buffer.AsSpan(0, _length).CopyTo(grown);
+        ArrayPool<byte>.Shared.Return(_buffer);
+        _buffer = grown;
     }
 }

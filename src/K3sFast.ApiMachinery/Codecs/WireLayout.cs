@@ -5,6 +5,9 @@ internal sealed class WireLayout
 {
     private readonly FieldSchema[] _fields;
     private readonly short[] _places;
+
+    // By ordinal + 1. Threads overwrite each other's notes; any of them is a guess that is checked.
+    private readonly FieldSchema?[] _followers;
     private readonly byte[] _absent;
     private readonly int[] _absentStarts;
 
@@ -12,6 +15,7 @@ internal sealed class WireLayout
     {
         _fields = [.. type.ByProtoNumber];
         _places = new short[type.Fields.Length];
+        _followers = new FieldSchema?[type.Fields.Length + 1];
         Array.Fill(_places, (short)-1);
         IsInJsonOrder = true;
         var writer = new ProtoWriter(256);
@@ -49,6 +53,12 @@ internal sealed class WireLayout
 
     /// <summary>The place of a field of the type among <see cref="Fields"/>; -1 when it is on the wire of an inlined message, or not at all.</summary>
     public int PlaceOf(FieldSchema field) => _places[field.Ordinal];
+
+    /// <summary>The field that followed the one of that ordinal in the last object of the type, or came first (-1): objects resemble each other.</summary>
+    public FieldSchema? After(int ordinal) => _followers[ordinal + 1];
+
+    /// <summary>Notes what followed.</summary>
+    public void Note(int ordinal, FieldSchema follower) => _followers[ordinal + 1] = follower;
 
     /// <summary>What stands on the wire for fields that are absent: the zero values of what is no pointer. Inlined ones are left out.</summary>
     public ReadOnlySpan<byte> Absent(int from, int to) => _absent.AsSpan(_absentStarts[from].._absentStarts[to]);
