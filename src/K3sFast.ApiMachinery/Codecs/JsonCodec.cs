@@ -60,6 +60,26 @@ public static class JsonCodec
         document.Root[name].WriteJson(output);
     }
 
+    /// <summary>Parses the parts of a stored document that the mask takes, as a free document. The caller disposes the tree.</summary>
+    /// <exception cref="ApiStatusException">400 when this is no JSON.</exception>
+    internal static ApiObject DecodePart(ReadOnlySpan<byte> json, ReadMask mask)
+    {
+        var document = ApiObject.RentForDecode(json.Length + 64);
+        var path = DecodePath.Rent();
+        try
+        {
+            document.RootIndex = new JsonTreeDecoder(json, document, path, DecodeOptions.DefaultMaxDepth, null).DecodePart(mask);
+            document[document.RootIndex].IsAttached = true;
+        }
+        catch (JsonSyntaxException syntax)
+        {
+            document.Dispose();
+            throw Unreadable(json, null, syntax.Message).ToException();
+        }
+        DecodePath.Return(path);
+        return document;
+    }
+
     /// <summary>The tree, or null and what is wrong in Go's words.</summary>
     internal static ApiObject? TryDecode(
         ReadOnlySpan<byte> json, TypeSchema? type, DecodeOptions options, ICollection<string>? strictErrors, out string? error, out bool isSyntax)

@@ -82,6 +82,16 @@ internal ref struct JsonScanner
         return TakeStringSlow(start);
     }
 
+    /// <summary>Goes past a value that begins with the next byte, without a look at what it is; false = it has to be read.</summary>
+    public bool TrySkip()
+    {
+        var cursor = new JsonCursor(_json) { Position = _position };
+        if (!cursor.TrySkip())
+            return false;
+        _position = cursor.Position;
+        return true;
+    }
+
     /// <summary>Consumes a number; answers its slice.</summary>
     public (int Start, int Length) TakeNumber()
     {

@@ -14,6 +14,9 @@ internal ref struct TableCells
     /// <summary>The row's conditions as JSON, empty for none.</summary>
     internal ReadOnlySpan<byte> Conditions;
 
+    // Two numbers of up to 20 digits with a letter each.
+    internal const int MaxDurationLength = 48;
+
     private readonly DateTimeOffset _now;
     private bool _hasCells;
 
@@ -25,7 +28,7 @@ internal ref struct TableCells
 
     internal readonly DateTimeOffset Now => _now;
 
-    internal void Text(ReadOnlySpan<byte> utf8)
+    internal void Text(scoped ReadOnlySpan<byte> utf8)
     {
         Separate();
         Json.String(utf8);
@@ -63,7 +66,16 @@ internal ref struct TableCells
     internal void Age(ApiNode obj) => Since(obj["metadata"u8]["creationTimestamp"u8]);
 
     /// <summary>Time since a timestamp node, or &lt;unknown&gt; when it is absent.</summary>
-    internal void Since(ApiNode time) => Text(AgeOf(time));
+    internal void Since(ApiNode time)
+    {
+        if (!TryReadTime(time, out var at))
+        {
+            Text("<unknown>"u8);
+            return;
+        }
+        Span<byte> text = stackalloc byte[MaxDurationLength];
+        Text(text[..WriteDuration(_now - at, text)]);
+    }
 
     internal readonly string AgeOf(ApiNode time) => TryReadTime(time, out var at) ? HumanDuration(_now - at) : "<unknown>";
 
@@ -73,6 +85,11 @@ internal ref struct TableCells
         at = default;
         if (time.Utf8.IsEmpty)
             return false;
+        if (ScalarText.TryReadCanonicalTime(time.Utf8, out var whole))
+        {
+            at = DateTimeOffset.FromUnixTimeSeconds(whole.UnixSeconds);
+            return true;
+        }
         return Utf8Parser.TryParse(time.Utf8, out at, out _, 'O')
             || DateTimeOffset.TryParse(time.AsString(), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out at);
     }
@@ -80,30 +97,42 @@ internal ref struct TableCells
     /// <summary>A duration in the short form of kubectl: two units at most, fewer the longer it is ("59s", "3m20s", "47h", "5d3h", "2y10d").</summary>
     internal static string HumanDuration(TimeSpan span)
     {
+        Span<byte> text = stackalloc byte[MaxDurationLength];
+        return Encoding.ASCII.GetString(text[..WriteDuration(span, text)]);
+    }
+
+    /// <summary>The same as bytes; answers their number.</summary>
+    internal static int WriteDuration(TimeSpan span, Span<byte> destination)
+    {
         long seconds = span.Ticks / TimeSpan.TicksPerSecond;
         if (seconds < -1)
-            return "<invalid>";
-        if (seconds < 0)
-            return "0s";
+        {
+            "<invalid>"u8.CopyTo(destination);
+            return "<invalid>"u8.Length;
+        }
         if (seconds < 120)
-            return $"{seconds}s";
+            return WriteUnits(Math.Max(seconds, 0), 's', 0, ' ', destination);
         long minutes = seconds / 60;
-        if (minutes < 10)
-            return seconds % 60 == 0 ? $"{minutes}m" : $"{minutes}m{seconds % 60}s";
         if (minutes < 180)
-            return $"{minutes}m";
+            return WriteUnits(minutes, 'm', minutes < 10 ? seconds % 60 : 0, 's', destination);
         long hours = minutes / 60;
-        if (hours < 8)
-            return minutes % 60 == 0 ? $"{hours}h" : $"{hours}h{minutes % 60}m";
         if (hours < 48)
-            return $"{hours}h";
-        if (hours < 192)
-            return hours % 24 == 0 ? $"{hours / 24}d" : $"{hours / 24}d{hours % 24}h";
-        if (hours < 24 * 365 * 2)
-            return $"{hours / 24}d";
-        if (hours < 24 * 365 * 8)
-            return hours / 24 % 365 == 0 ? $"{hours / 24 / 365}y" : $"{hours / 24 / 365}y{hours / 24 % 365}d";
-        return $"{hours / 24 / 365}y";
+            return WriteUnits(hours, 'h', hours < 8 ? minutes % 60 : 0, 'm', destination);
+        long days = hours / 24;
+        if (days < 365 * 2)
+            return WriteUnits(days, 'd', hours < 192 ? hours % 24 : 0, 'h', destination);
+        return WriteUnits(days / 365, 'y', days < 365 * 8 ? days % 365 : 0, 'd', destination);
+    }
+
+    private static int WriteUnits(long number, char unit, long rest, char restUnit, Span<byte> destination)
+    {
+        Utf8Formatter.TryFormat(number, destination, out int length);
+        destination[length++] = (byte)unit;
+        if (rest == 0)
+            return length;
+        Utf8Formatter.TryFormat(rest, destination[length..], out int more);
+        destination[length + more] = (byte)restUnit;
+        return length + more + 1;
     }
 
     internal static void WriteNumber(ref JsonTextWriter json, long value)

@@ -39,9 +39,9 @@ public static class TableConverter
     public static void WriteSingle(
         ResourceInfo resource, ReadOnlySpan<byte> objectJson, IncludeObject include, bool withHeaders, string apiVersion, IBufferWriter<byte> output, DateTimeOffset now)
     {
-        using var document = JsonCodec.Decode(objectJson, null, DecodeOptions.Free, null);
-        var version = document.Root["metadata"u8]["resourceVersion"u8];
         var table = new TableWriter(resource, include, output, now);
+        using var document = table.Decode(objectJson);
+        var version = document.Root["metadata"u8]["resourceVersion"u8];
         table.Begin(new TableListMeta(version.IsNullOrUndefined ? null : version.AsString()), withHeaders, apiVersion);
         table.AppendRow(document.Root, objectJson);
         table.End();

@@ -1,5 +1,10 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text.Unicode;
+
 namespace K3sFast.ApiMachinery;
 
+// Pods are listed in great numbers: their cells are written without a string.
 internal static partial class TableRows
 {
     private static void Pod(ref TableCells cells, ApiNode pod)
@@ -13,11 +18,9 @@ internal static partial class TableRows
             cells.Conditions = """[{"type":"Completed","status":"True","reason":"Failed","message":"The pod failed."}]"""u8;
 
         cells.Name(pod);
-        cells.Text($"{summary.Ready}/{summary.Total}");
-        cells.Text(summary.Reason);
-        cells.Text(summary.Restarts != 0 && summary.LastRestart is { } last
-            ? $"{summary.Restarts} ({TableCells.HumanDuration(cells.Now - last)} ago)"
-            : summary.Restarts.ToString());
+        Fraction(ref cells, summary.Ready, summary.Total);
+        summary.Reason.Write(ref cells);
+        Restarts(ref cells, summary);
         cells.Age(pod);
         cells.TextOr(FirstOf(status["podIPs"u8])["ip"u8], "<none>"u8);
         cells.TextOr(spec["nodeName"u8], "<none>"u8);
@@ -30,7 +33,29 @@ internal static partial class TableRows
         int open = 0;
         foreach (var gate in spec["readinessGates"u8].Elements)
             open += HasCondition(pod, gate["conditionType"u8].Utf8) ? 1 : 0;
-        cells.Text($"{open}/{spec["readinessGates"u8].Count}");
+        Fraction(ref cells, open, spec["readinessGates"u8].Count);
+    }
+
+    private static void Fraction(ref TableCells cells, int number, int of)
+    {
+        Span<byte> text = stackalloc byte[32];
+        Utf8.TryWrite(text, CultureInfo.InvariantCulture, $"{number}/{of}", out int length);
+        cells.Text(text[..length]);
+    }
+
+    private static void Restarts(ref TableCells cells, in PodSummary summary)
+    {
+        Span<byte> text = stackalloc byte[128];
+        if (summary.Restarts == 0 || summary.LastRestart is not { } last)
+        {
+            Utf8.TryWrite(text, CultureInfo.InvariantCulture, $"{summary.Restarts}", out int digits);
+            cells.Text(text[..digits]);
+            return;
+        }
+        Utf8.TryWrite(text, CultureInfo.InvariantCulture, $"{summary.Restarts} (", out int length);
+        length += TableCells.WriteDuration(cells.Now - last, text[length..]);
+        " ago)"u8.CopyTo(text[length..]);
+        cells.Text(text[..(length + 5)]);
     }
 
     private static ApiNode FirstOf(ApiNode array)
@@ -41,13 +66,13 @@ internal static partial class TableRows
     }
 
     /// <summary>READY, STATUS and RESTARTS of a pod: the state machine that kubectl's users know.</summary>
-    private sealed class PodSummary
+    private ref struct PodSummary
     {
         internal int Ready { get; private set; }
 
         internal int Total { get; private set; }
 
-        internal string Reason { get; private set; }
+        internal PodReason Reason { get; private set; }
 
         internal long Restarts { get; private set; }
 
@@ -60,9 +85,9 @@ internal static partial class TableRows
         {
             var spec = pod["spec"u8];
             var status = pod["status"u8];
-            Reason = status["reason"u8].Utf8.IsEmpty ? status["phase"u8].AsString() : status["reason"u8].AsString();
+            Reason = new PodReason(status["reason"u8].Utf8.IsEmpty ? status["phase"u8].Utf8 : status["reason"u8].Utf8);
             if (Condition(pod, "PodScheduled"u8)["reason"u8].Equals("SchedulingGated"u8))
-                Reason = "SchedulingGated";
+                Reason = new PodReason("SchedulingGated"u8);
             Total = spec["containers"u8].Count;
             foreach (var container in spec["initContainers"u8].Elements)
                 Total += IsSidecar(container) ? 1 : 0;
@@ -74,9 +99,9 @@ internal static partial class TableRows
             if (pod["metadata"u8]["deletionTimestamp"u8].IsNullOrUndefined)
                 return;
             if (status["reason"u8].Equals("NodeLost"u8))
-                Reason = "Unknown";
+                Reason = new PodReason("Unknown"u8);
             else if (!status["phase"u8].Equals("Failed"u8) && !status["phase"u8].Equals("Succeeded"u8))
-                Reason = "Terminating";
+                Reason = new PodReason("Terminating"u8);
         }
 
         private bool ReadInitContainers(ApiNode containers, ApiNode statuses)
@@ -105,11 +130,11 @@ internal static partial class TableRows
                     continue;
                 }
                 if (terminated.Kind == NodeKind.Object)
-                    Reason = "Init:" + TerminationReason(terminated);
+                    Reason = TerminationReason(terminated).OfInit();
                 else if (!waitingReason.Utf8.IsEmpty && !waitingReason.Equals("PodInitializing"u8))
-                    Reason = "Init:" + waitingReason.AsString();
+                    Reason = new PodReason(waitingReason.Utf8).OfInit();
                 else
-                    Reason = $"Init:{index}/{containers.Count}";
+                    Reason = new PodReason(default, index, containers.Count).OfInit();
                 return true;
             }
             return false;
@@ -121,7 +146,7 @@ internal static partial class TableRows
             LastRestart = _lastSidecarRestart;
             bool hasRunning = false;
             // The first container that has something to say wins the STATUS column; of errors too.
-            string? reason = null, errorReason = null;
+            PodReason reason = default, errorReason = default;
             foreach (var status in statuses.Elements)
             {
                 Restarts += status["restartCount"u8].AsInt64();
@@ -130,14 +155,14 @@ internal static partial class TableRows
                 var terminated = status["state"u8]["terminated"u8];
                 if (!waitingReason.Utf8.IsEmpty)
                 {
-                    reason ??= waitingReason.AsString();
+                    reason = reason.Or(new PodReason(waitingReason.Utf8));
                 }
                 else if (terminated.Kind == NodeKind.Object)
                 {
-                    string text = TerminationReason(terminated);
-                    reason ??= text;
+                    var text = TerminationReason(terminated);
+                    reason = reason.Or(text);
                     if (terminated["exitCode"u8].AsInt64() != 0)
-                        errorReason ??= text;
+                        errorReason = errorReason.Or(text);
                 }
                 else if (status["ready"u8].AsBool() && status["state"u8]["running"u8].Kind == NodeKind.Object)
                 {
@@ -145,23 +170,23 @@ internal static partial class TableRows
                     Ready++;
                 }
             }
-            Reason = reason ?? Reason;
-            if (Reason != "Completed")
+            Reason = reason.Or(Reason);
+            if (!Reason.Is("Completed"u8))
                 return;
             if (hasRunning && HasCondition(pod, "Ready"u8))
-                Reason = "Running";
-            else if (errorReason is not null)
+                Reason = new PodReason("Running"u8);
+            else if (errorReason.IsGiven)
                 Reason = errorReason;
             else if (hasRunning)
-                Reason = "NotReady";
+                Reason = new PodReason("NotReady"u8);
         }
 
-        private static string TerminationReason(ApiNode terminated)
+        private static PodReason TerminationReason(ApiNode terminated)
         {
             if (!terminated["reason"u8].Utf8.IsEmpty)
-                return terminated["reason"u8].AsString();
+                return new PodReason(terminated["reason"u8].Utf8);
             long signal = terminated["signal"u8].AsInt64();
-            return signal != 0 ? $"Signal:{signal}" : $"ExitCode:{terminated["exitCode"u8].AsInt64()}";
+            return signal != 0 ? new PodReason("Signal:"u8, signal) : new PodReason("ExitCode:"u8, terminated["exitCode"u8].AsInt64());
         }
 
         private static DateTimeOffset? LastTermination(ApiNode status) =>
@@ -177,6 +202,54 @@ internal static partial class TableRows
                 if (container["name"u8].Equals(name))
                     return container;
             return default;
+        }
+    }
+
+    /// <summary>The text of STATUS, in the parts that it is made of: a text, a number, a number of what is there.</summary>
+    private readonly ref struct PodReason(ReadOnlySpan<byte> text, long? number = null, long? of = null)
+    {
+        private readonly ReadOnlySpan<byte> _text = text;
+        private readonly long? _number = number;
+        private readonly long? _of = of;
+
+        private bool IsOfInit { get; init; }
+
+        internal bool IsGiven { get; } = true;
+
+        internal bool Is(ReadOnlySpan<byte> text) => !IsOfInit && _number is null && _text.SequenceEqual(text);
+
+        internal PodReason Or(PodReason other) => IsGiven ? this : other;
+
+        internal PodReason OfInit() => new(_text, _number, _of) { IsOfInit = true };
+
+        internal void Write(ref TableCells cells)
+        {
+            if (!IsOfInit && _number is null)
+            {
+                cells.Text(_text);
+                return;
+            }
+            var rented = ArrayPool<byte>.Shared.Rent(_text.Length + 64);
+            int length = 0;
+            if (IsOfInit)
+            {
+                "Init:"u8.CopyTo(rented);
+                length = "Init:"u8.Length;
+            }
+            _text.CopyTo(rented.AsSpan(length));
+            length += _text.Length;
+            if (_number is { } number)
+            {
+                Utf8.TryWrite(rented.AsSpan(length), CultureInfo.InvariantCulture, $"{number}", out int digits);
+                length += digits;
+            }
+            if (_of is { } of)
+            {
+                Utf8.TryWrite(rented.AsSpan(length), CultureInfo.InvariantCulture, $"/{of}", out int digits);
+                length += digits;
+            }
+            cells.Text(rented.AsSpan(0, length));
+            ArrayPool<byte>.Shared.Return(rented);
         }
     }
 }

@@ -6,7 +6,7 @@ namespace K3sFast.ApiMachinery;
 /// Streams one Table: <see cref="Begin"/>, any number of <see cref="AppendRow(ReadOnlySpan{byte})"/>, <see cref="End"/>. Everything is written
 /// to the buffer writer at once, so the caller may flush between rows and memory does not grow with their number.
 /// </summary>
-/// <remarks>One thread. A row costs one pooled parse of its object and a few short strings.</remarks>
+/// <remarks>One thread. A row costs a pooled parse of what its cells show; kinds that are listed in great numbers make no strings for them.</remarks>
 public sealed class TableWriter
 {
     private readonly IBufferWriter<byte> _output;
@@ -14,6 +14,7 @@ public sealed class TableWriter
     private readonly DateTimeOffset _now;
     private readonly TableColumn[] _columns;
     private readonly TableRowWriter _row;
+    private readonly ReadMask _mask;
     private string _apiVersion = "meta.k8s.io/v1";
     private bool _hasRows;
 
@@ -25,6 +26,7 @@ public sealed class TableWriter
         _now = now;
         _columns = TableColumns.Find(resource.Group, resource.Kind) ?? (TableRows.IsCustom(resource) ? TableColumns.Custom : TableColumns.Default);
         _row = TableRows.For(resource);
+        _mask = TableRows.MaskFor(resource);
     }
 
     /// <summary>Writes everything before the first row.</summary>
@@ -65,11 +67,14 @@ public sealed class TableWriter
     /// <summary>Writes one row from the object's JSON.</summary>
     public void AppendRow(ReadOnlySpan<byte> objectJson)
     {
-        using var document = JsonCodec.Decode(objectJson, null, DecodeOptions.Free, null);
+        using var document = Decode(objectJson);
         AppendRow(document.Root, objectJson);
     }
 
-    /// <summary>Writes one row from a parsed object; <paramref name="objectJson"/> is the same object, written as it is when rows carry objects.</summary>
+    /// <summary>Parses what rows read of an object; the caller disposes it.</summary>
+    internal ApiObject Decode(ReadOnlySpan<byte> objectJson) => JsonCodec.DecodePart(objectJson, _mask);
+
+    /// <summary>Writes one row from a parsed object; <paramref name="objectJson"/> is the same object, of which rows carry all or the metadata as it stands.</summary>
     internal void AppendRow(ApiNode obj, ReadOnlySpan<byte> objectJson)
     {
         var cells = new TableCells(_output, _now);
@@ -97,9 +102,14 @@ public sealed class TableWriter
                 WriteString(ref cells.Json, _apiVersion);
                 cells.Json.Raw(",\"metadata\":"u8);
                 if (obj["metadata"u8].Kind == NodeKind.Object)
-                    obj["metadata"u8].WriteJson(ref cells.Json);
+                {
+                    cells.Json.Flush();
+                    JsonCodec.WriteMember(objectJson, "metadata"u8, _output);
+                }
                 else
+                {
                     cells.Json.Raw("{}"u8);
+                }
                 cells.Json.Raw((byte)'}');
                 break;
         }

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
+using K3sFast.ApiMachinery.Testing;
 
 namespace K3sFast.ApiMachinery.Tests;
 
@@ -76,6 +77,91 @@ public sealed class TableTests
             Assert.True(table.RootElement.GetProperty("rows")[0].GetProperty("cells").GetArrayLength() >= columns.Length, resource.Kind);
         }
     }
+
+    [Theory]
+    [InlineData("""{"metadata":{"name":"a"},"spec":{"containers":[{"name":"c"}]},"status":{"phase":"Running","containerStatuses":[{"state":{"terminated":{"exitCode":0,"reason":"Completed"}}}]}}""", "Completed")]
+    [InlineData("""{"metadata":{"name":"a"},"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}],"containerStatuses":[{"ready":true,"state":{"running":{}}},{"state":{"terminated":{"exitCode":0,"reason":"Completed"}}}]}}""", "Running")]
+    [InlineData("""{"metadata":{"name":"a"},"status":{"phase":"Running","containerStatuses":[{"ready":true,"state":{"running":{}}},{"state":{"terminated":{"exitCode":0,"reason":"Completed"}}}]}}""", "NotReady")]
+    [InlineData("""{"metadata":{"name":"a"},"status":{"phase":"Failed","containerStatuses":[{"state":{"terminated":{"exitCode":0,"reason":"Completed"}}},{"state":{"terminated":{"exitCode":2,"reason":"Error"}}}]}}""", "Error")]
+    [InlineData("""{"metadata":{"name":"a"},"spec":{"initContainers":[{"name":"i"},{"name":"j"}]},"status":{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"terminated":{"exitCode":0}}},{"name":"j","state":{"waiting":{"reason":"PodInitializing"}}}]}}""", "Init:1/2")]
+    [InlineData("""{"metadata":{"name":"a"},"spec":{"initContainers":[{"name":"i"}]},"status":{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"terminated":{"exitCode":1,"signal":9}}}]}}""", "Init:Signal:9")]
+    [InlineData("""{"metadata":{"name":"a"},"spec":{"initContainers":[{"name":"i"}]},"status":{"phase":"Pending","initContainerStatuses":[{"name":"i","state":{"terminated":{"exitCode":-1}}}]}}""", "Init:ExitCode:-1")]
+    [InlineData("""{"metadata":{"name":"a"},"status":{"phase":"Pending","conditions":[{"type":"PodScheduled","reason":"SchedulingGated"}]}}""", "SchedulingGated")]
+    [InlineData("""{"metadata":{"name":"a","deletionTimestamp":"2026-01-01T00:00:00Z"},"status":{"phase":"Running","reason":"NodeLost"}}""", "Unknown")]
+    [InlineData("""{"metadata":{"name":"a"},"status":{"phase":"Failed","reason":"Evicted"}}""", "Evicted")]
+    public void AppendRow_Pod_HasUpstreamsStatus(string json, string status)
+    {
+        using var table = JsonDocument.Parse(Table("pods", IncludeObject.None, json));
+        Assert.Equal(status, table.RootElement.GetProperty("rows")[0].GetProperty("cells")[2].GetString());
+    }
+
+    [Fact]
+    public void AppendRow_ObjectsOfAnyKind_ShowWhatTheWholeTreeShows()
+    {
+        var seed = Environment.TickCount;
+        foreach (var resource in Schema.BuiltIn.Resources)
+        {
+            for (int i = 0; i < 20; i++)
+            {
+                using var document = Text.Decode(new ObjectGenerator(new Random(seed + i)).Generate(resource.Type).ToJsonString(), resource.Type);
+                var json = Encoding.UTF8.GetBytes(Text.Encode(document, resource.Type));
+                using var whole = JsonCodec.Decode(json, null, DecodeOptions.Free, null);
+                var expected = Row(resource, table => table.AppendRow(whole.Root, json));
+                var shown = Row(resource, table => table.AppendRow(json));
+                Assert.True(expected == shown, $"{resource.Kind}, seed {seed + i}:\n{expected}\n{shown}\n{Encoding.UTF8.GetString(json)}");
+            }
+        }
+
+        static string Row(ResourceInfo resource, Action<TableWriter> append)
+        {
+            var output = new ArrayBufferWriter<byte>();
+            append(new TableWriter(resource, IncludeObject.None, output, s_now));
+            return Encoding.UTF8.GetString(output.WrittenSpan);
+        }
+    }
+
+    [Fact]
+    public void AppendRow_Pods_AllocateNothing()
+    {
+        var running = Encoding.UTF8.GetBytes(Samples.Pod);
+        var restarted = """{"metadata":{"name":"a","creationTimestamp":"2026-01-01T11:54:57Z"},"spec":{"initContainers":[{"name":"i"}]},"status":{"phase":"Pending","initContainerStatuses":[{"name":"i","restartCount":3,"state":{"waiting":{"reason":"CrashLoopBackOff"}},"lastState":{"terminated":{"finishedAt":"2026-01-01T11:55:00Z"}}}]}}"""u8.ToArray();
+        var output = new ArrayBufferWriter<byte>(64 * 1024);
+        var table = new TableWriter(Rules.Resource("pods"), IncludeObject.Metadata, output, s_now);
+        for (int i = 0; i < 100; i++)
+            Once();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 1000; i++)
+            Once();
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+
+        void Once()
+        {
+            output.ResetWrittenCount();
+            table.AppendRow(running);
+            table.AppendRow(restarted);
+        }
+    }
+
+    [Theory]
+    [InlineData(-5, "<invalid>")]
+    [InlineData(-1, "0s")]
+    [InlineData(0, "0s")]
+    [InlineData(119, "119s")]
+    [InlineData(120, "2m")]
+    [InlineData(599, "9m59s")]
+    [InlineData(10799, "179m")]
+    [InlineData(10800, "3h")]
+    [InlineData(10860, "3h1m")]
+    [InlineData(28800, "8h")]
+    [InlineData(172799, "47h")]
+    [InlineData(176400, "2d1h")]
+    [InlineData(691199, "7d23h")]
+    [InlineData(691200, "8d")]
+    [InlineData(63071999, "729d")]
+    [InlineData(63158400, "2y1d")]
+    [InlineData(252288000, "8y")]
+    [InlineData(9223372036, "292y")]
+    public void HumanDuration_Seconds_IsUpstreamsText(long seconds, string expected) => Assert.Equal(expected, TableCells.HumanDuration(TimeSpan.FromSeconds(seconds)));
 
     private static string Table(string resource, IncludeObject include, params string[] objects) => Table(Rules.Resource(resource), include, objects);
 
