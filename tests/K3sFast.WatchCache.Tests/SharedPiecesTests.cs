@@ -174,6 +174,31 @@ public sealed class SharedPiecesTests
         }
     }
 
+    [Fact]
+    public void Reading_OfASharedObject_AllocatesNothing()
+    {
+        byte[] json = Encoding.UTF8.GetBytes(Pod(1, Owned()));
+        using var first = Make(json, 7);
+        using var item = Make(json, 7);
+        Assert.NotEqual(0, item.Json.Shared.Length);
+        var output = new System.Buffers.ArrayBufferWriter<byte>(item.Frame.Length);
+        for (int round = 0; round < 2; round++)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            long bytes = 0;
+            for (int i = 0; i < 1000; i++)
+            {
+                output.ResetWrittenCount();
+                item.Frame.WriteTo(output);
+                using var whole = item.Json.Rent();
+                bytes += output.WrittenCount + whole.Span.Length;
+            }
+            long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+            Assert.Equal(1000L * (item.Frame.Length + item.Json.Length), bytes);
+            if (round > 0) Assert.Equal(0, allocated);
+        }
+    }
+
     private static void AssertSame(StoredObject expected, StoredObject actual)
     {
         Assert.Equal(expected.Json.Text(), actual.Json.Text());

@@ -12,7 +12,10 @@ namespace K3sFast.Benchmarks;
 /// How long a store with many objects takes until the caches show them all, part by part, and what each object costs then: bytes in blocks, bytes taken
 /// from the system for them, bytes of the managed heap.
 /// </summary>
-/// <remarks><c>dotnet run -c Release --project bench/K3sFast.Benchmarks -- start [--objects N] [--turns N] [--pods] [--directory D]</c></remarks>
+/// <remarks>
+/// <c>dotnet run -c Release --project bench/K3sFast.Benchmarks -- start [--objects N] [--turns N] [--pods [--owned]] [--directory D]</c>; owned pods carry the
+/// owners of their fields, the same in a hundred.
+/// </remarks>
 internal static class CacheStart
 {
     private static readonly string s_extra = new('y', 300);
@@ -22,11 +25,11 @@ internal static class CacheStart
     {
         string Option(string name, string otherwise) => Array.IndexOf(arguments, name) is var at and >= 0 ? arguments[at + 1] : otherwise;
         int objects = int.Parse(Option("--objects", "100000"), CultureInfo.InvariantCulture), turns = int.Parse(Option("--turns", "5"), CultureInfo.InvariantCulture);
-        bool isPods = arguments.Contains("--pods");
+        bool isPods = arguments.Contains("--pods"), isOwned = arguments.Contains("--owned");
         string root = Path.Combine(Option("--directory", Path.GetTempPath()), $"cache-start-{Guid.NewGuid():N}");
         try
         {
-            long jsonBytes = await FillAsync($"{root}/state.db", objects, isPods);
+            long jsonBytes = await FillAsync($"{root}/state.db", objects, isPods, isOwned);
             for (int turn = 0; turn < turns; turn++) await StartAsync($"{root}/state.db", objects, isPods, jsonBytes);
         }
         finally
@@ -36,7 +39,7 @@ internal static class CacheStart
         return 0;
     }
 
-    private static async Task<long> FillAsync(string path, int objects, bool isPods)
+    private static async Task<long> FillAsync(string path, int objects, bool isPods, bool isOwned)
     {
         long bytes = 0;
         await using var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = path });
@@ -47,7 +50,7 @@ internal static class CacheStart
         {
             await Task.WhenAll(some.Select(async i =>
             {
-                byte[] json = Encoding.UTF8.GetBytes(isPods ? SamplePod.Json.Replace("web-6d4cf56db6-x2x7k", $"web-{i}", StringComparison.Ordinal) : ConfigMap(i));
+                byte[] json = Encoding.UTF8.GetBytes(isPods ? Pod(i, isOwned) : ConfigMap(i));
                 Interlocked.Add(ref bytes, json.Length);
                 await store.AppendAsync(AppendRequest.Create(isPods ? $"/registry/pods/namespace-{i % 100}/web-{i}" : $"/registry/configmaps/namespace-{i % 100}/name-{i}", json));
             }));
@@ -75,8 +78,11 @@ internal static class CacheStart
         GC.Collect();
         long heap = GC.GetTotalMemory(true) - heapBefore;
         var slab = SlabAllocator.Shared;
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"open {opened:0} ms, open and serve {started:0} ms, CPU {cpu:0} ms; each: JSON {jsonBytes / objects} B, block {slab.UsedBytes / objects} B, reserved {slab.ReservedBytes / objects} B, heap {heap / objects} B, allocated {allocated / objects} B"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"open {opened:0} ms, open and serve {started:0} ms, CPU {cpu:0} ms; each: JSON {jsonBytes / objects} B, block {slab.UsedBytes / objects} B, reserved {slab.ReservedBytes / objects} B, heap {heap / objects} B, allocated {allocated / objects} B; {SharedPieces.Shared.Count} texts shared by {SharedPieces.Shared.References} objects"));
     }
+
+    private static string Pod(int i, bool isOwned) => (isOwned ? SamplePod.OwnedJson : SamplePod.Json)
+        .Replace("web-6d4cf56db6-x2x7k", $"web-{i}", StringComparison.Ordinal).Replace("0f3a1c2b-11aa", $"{i / 100:x8}-11aa", StringComparison.Ordinal);
 
     // With what the server adds.
     private static string ConfigMap(int i) =>

@@ -63,10 +63,12 @@ internal sealed class ClusterState
     internal void Place(PodInfo pod, string node)
     {
         Remove(pod.Uid);
-        pod.Node = node;
+        var info = Find(node);
+        // The node's own string: each pod came with another.
+        pod.Node = info?.Name ?? node;
         _placed.Add(pod);
         Count(pod, 1);
-        if (Find(node) is { } info) info.Add(pod);
+        if (info is not null) info.Add(pod);
         else if (_homeless.TryGetValue(node, out var waiting)) waiting.Add(pod);
         else _homeless[node] = [pod];
     }
