@@ -35,6 +35,7 @@ public sealed class LayoutTests
         Struct<Interop.Sockets.iovec>(source, "struct iovec");
         Struct<Interop.Sockets.msghdr>(source, "struct msghdr");
         Struct<Interop.Sockets.mmsghdr>(source, "struct mmsghdr");
+        Fields<Interop.Processes.sched_attr>(source, "struct sched_attr");
         Fields<bpf_attr_map_create>(source, "union bpf_attr");
         Fields<bpf_attr_map_elem>(source, "union bpf_attr");
         Fields<bpf_attr_batch>(source, "union bpf_attr", "batch.");
@@ -70,6 +71,7 @@ public sealed class LayoutTests
         #include <errno.h>
         #include <stddef.h>
         #include <sys/socket.h>
+        #include <linux/sched/types.h>
         #include <linux/netlink.h>
         #include <linux/rtnetlink.h>
         #include <linux/if.h>

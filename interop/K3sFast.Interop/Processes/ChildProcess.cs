@@ -38,6 +38,8 @@ public static unsafe partial class ChildProcess
         var signals = stackalloc byte[OpaqueBytes];
         PosixSpawnattrInit(attributes);
         PosixSpawnFileActionsInit(actions);
+        // Children inherit it, and theirs: containers are not in our haste.
+        var wasShort = SchedulerSlice.TryReset();
         try
         {
             Sigemptyset(signals);
@@ -54,6 +56,8 @@ public static unsafe partial class ChildProcess
         }
         finally
         {
+            if (wasShort)
+                SchedulerSlice.TryShorten();
             PosixSpawnFileActionsDestroy(actions);
             PosixSpawnattrDestroy(attributes);
         }

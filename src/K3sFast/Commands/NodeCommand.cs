@@ -1,5 +1,6 @@
 using K3sFast.Agent;
 using K3sFast.Configuration;
+using K3sFast.Interop.Processes;
 using K3sFast.Logging;
 using K3sFast.Server;
 using Microsoft.Extensions.Logging;
@@ -37,6 +38,8 @@ internal static class NodeCommand
             return Fatal.Report(error, e.Message);
         }
 
+        // Beside busy pods an answer would otherwise wait for the end of their turns. Before the threads that it is for.
+        SchedulerSlice.TryShorten();
         var logFile = OpenLog(flags, error, out var outputs);
         await using (logFile.ConfigureAwait(false))
         {
