@@ -43,7 +43,7 @@ internal static partial class Log
     [LoggerMessage(2013, LogLevel.Critical, "{Path} is damaged: {Finding}. Reads and writes are refused: stop the server and restore it from a backup")]
     public static partial void Damaged(ILogger logger, string path, string finding);
 
-    [LoggerMessage(2014, LogLevel.Information, "Checked {Path} beside the work, as the last process did not close it: whole, {ElapsedMs} ms")]
+    [LoggerMessage(2014, LogLevel.Information, "Checked {Path} beside the work: whole, {ElapsedMs} ms")]
     public static partial void CheckedWhole(ILogger logger, string path, long elapsedMs);
 
     [LoggerMessage(2015, LogLevel.Warning, "Checking {Path} beside the work failed; damage shows only where it is read")]

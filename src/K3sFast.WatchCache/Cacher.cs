@@ -13,6 +13,8 @@ namespace K3sFast.WatchCache;
 /// </summary>
 public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
 {
+    private const string StartPrefix = "/";
+
     private static readonly TimeSpan s_reloadPause = TimeSpan.FromSeconds(1);
 
     private readonly IDatastore _store;
@@ -68,14 +70,21 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     {
         long startedAt = Stopwatch.GetTimestamp();
         long current = await _store.ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false);
-        // Revision 1 is an empty store's.
-        long from = Math.Max(1, Math.Max(_store.CompactRevision, current - _options.ReplayRevisions));
+        long from = FirstRevision(_store, current, _options);
         int loaded = await LoadAllAsync(from, cancellationToken).ConfigureAwait(false);
         _watch = _store.Watch(from, this);
         await _watch.CaughtUp.WaitAsync(cancellationToken).ConfigureAwait(false);
         await WaitForAsync(current, cancellationToken).ConfigureAwait(false);
         _trim = _options.TimeProvider.CreateTimer(static cacher => ((Cacher)cacher!).TrimRings(), this, _options.RingAge, _options.RingAge);
         Log.Loaded(_logger, loaded, _routes.All.Length, CurrentRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
+    }
+
+    /// <summary>Lets a datastore of this process alone begin with what <see cref="StartAsync"/> will ask of it, while its caches are still being put together.</summary>
+    public static void ReadAhead(IDatastore store, CacherOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(store);
+        ArgumentNullException.ThrowIfNull(options);
+        if (!store.IsShared) store.StateReader?.ReadAhead(StartPrefix, FirstRevision(store, store.CurrentRevision, options));
     }
 
     /// <summary>Makes a resource known. After the start its objects are loaded before this returns; the same prefix again answers the same cache.</summary>
@@ -237,9 +246,12 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         foreach (var cache in Volatile.Read(ref _routes).All) cache.TrimRing();
     }
 
+    // Revision 1 is an empty store's.
+    private static long FirstRevision(IDatastore store, long current, CacherOptions options) => Math.Max(1, Math.Max(store.CompactRevision, current - options.ReplayRevisions));
+
     private async ValueTask<int> LoadAllAsync(long revision, CancellationToken cancellationToken)
     {
-        int loaded = await new CacheLoader(_store, _routes, _options, _logger).LoadAsync("/", revision, cancellationToken).ConfigureAwait(false);
+        int loaded = await new CacheLoader(_store, _routes, _options, _logger).LoadAsync(StartPrefix, revision, cancellationToken).ConfigureAwait(false);
         lock (_applyGate)
         {
             _appliedRevision = revision;

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using K3sFast.Client;
 using k8s.Models;
 
@@ -118,6 +119,39 @@ public sealed class GarbageTests
         await cluster.UntilAsync(async () => await cluster.FindAsync(Resources.ConfigMaps, "owner") is null, "owner gone");
         Assert.Empty((await cluster.FindAsync(Resources.ConfigMaps, "child"))!.Metadata.OwnerReferences);
     }
+
+    [Fact]
+    public void Reader_WholeObject_TakesWhatOwnershipRestsOn()
+    {
+        const string Json = """
+            {"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a\u0041","namespace":"n","uid":"u","resourceVersion":"7","generation":1,"labels":{"name":"no"},
+            "deletionTimestamp":"2026-01-01T00:00:00Z","finalizers":["orphan","x/y"],"ownerReferences":[{"apiVersion":"v1","kind":"K","name":"o","uid":"ou","controller":true,
+            "blockOwnerDeletion":false,"other":[{"uid":"no"}]},{"apiVersion":"v1","kind":"K","name":"p","uid":"pu"}],"managedFields":[{"fieldsV1":{"f:metadata":{"f:uid":{}}}}]},
+            "data":{"metadata":"{\"uid\":\"no\"}"},"spec":{"metadata":{"uid":"no"}}}
+            """;
+        var value = JsonSerializer.Deserialize(Json, GraphJsonContext.Default.GraphObject)!.Metadata;
+        Assert.Equal(("aA", "n", "u", "7", true), (value.Name, value.Namespace, value.Uid, value.ResourceVersion, value.OrphansDependents));
+        Assert.Equal(["orphan", "x/y"], value.Finalizers!);
+        Assert.Equal([("o", "ou", (bool?)true, (bool?)false), ("p", "pu", null, null)], value.OwnerReferences!.Select(static owner => (owner.Name, owner.Uid, owner.Controller, owner.BlockOwnerDeletion)));
+    }
+
+    [Theory]
+    [InlineData("""{"metadata":null}""", "")]
+    [InlineData("""{"metadata":{"uid":"u","finalizers":null,"ownerReferences":null,"namespace":null}}""", "u")]
+    public void Reader_AbsentParts_AreEmpty(string json, string uid)
+    {
+        var value = JsonSerializer.Deserialize(json, GraphJsonContext.Default.GraphObject)!.Metadata;
+        Assert.Equal((uid, "", false), (value.Uid, value.Namespace, value.IsBeingDeleted));
+        Assert.Null(value.OwnerReferences);
+    }
+
+    [Theory]
+    [InlineData("""{"metadata":[]}""")]
+    [InlineData("""{"metadata":{"uid":7}}""")]
+    [InlineData("""{"metadata":{"ownerReferences":[7]}}""")]
+    [InlineData("""{"metadata":{"uid":"u"}""")]
+    public void Reader_AnotherShape_IsRefused(string json) =>
+        Assert.ThrowsAny<JsonException>(() => JsonSerializer.Deserialize(json, GraphJsonContext.Default.GraphObject));
 
     private static V1ConfigMap Map(string name, params (string Name, string Uid)[] owners) => new()
     {

@@ -7,7 +7,7 @@ namespace K3sFast.ApiMachinery;
 /// Finds where objects and arrays end, 64 bytes at a step: a bit per byte for quotes, backslashes and brackets; what lies between quotes is the running
 /// exclusive or of their bits (as in simdjson's first stage).
 /// </summary>
-internal static class JsonBlocks
+public static class JsonBlocks
 {
     private const int BlockBytes = 64;
 

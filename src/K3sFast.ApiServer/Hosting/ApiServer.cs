@@ -117,6 +117,9 @@ public sealed class ApiServer : IAsyncDisposable
         _host = new KestrelHost(options, loggers);
     }
 
+    /// <summary>Lets the datastore begin with what a server over it will read first, while certificates and server are still in the making.</summary>
+    public static void ReadAhead(IDatastore store) => Cacher.ReadAhead(store, new CacherOptions());
+
     internal IdentityLease Identity => _identity;
 
     /// <summary>What is served, and where it is stored.</summary>

@@ -244,6 +244,22 @@ internal sealed class StoredEncodedObject : EncodedObject
         return decoded;
     }
 
+    public override T DecodeAlone<T>(JsonTypeInfo<T> type)
+    {
+        if (_endpoint is not null || Interlocked.Exchange(ref _stored, null) is not { } stored)
+            return Decode(type);
+        GC.SuppressFinalize(this);
+        try
+        {
+            using var json = stored.Json.Rent();
+            return Read(json.Span, type);
+        }
+        finally
+        {
+            stored.Release();
+        }
+    }
+
     public override KeptObject<T>? Keep<T>(JsonTypeInfo<T> type)
     {
         if (_endpoint is not null || Interlocked.Exchange(ref _stored, null) is not { } stored)

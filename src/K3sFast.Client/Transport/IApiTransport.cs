@@ -40,6 +40,10 @@ public abstract class EncodedObject
     /// <exception cref="System.Text.Json.JsonException">The bytes do not fit the type.</exception>
     public abstract T Decode<T>(JsonTypeInfo<T> type) where T : class;
 
+    /// <summary>The object for who looks at many of them once, with a type of his own: nothing is kept for others to share. Instead of <see cref="Decode"/>, once.</summary>
+    /// <exception cref="System.Text.Json.JsonException">The bytes do not fit the type.</exception>
+    public virtual T DecodeAlone<T>(JsonTypeInfo<T> type) where T : class => Decode(type);
+
     /// <summary>
     /// The object for who keeps many of them for long: where the transport has the bytes at hand anyway, they are what is kept, and each use decodes
     /// them. Null = the transport has nothing better than the decoded form. Instead of <see cref="Decode"/>, once; the caller disposes it.

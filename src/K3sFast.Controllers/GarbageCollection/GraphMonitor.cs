@@ -10,6 +10,7 @@ internal sealed class GraphMonitor(ApiClient client, DiscoveredResource resource
 
     private readonly TaskCompletionSource _synced = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly CancellationTokenSource _stop = new();
+    private bool _hasListed;
 
     internal Task Synced => _synced.Task;
 
@@ -78,16 +79,21 @@ internal sealed class GraphMonitor(ApiClient client, DiscoveredResource resource
     private async Task<string> ListAsync(CancellationToken cancellationToken)
     {
         var list = await client.Transport.ListAsync(resource.Path(), cancellationToken).ConfigureAwait(false);
-        var seen = new HashSet<string>(list.Items.Count);
+        // Before the first list the graph has nothing of this resource that could be gone.
+        var seen = _hasListed ? new HashSet<string>(list.Items.Count) : null;
+        _hasListed = true;
         foreach (var item in list.Items)
         {
-            var value = item.Decode(GraphJsonContext.Default.GraphObject).Metadata;
-            seen.Add(value.Uid);
+            var value = item.DecodeAlone(GraphJsonContext.Default.GraphObject).Metadata;
+            seen?.Add(value.Uid);
             graph.Set(resource, value);
         }
-        foreach (var uid in graph.UidsOf(resource))
+        if (seen is not null)
         {
-            if (!seen.Contains(uid)) graph.Remove(uid);
+            foreach (var uid in graph.UidsOf(resource))
+            {
+                if (!seen.Contains(uid)) graph.Remove(uid);
+            }
         }
         _synced.TrySetResult();
         return list.ResourceVersion;

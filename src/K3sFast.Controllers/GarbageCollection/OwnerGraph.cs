@@ -25,6 +25,7 @@ internal sealed class OwnerGraph(IGraphListener listener)
     private readonly HashSet<Node> _nodes = new(UidComparer.Instance);
     private readonly Dictionary<DiscoveredResource, NodeKind> _kinds = [];
     private readonly Dictionary<string, string> _namespaces = [];
+    private NodeKind? _lastKind;
 
     /// <summary>Objects known, virtual ones included.</summary>
     internal int Count
@@ -106,6 +107,8 @@ internal sealed class OwnerGraph(IGraphListener listener)
 
     private void SetOwnersLocked(Node node, IList<V1OwnerReference> owners)
     {
+        // Most objects have no owner and never had one.
+        if (owners.Count == 0 && node.Owners.Length == 0) return;
         OwnerEdge[] edges = owners.Count == 0 ? [] : [.. owners.Select(static owner => new OwnerEdge(new ObjectUid(owner.Uid), owner.BlockOwnerDeletion == true))];
         foreach (var old in node.Owners)
         {
@@ -148,8 +151,10 @@ internal sealed class OwnerGraph(IGraphListener listener)
 
     private NodeKind KindLocked(DiscoveredResource resource)
     {
+        // They come by resource.
+        if (ReferenceEquals(_lastKind?.Resource, resource)) return _lastKind!;
         if (!_kinds.TryGetValue(resource, out var kind)) _kinds.Add(resource, kind = new NodeKind(resource.Group, resource.Kind, resource));
-        return kind;
+        return _lastKind = kind;
     }
 
     // A namespace's name is the same string in all nodes.

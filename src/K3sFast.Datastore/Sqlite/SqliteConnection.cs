@@ -133,6 +133,21 @@ internal sealed unsafe partial class SqliteConnection : IDisposable
     [LibraryImport("e_sqlite3", EntryPoint = "sqlite3_wal_hook")]
     private static partial void* WalHook(nint db, delegate* unmanaged[Cdecl]<void*, nint, byte*, int, int> hook, void* state);
 
+    [LibraryImport("e_sqlite3", EntryPoint = "sqlite3_step")]
+    private static partial int NativeStep(nint statement);
+
+    [LibraryImport("e_sqlite3", EntryPoint = "sqlite3_column_int64")]
+    private static partial long NativeInt64(nint statement, int column);
+
+    [LibraryImport("e_sqlite3", EntryPoint = "sqlite3_column_type")]
+    private static partial int NativeType(nint statement, int column);
+
+    [LibraryImport("e_sqlite3", EntryPoint = "sqlite3_column_blob")]
+    private static partial void* NativeBlob(nint statement, int column);
+
+    [LibraryImport("e_sqlite3", EntryPoint = "sqlite3_column_bytes")]
+    private static partial int NativeBytes(nint statement, int column);
+
     private void Check(int code, string operation)
     {
         if (code != raw.SQLITE_OK) throw new SqliteException(raw.sqlite3_extended_errcode(_db), raw.sqlite3_errmsg(_db).utf8_to_string(), operation);
@@ -141,6 +156,9 @@ internal sealed unsafe partial class SqliteConnection : IDisposable
     /// <summary>A kept statement. Columns are valid until the next <see cref="Step"/> or <see cref="Reset"/>.</summary>
     internal sealed class Statement(SqliteConnection owner, sqlite3_stmt handle) : IDisposable
     {
+        // Counted references to a handle for each column cost more than the column; whoever reads holds the statement anyway, to dispose it.
+        private readonly nint _statement = handle.DangerousGetHandle();
+
         public Statement Bind(int index, long value)
         {
             owner.Check(raw.sqlite3_bind_int64(handle, index, value), "bind");
@@ -168,7 +186,7 @@ internal sealed unsafe partial class SqliteConnection : IDisposable
         /// <summary>Steps to the next row; false = done.</summary>
         public bool Step()
         {
-            int code = raw.sqlite3_step(handle);
+            int code = NativeStep(_statement);
             if (code == raw.SQLITE_ROW) return true;
             if (code == raw.SQLITE_DONE) return false;
             throw StepError();
@@ -192,11 +210,16 @@ internal sealed unsafe partial class SqliteConnection : IDisposable
         /// <summary>Makes the statement ready for its next use. The error of a failed step is not raised again.</summary>
         public void Reset() => raw.sqlite3_reset(handle);
 
-        public long Int64(int column) => raw.sqlite3_column_int64(handle, column);
+        public long Int64(int column) => NativeInt64(_statement, column);
 
-        public ReadOnlySpan<byte> Blob(int column) => raw.sqlite3_column_blob(handle, column);
+        // Safe because: SQLite's memory of the row, valid until the statement steps on; the pointer is asked for first, since that may convert the value.
+        public ReadOnlySpan<byte> Blob(int column)
+        {
+            void* bytes = NativeBlob(_statement, column);
+            return new ReadOnlySpan<byte>(bytes, bytes == null ? 0 : NativeBytes(_statement, column));
+        }
 
-        public bool IsNull(int column) => raw.sqlite3_column_type(handle, column) == raw.SQLITE_NULL;
+        public bool IsNull(int column) => NativeType(_statement, column) == raw.SQLITE_NULL;
 
         public string Text(int column) => raw.sqlite3_column_text(handle, column).utf8_to_string() ?? "";
 

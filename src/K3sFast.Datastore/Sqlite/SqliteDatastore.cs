@@ -13,6 +13,9 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
     // Leases begin anew with the process and none is shorter than some seconds: looking for them, which reads every row, need not slow a start.
     private static readonly TimeSpan s_leaseDelay = TimeSpan.FromSeconds(2);
 
+    // A file that is as it was closed is checked when nobody waits for a start any more.
+    private static readonly TimeSpan s_checkDelay = TimeSpan.FromSeconds(20);
+
     private readonly SqliteDatastoreOptions _options;
     private readonly ILogger _logger;
     private readonly FileStream _taken;
@@ -23,8 +26,11 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
     private readonly CancellationTokenSource _closing = new();
     private Task _check = Task.CompletedTask;
     private Task _leasesRead = Task.CompletedTask;
+    private Task _aheadEnded = Task.CompletedTask;
+    private IndexAhead? _ahead;
     private DatastoreCorruptException? _damage;
     private long _revisionAtLastTick;
+    private volatile bool _isKnownWhole;
     private int _isDisposed;
 
     private SqliteDatastore(SqliteDatastoreOptions options, FileStream taken, SqliteConnection connection, ILogger logger)
@@ -50,6 +56,9 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
     /// <inheritdoc/>
     public long CompactRevision => _feed.CompactRevision;
 
+    /// <summary>True = the structure of the file was gone through in this life, and is whole.</summary>
+    internal bool IsKnownWhole => _isKnownWhole;
+
     /// <summary>Opens the database, or makes it.</summary>
     /// <remarks>Throws <see cref="DatastoreOpenException"/> when the file is foreign, damaged, in use or cannot be written.</remarks>
     public static SqliteDatastore Open(SqliteDatastoreOptions options)
@@ -60,10 +69,10 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
         var logger = (options.LoggerFactory ?? NullLoggerFactory.Instance).CreateLogger("K3sFast.Datastore");
         var taken = SqliteOpener.TakeFile(options.Path);
         SqliteDatastore store;
-        bool isCheckDue;
+        WholeCheck check;
         try
         {
-            (var connection, isCheckDue) = SqliteOpener.OpenWriter(options.Path, taken, logger);
+            (var connection, check) = SqliteOpener.OpenWriter(options.Path, taken, logger);
             try
             {
                 store = new SqliteDatastore(options, taken, connection, logger);
@@ -86,7 +95,8 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
         }
         store._writer.Start();
         store._leasesRead = store.ReadLeasesAsync();
-        if (isCheckDue) store._check = Task.Factory.StartNew(store.CheckBeside, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        store._isKnownWhole = check == WholeCheck.Done;
+        if (check is WholeCheck.Beside or WholeCheck.Later) store._check = store.CheckBesideAsync(check == WholeCheck.Later ? s_checkDelay : TimeSpan.Zero);
         Log.Opened(logger, options.Path, store.CurrentRevision, store.CompactRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
         return store;
     }
@@ -133,7 +143,10 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
         ThrowIfCompacted(revision);
         try
         {
-            await StateScan.ReadAsync(_readers, prefix, revision, openPart, cancellationToken).ConfigureAwait(false);
+            var rows = Interlocked.Exchange(ref _ahead, null) is { } ahead && ahead.Prefix == prefix && ahead.Revision == revision
+                ? await ahead.Rows.WaitAsync(cancellationToken).ConfigureAwait(false)
+                : StateScan.ReadIndex(_readers, prefix, revision, cancellationToken);
+            await StateScan.ReadAsync(_readers, rows, prefix, revision, openPart, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception error) when (error is SqliteException or DatastoreCorruptException)
         {
@@ -142,6 +155,15 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
             throw ReadError(error);
         }
         ThrowIfCompacted(revision);
+    }
+
+    /// <inheritdoc/>
+    public void ReadAhead(string prefix, long revision)
+    {
+        var rows = Task.Run(() => StateScan.ReadIndex(_readers, prefix, revision, _closing.Token), _closing.Token);
+        // Who reads is told of a failure; nobody may come.
+        _aheadEnded = rows.ContinueWith(static done => done.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        Volatile.Write(ref _ahead, new IndexAhead(prefix, revision, rows));
     }
 
     /// <inheritdoc/>
@@ -218,10 +240,13 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
         _writer.Dispose();
         _feed.Close(new ObjectDisposedException(nameof(SqliteDatastore)));
         _readers.Dispose();
-        // Both end by themselves, and hold the file open until then.
+        // These end by themselves, and hold the file open until then.
+        await _aheadEnded.ConfigureAwait(false);
         await _check.ConfigureAwait(false);
         await _leasesRead.ConfigureAwait(false);
         _closing.Dispose();
+        // Each start may rely on it once only: a file that nobody has gone through in this life is gone through at the next door.
+        if (_isKnownWhole && _damage is null && _writer.Failure is null && Interlocked.Read(ref _writer.Statistics.DamagedReads) == 0) CloseMark.Leave(_options.Path, _taken);
         await _taken.DisposeAsync().ConfigureAwait(false);
     }
 
@@ -243,7 +268,20 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
         if (Volatile.Read(ref _damage) is { } damage) throw new DatastoreCorruptException(damage.Message, damage);
     }
 
-    /// <summary>Checks a large file whole after a kill, beside the work. What it finds ends all reads and writes.</summary>
+    private async Task CheckBesideAsync(TimeSpan delay)
+    {
+        try
+        {
+            if (delay > TimeSpan.Zero) await Task.Delay(delay, _options.TimeProvider, _closing.Token).ConfigureAwait(false);
+            await Task.Factory.StartNew(CheckBeside, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // Closed before it began.
+        }
+    }
+
+    /// <summary>Checks the file whole, beside the work. What it finds ends all reads and writes.</summary>
     private void CheckBeside()
     {
         long startedAt = Stopwatch.GetTimestamp();
@@ -251,8 +289,13 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
         {
             using var lent = _readers.Rent();
             using var closing = _closing.Token.UnsafeRegister(static reader => ((SqliteReader)reader!).Interrupt(), lent.Reader);
-            if (lent.Reader.FindDamage() is { } finding) NoteDamage(finding);
-            else Log.CheckedWhole(_logger, _options.Path, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
+            if (lent.Reader.FindDamage() is { } finding)
+            {
+                NoteDamage(finding);
+                return;
+            }
+            _isKnownWhole = true;
+            Log.CheckedWhole(_logger, _options.Path, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
         }
         catch (ObjectDisposedException)
         {
@@ -337,4 +380,7 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
             Log.LeasesUnreadable(_logger, error);
         }
     }
+
+    /// <summary>An index that is read before it is asked for.</summary>
+    private sealed record IndexAhead(string Prefix, long Revision, Task<IndexedRow[]> Rows);
 }

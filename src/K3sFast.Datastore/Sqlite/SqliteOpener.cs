@@ -9,8 +9,8 @@ namespace K3sFast.Datastore.Sqlite;
 /// </summary>
 internal static class SqliteOpener
 {
-    // Smaller files are checked whole at the door, which takes about 0.3 s for 64 MiB; larger ones beside the work, when the last process did not
-    // close them.
+    // Smaller files are checked whole at the door, which takes about 0.3 s for 64 MiB, unless they are as they were closed: then beside the work, as larger
+    // ones are when the last process did not close them.
     private const long CheckFirstBytes = 64L << 20;
 
     // Files that k3s made are rewritten once so that they can shrink; 256 MiB take about 3 s, and three times their size meanwhile.
@@ -67,12 +67,13 @@ internal static class SqliteOpener
     }
 
     /// <summary>Opens the writing connection on a taken file: pragmas, checks, table.</summary>
-    /// <returns>The connection, and whether the file has still to be checked whole.</returns>
-    public static (SqliteConnection Connection, bool IsCheckDue) OpenWriter(string path, FileStream taken, ILogger logger)
+    /// <returns>The connection, and when the file is checked whole.</returns>
+    public static (SqliteConnection Connection, WholeCheck Check) OpenWriter(string path, FileStream taken, ILogger logger)
     {
         CheckHeader(path, taken);
         bool isNew = taken.Length == 0;
         bool wasKilled = File.Exists($"{path}-wal") && new FileInfo($"{path}-wal").Length > 0;
+        bool isAsClosed = CloseMark.Take(path, taken) && !wasKilled;
         SqliteConnection? connection = null;
         try
         {
@@ -95,13 +96,18 @@ internal static class SqliteOpener
             // Debian's build overwrites what is deleted, page by page; neither kine nor etcd do.
             connection.Execute("PRAGMA secure_delete = OFF"u8);
             bool isSmall = taken.Length <= CheckFirstBytes;
-            if (!isNew) Check(path, connection, isSmall);
+            if (!isNew) Check(path, connection, isSmall && !isAsClosed);
             LayOut(connection);
             CheckRevisions(path, connection);
             if (!isNew) MakeShrinkable(path, connection, taken.Length, logger);
             FileFlush.FlushAbove(path);
             connection.WatchFiles(isCheckpointer: false);
-            return (connection, wasKilled && !isSmall);
+            return (connection, (isSmall, wasKilled) switch
+            {
+                (true, _) => isAsClosed ? WholeCheck.Later : WholeCheck.Done,
+                (false, true) => WholeCheck.Beside,
+                _ => WholeCheck.None,
+            });
         }
         catch (SqliteException error)
         {
@@ -220,4 +226,20 @@ internal static class SqliteOpener
         DatastoreOpenFailure.Locked,
         $"datastore {path} is in use by another process: stop the other server, or give this one its own --data-dir",
         inner);
+}
+
+/// <summary>When the structure of a file is gone through.</summary>
+internal enum WholeCheck
+{
+    /// <summary>It was, before anything was served (or the file is new).</summary>
+    Done,
+
+    /// <summary>Beside the work, from the beginning on.</summary>
+    Beside,
+
+    /// <summary>Beside the work, when what a start brings is done.</summary>
+    Later,
+
+    /// <summary>Not in this life: it is long, and was closed in order.</summary>
+    None,
 }

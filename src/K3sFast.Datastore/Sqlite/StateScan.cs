@@ -14,12 +14,19 @@ internal static class StateScan
     // Below this another reader costs more than it saves.
     private const int MinRowsPerPart = 2_000;
 
-    /// <summary>Shows the live keys of a prefix at a revision, each with its rank.</summary>
-    public static async Task ReadAsync(SqliteReaders readers, string prefix, long revision, Func<int, IDatastoreVisitor> openPart, CancellationToken cancellationToken)
+    /// <summary>The newest row of each key with a prefix at a revision, in the order in which they lie in the file.</summary>
+    public static IndexedRow[] ReadIndex(SqliteReaders readers, string prefix, long revision, CancellationToken cancellationToken)
     {
         IndexedRow[] rows;
         using (var lent = readers.Rent()) rows = [.. lent.Reader.ReadIndex(prefix, revision, cancellationToken)];
         Array.Sort(rows);
+        return rows;
+    }
+
+    /// <summary>Shows the live keys of a prefix at a revision, each with its rank. <paramref name="rows"/>: what <see cref="ReadIndex"/> told of them.</summary>
+    public static async Task ReadAsync(
+        SqliteReaders readers, IndexedRow[] rows, string prefix, long revision, Func<int, IDatastoreVisitor> openPart, CancellationToken cancellationToken)
+    {
         int count = Math.Clamp(rows.Length / MinRowsPerPart, 1, Math.Min(MaxParts, Environment.ProcessorCount));
         var parts = new Part[count];
         for (int i = 0; i < count; i++)

@@ -15,6 +15,7 @@ internal sealed class FieldPaths
             node.FieldIndex = i;
         }
         Metadata = Root.Find("metadata"u8);
+        HasOthers = Root.Children > (Metadata is null ? 0 : 1);
     }
 
     public string[] Paths { get; }
@@ -24,12 +25,17 @@ internal sealed class FieldPaths
     /// <summary>The node of metadata, if a path leads there.</summary>
     public Node? Metadata { get; }
 
+    /// <summary>True = a path leads to another member of the object than its metadata.</summary>
+    public bool HasOthers { get; }
+
     internal sealed class Node(byte[] name)
     {
         private Node[] _children = [];
 
         /// <summary>Which selectable field this is; -1 = only on the way to one.</summary>
         public int FieldIndex { get; set; } = -1;
+
+        public int Children => _children.Length;
 
         public bool HasChildren => _children.Length > 0;
 

@@ -1,4 +1,7 @@
 using System.Buffers;
+using System.Numerics;
+using System.Runtime.Intrinsics;
+using K3sFast.ApiMachinery;
 
 namespace K3sFast.WatchCache.Json;
 
@@ -8,7 +11,6 @@ namespace K3sFast.WatchCache.Json;
 /// </summary>
 internal ref struct JsonScanner(ReadOnlySpan<byte> json)
 {
-    private static readonly SearchValues<byte> s_structure = SearchValues.Create("\"{}[]"u8);
     private static readonly SearchValues<byte> s_stringEnd = SearchValues.Create("\"\\"u8);
     private static readonly SearchValues<byte> s_scalarEnd = SearchValues.Create(",}] \t\r\n"u8);
 
@@ -71,6 +73,15 @@ internal ref struct JsonScanner(ReadOnlySpan<byte> json)
         return false;
     }
 
+    /// <summary>Goes to the end of the outermost object: all there is before the last bracket is taken for its members.</summary>
+    public void SkipRest()
+    {
+        int end = _json.Length - 1;
+        while (end > Position && _json[end] is (byte)' ' or (byte)'\n' or (byte)'\r' or (byte)'\t') end--;
+        if (end < Position || _json[end] != '}') throw Malformed("is not closed");
+        Position = end;
+    }
+
     /// <summary>Skips the value that the walk stands before.</summary>
     public void SkipValue()
     {
@@ -91,33 +102,34 @@ internal ref struct JsonScanner(ReadOnlySpan<byte> json)
 
     private void SkipNested()
     {
-        int depth = 0;
-        do
-        {
-            int step = _json[Position..].IndexOfAny(s_structure);
-            if (step < 0) throw Malformed("is not closed");
-            Position += step;
-            switch (_json[Position])
-            {
-                case (byte)'"':
-                    SkipString();
-                    continue;
-                case (byte)'{' or (byte)'[':
-                    depth++;
-                    break;
-                default:
-                    depth--;
-                    break;
-            }
-            Position++;
-        }
-        while (depth > 0);
+        int end = JsonBlocks.EndOf(_json, Position, asWritten: false);
+        if (end < 0) throw Malformed("is not closed");
+        Position = end;
     }
 
     private void SkipString()
     {
         if (_json[Position] != '"') throw Malformed("has no string where one must be");
         int at = Position + 1;
+        // Most strings are short: no search is called for them.
+        if (at <= _json.Length - Vector128<byte>.Count)
+        {
+            var bytes = Vector128.Create(_json.Slice(at, Vector128<byte>.Count));
+            var ends = Vector128.Equals(bytes, Vector128.Create((byte)'"')) | Vector128.Equals(bytes, Vector128.Create((byte)'\\'));
+            if (ends == default)
+            {
+                at += Vector128<byte>.Count;
+            }
+            else
+            {
+                at += BitOperations.TrailingZeroCount(ends.ExtractMostSignificantBits());
+                if (_json[at] == '"')
+                {
+                    Position = at + 1;
+                    return;
+                }
+            }
+        }
         while (true)
         {
             int step = _json[at..].IndexOfAny(s_stringEnd);

@@ -45,8 +45,14 @@ internal ref struct ObjectScan
         walk.EnterObject();
         while (walk.NextMember(out var name))
         {
-            if (name.SequenceEqual("metadata"u8) && walk.Peek() == '{') scan.ScanMetadata(ref walk, paths.Metadata);
-            else scan.ScanMember(ref walk, paths.Root.Find(name));
+            if (!name.SequenceEqual("metadata"u8) || walk.Peek() != '{')
+            {
+                scan.ScanMember(ref walk, paths.Root.Find(name));
+                continue;
+            }
+            scan.ScanMetadata(ref walk, paths.Metadata);
+            // Everything that is wanted is found: what follows is passed without a look at its members.
+            if (!paths.HasOthers) walk.SkipRest();
         }
         return scan;
     }

@@ -58,6 +58,7 @@ internal sealed class ControlPlane : IAsyncDisposable
         try
         {
             store = await config.Datastore.OpenAsync(loggers, ct).ConfigureAwait(false);
+            ApiServer.ApiServer.ReadAhead(store);
             var certificates = await pki(store).ConfigureAwait(false);
             var supervisor = new SupervisorPaths(
                 certificates, certificates.JoinSecrets, ClusterSettings.Of(config), new IPEndPoint(config.AdvertiseAddress, config.AdvertisePort).ToString(), loggers.CreateLogger("K3sFast.Supervisor"));
