@@ -7,14 +7,22 @@ namespace K3sFast.Datastore;
 /// Puts files and their names on disk, and says so when that fails. <see cref="RandomAccess.FlushToDisk"/> and <see cref="FileStream.Flush(bool)"/>
 /// do not: they pass over EIO.
 /// </summary>
-public static partial class FileFlush
+public static unsafe partial class FileFlush
 {
+    // Looked up in the whole program and not in the C library alone, as SQLite's own calls are: what is laid over them (LD_PRELOAD), to make a medium slow or
+    // failing, is laid over these.
+    private static readonly delegate* unmanaged<int, int> s_fsync = (delegate* unmanaged<int, int>)NativeLibrary.GetExport(NativeLibrary.GetMainProgramHandle(), "fsync");
+    private static readonly delegate* unmanaged<int, int> s_fdatasync = (delegate* unmanaged<int, int>)NativeLibrary.GetExport(NativeLibrary.GetMainProgramHandle(), "fdatasync");
+
     /// <summary>Flushes a file's bytes to the medium.</summary>
     /// <exception cref="IOException">They may not be there; the kernel will not try again by itself.</exception>
     public static void Flush(SafeFileHandle file)
     {
-        if (FSync(file) != 0) throw new IOException($"fsync: {Marshal.GetLastPInvokeErrorMessage()}");
+        if (Call(s_fsync, file) is var errno and not 0) throw new IOException($"fsync: {Marshal.GetPInvokeErrorMessage(errno)}");
     }
+
+    /// <summary>Flushes a file's bytes, and of what is kept about it what reading them needs. Returns 0 or errno.</summary>
+    internal static int TryFlushData(SafeFileHandle file) => Call(s_fdatasync, file);
 
     /// <summary>Flushes the directory of a file and all directories above it. Cheap where nothing changed.</summary>
     /// <remarks>
@@ -24,6 +32,21 @@ public static partial class FileFlush
     public static void FlushAbove(string path)
     {
         for (string? directory = Path.GetDirectoryName(path); directory is not null; directory = Path.GetDirectoryName(directory)) FlushDirectory(directory);
+    }
+
+    /// <summary>fsync(2) or fdatasync(2). Returns 0 or errno.</summary>
+    private static int Call(delegate* unmanaged<int, int> flush, SafeFileHandle file)
+    {
+        bool isHeld = false;
+        try
+        {
+            file.DangerousAddRef(ref isHeld);
+            return flush((int)file.DangerousGetHandle()) == 0 ? 0 : Marshal.GetLastSystemError();
+        }
+        finally
+        {
+            if (isHeld) file.DangerousRelease();
+        }
     }
 
     private static void FlushDirectory(string directory)
@@ -42,10 +65,7 @@ public static partial class FileFlush
     [LibraryImport("libc", EntryPoint = "dirfd")]
     private static partial int DirFd(nint stream);
 
-    /// <summary>fsync(2). Returns 0, or -1 with errno.</summary>
-    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
-    private static partial int FSync(SafeFileHandle file);
-
+    /// <summary>fsync(2). Returns 0, or -1.</summary>
     [LibraryImport("libc", EntryPoint = "fsync")]
     private static partial int FSync(int descriptor);
 

@@ -55,6 +55,9 @@ internal static partial class Log
     [LoggerMessage(2017, LogLevel.Warning, "How much of the log was flushed cannot be noted in {Path}: {Reason}. Writes go on; damage in the newest part of the log may be taken for a torn tail")]
     public static partial void MarkFailed(ILogger logger, string path, string reason);
 
+    [LoggerMessage(2018, LogLevel.Error, "A flush of the log of {Path} failed: what it was to flush is written again before anything is answered")]
+    public static partial void FlushFailed(ILogger logger, string path, Exception error);
+
     [LoggerMessage(2009, LogLevel.Warning, "Leases could not be read: keys with a lease expire only after the next start")]
     public static partial void LeasesUnreadable(ILogger logger, Exception error);
 

@@ -54,6 +54,30 @@ internal sealed class CommitFeed(long currentRevision, long compactRevision)
         }
     }
 
+    /// <summary>Makes a revision the present whose groups were answered before it was sure that they stay: watches read them from the file. Writer thread only.</summary>
+    public void PublishFromFile(SqliteReaders readers, long revision)
+    {
+        lock (_gate)
+        {
+            CurrentRevision = revision;
+            for (int i = _live.Count - 1; i >= 0; i--)
+            {
+                var watch = _live[i];
+                try
+                {
+                    watch.ShowFromFile(readers, revision);
+                }
+                catch (Exception error)
+                {
+                    // As when a group is shown.
+                    watch.Fail(error);
+                    _live.RemoveAt(i);
+                }
+            }
+            _publishedRevision = revision;
+        }
+    }
+
     /// <summary>Makes a watch live if it has seen everything published; false = read on from the file first.</summary>
     public bool TryJoin(SqliteWatch watch)
     {

@@ -80,7 +80,7 @@ internal sealed partial class CommitWriter
     }
 
     /// <summary>Deletes the keys whose lease has ended and that did not change since; inside the group's transaction.</summary>
-    private void ExpireDue(ref long revision)
+    private void ExpireDue(GroupInFlight group, ref long revision)
     {
         _dueLeases.Clear();
         while (_dueLeases.Count < MaxExpiredPerGroup && _leases.TryTakeDue(out var lease)) _dueLeases.Add(lease);
@@ -92,7 +92,7 @@ internal sealed partial class CommitWriter
                 var (id, isLive, createRevision) = Probe(key);
                 if (!isLive || id != lease.Revision) continue;
                 Insert(key, ++revision, AppendKind.Delete, createRevision, id, lease: 0, default);
-                _expired.Add(new ExpiredKey(lease.Key, revision, createRevision));
+                group.Expired.Add(new ExpiredKey(lease.Key, revision, createRevision));
             }
             catch (DatastoreCorruptException error)
             {
@@ -103,12 +103,11 @@ internal sealed partial class CommitWriter
         }
     }
 
-    /// <summary>Notes the leases that the committed group brought, and when to look again.</summary>
-    private void ScheduleLeases()
+    /// <summary>Notes the leases that a group brought, and when to look again.</summary>
+    private void ScheduleLeases(List<(string Key, long Revision, long Seconds)> leases)
     {
-        foreach (var (key, revision, seconds) in _leaseNotes) _leases.Add(key, revision, seconds);
-        if (_isExpiring || _leaseNotes.Count > 0) ArmLeaseTimer();
-        _isExpiring = false;
+        foreach (var (key, revision, seconds) in leases) _leases.Add(key, revision, seconds);
+        if (!_isLeaseTimerSet || leases.Count > 0) ArmLeaseTimer();
     }
 
     /// <summary>The group failed: what was due is due again.</summary>
@@ -133,7 +132,7 @@ internal sealed partial class CommitWriter
     // While the log is long, maintenance would only make it longer: it waits for the copying, whose end wakes the writer. A log that a
     // failed flush has made doubtful is made sure by the next group first.
     private bool HasMaintenanceLocked() =>
-        !_isLogDoubtful && (_isReliefDue || ((_compactions.Count > 0 || _maintenance.IsVacuuming) && !_checkpointer.IsBehind));
+        !_isLogDoubtful && !(_isFlushedBeside && _maintenance.IsFlushDue) && (_isReliefDue || ((_compactions.Count > 0 || _maintenance.IsVacuuming) && !_checkpointer.IsBehind));
 
     /// <summary>
     /// There is no space: the log's is given back, then all history's, then every free page's. It is done anew after each group of deletions, until creates and
@@ -169,6 +168,9 @@ internal sealed partial class CommitWriter
             if (!HasMaintenanceLocked()) return;
             _compactions.TryPeek(out compaction);
         }
+        // Relief empties the log, and must not take it from under those who are to be told of it.
+        if (_isReliefDue) WaitForGroups();
+        if (_isLogDoubtful) return;
         try
         {
             _checkpointer.OnBegin();
@@ -186,12 +188,14 @@ internal sealed partial class CommitWriter
                 Log.Compacted(_logger, compaction.Revision, (long)Stopwatch.GetElapsedTime(compaction.StartedAt).TotalMilliseconds);
                 EndCompaction(null);
             }
+            NoteEnd();
             NoteWritten();
         }
         catch (SqliteException error)
         {
             RollBack();
             NoteFailedWrite(error);
+            if (_isLogDoubtful && _inFlight.Count > 0) TryMakeLogSure();
             if (compaction is null)
             {
                 _maintenance.StopVacuuming();

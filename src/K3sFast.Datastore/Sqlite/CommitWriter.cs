@@ -9,8 +9,8 @@ namespace K3sFast.Datastore.Sqlite;
 
 /// <summary>
 /// The one thread that writes. It takes all appends that are queued as one transaction (group commit), shows the result to watches
-/// when it is on disk, then completes the appends. While a group is flushed the next one gathers. Between groups it does one small step
-/// of maintenance, and expires leases.
+/// when it is on disk, then completes the appends. While a group is flushed the next one gathers; on a slow medium its own flush may begin beside the
+/// running one (CommitWriter.Flight.cs). Between groups it does one small step of maintenance, and expires leases.
 /// </summary>
 internal sealed partial class CommitWriter : IDisposable
 {
@@ -44,22 +44,24 @@ internal sealed partial class CommitWriter : IDisposable
     private readonly SqliteConnection.Statement _insertDeletion;
     private readonly SqliteConnection.Statement _setSequence;
     private readonly FlushMark? _mark;
-    private readonly List<ExpiredKey> _expired = [];
-    private readonly List<(string Key, long Revision, long Seconds)> _leaseNotes = [];
+    private readonly GroupInFlight.Pool _groups = new();
     private List<PendingAppend> _taken = [];
     private int _takenDone;
+    private bool _mayCommit;
+    private long _revision;
     private long _sequence;
     private bool _hasRoom;
-    private bool _isLogDoubtful;
 
     // Written by the writer thread, read by anyone
     private string? _failure;
 
-    public CommitWriter(SqliteConnection connection, SqliteDatastoreOptions options, CommitFeed feed, ILogger logger)
+    public CommitWriter(SqliteConnection connection, SqliteDatastoreOptions options, CommitFeed feed, SqliteReaders readers, ILogger logger)
     {
         _connection = connection;
         _options = options;
         _feed = feed;
+        _readers = readers;
+        _revision = feed.CurrentRevision;
         _logger = logger;
         _begin = connection.Prepare("BEGIN IMMEDIATE"u8);
         _commit = connection.Prepare("COMMIT"u8);
@@ -79,6 +81,9 @@ internal sealed partial class CommitWriter : IDisposable
         connection.TakeWrittenPages();
         connection.FollowLog();
         _mark = FlushMark.Open(connection.Path, (int)connection.QueryInt64("PRAGMA page_size"u8), logger);
+        _pace = options.Pace ?? new FlushPace(options.FlushBesideFrom);
+        // Without the note nobody could tell whether a log that is to be made sure is whole.
+        if (_mark is not null) _flushers = LogFlushers.Open(connection.Path, Wake);
     }
 
     public WriterStatistics Statistics { get; } = new();
@@ -124,6 +129,7 @@ internal sealed partial class CommitWriter : IDisposable
         }
         if (_thread.IsAlive) _thread.Join();
         _leaseTimer.Dispose();
+        _flushers?.Dispose();
         SetSequenceRight();
         _checkpointer.Dispose();
         _maintenance.Dispose();
@@ -136,30 +142,68 @@ internal sealed partial class CommitWriter : IDisposable
     {
         while (WaitForWork())
         {
-            var group = NextGroup();
-            if (group.Length > 0 || _isExpiring) CommitGroup(group);
-            _takenDone += group.Length;
+            if (_flushers is { HasEnded: true }) TakeEnds();
+            if (_mayCommit)
+            {
+                var group = NextGroup();
+                if (group.Length > 0 || _isExpiring) CommitGroup(group);
+                else if (IsMaintenanceFlushWanted) FlushMaintenance();
+                _takenDone += group.Length;
+            }
             MaintainOneStep();
         }
+        if (_isLogDoubtful) TryMakeLogSure();
         FailCompactions();
     }
 
     /// <summary>Blocks until there is something to do; false = stopped and nothing is left.</summary>
     private bool WaitForWork()
     {
-        if (_takenDone < _taken.Count) return true;
-        _taken.Clear();
-        _takenDone = 0;
+        _mayCommit = true;
+        if (_takenDone < _taken.Count)
+        {
+            if (!_isFlushedBeside) return true;
+        }
+        else
+        {
+            _taken.Clear();
+            _takenDone = 0;
+        }
         lock (_gate)
         {
-            while (_queued.Count == 0 && !_isStopping && !_isLeaseDue && _newLeases is null && !HasMaintenanceLocked()) Monitor.Wait(_gate);
-            (_queued, _taken) = (_taken, _queued);
-            _isExpiring = _isLeaseDue;
-            if (_isLeaseDue) _isLeaseTimerSet = false;
-            _isLeaseDue = false;
+            while (true)
+            {
+                bool hasAppends = _queued.Count > 0 || _taken.Count > 0;
+                if (_isStopping && !hasAppends && _inFlight.Count == 0) return false;
+                bool isWanted = hasAppends || _isLeaseDue || IsMaintenanceFlushWanted;
+                int wait = isWanted ? MillisecondsToNextGroup() : Timeout.Infinite;
+                _mayCommit = isWanted && wait == 0;
+                if (_mayCommit || _newLeases is not null || HasMaintenanceLocked() || _flushers is { HasEnded: true }) break;
+                Monitor.Wait(_gate, wait);
+            }
             TakeNewLeasesLocked();
-            return _taken.Count > 0 || !_isStopping;
+            if (_mayCommit) TakeQueuedLocked();
+            return true;
         }
+    }
+
+    private void TakeQueuedLocked()
+    {
+        if (_taken.Count == 0)
+        {
+            (_queued, _taken) = (_taken, _queued);
+        }
+        else
+        {
+            // What one group could not hold, and what came while the flushes of others ran.
+            _taken.RemoveRange(0, _takenDone);
+            _takenDone = 0;
+            _taken.AddRange(_queued);
+            _queued.Clear();
+        }
+        _isExpiring = _isLeaseDue;
+        if (_isLeaseDue) _isLeaseTimerSet = false;
+        _isLeaseDue = false;
     }
 
     private void Wake()
@@ -181,27 +225,24 @@ internal sealed partial class CommitWriter : IDisposable
         return rest[..count];
     }
 
-    private void CommitGroup(ReadOnlySpan<PendingAppend> group)
+    private void CommitGroup(ReadOnlySpan<PendingAppend> appends)
     {
-        long startedAt = Stopwatch.GetTimestamp();
-        long before = _feed.CurrentRevision;
-        long revision = before;
-        long sequence = _sequence;
-        _expired.Clear();
-        _leaseNotes.Clear();
         _hasRoom = Space.HasRoom((long)_checkpointer.PendingPages * FrameBytes);
+        var group = _groups.Rent(appends, Stopwatch.GetTimestamp(), _revision, _hasRoom);
+        long revision = _revision;
+        long sequence = _sequence;
         try
         {
             if (_isLogDoubtful) MakeLogSure();
+            ChooseFlush();
             _connection.Reach(FailPointNames.CommitBeforeBegin);
             _checkpointer.OnBegin();
             _begin.Run();
-            foreach (var append in group) Decide(append, ref revision);
-            if (_isExpiring) ExpireDue(ref revision);
+            foreach (var append in appends) Decide(append, group, ref revision);
+            if (_isExpiring) ExpireDue(group, ref revision);
             _connection.Reach(FailPointNames.CommitBeforeCommit);
-            long commitAt = Stopwatch.GetTimestamp();
+            group.CommitAt = Stopwatch.GetTimestamp();
             _commit.Run();
-            if (revision > before) NoteFlush(Stopwatch.GetElapsedTime(commitAt), revision - before);
         }
         catch (SqliteException error)
         {
@@ -210,27 +251,17 @@ internal sealed partial class CommitWriter : IDisposable
             Refuse(group, error);
             return;
         }
-        Invariant.Verify(revision >= before, $"revision went back from {before} to {revision}");
-        FailPoint.Reach(FailPointNames.CommitBeforePublish, _connection.Path);
-        if (revision > before)
-        {
-            _feed.CurrentRevision = revision;
-            _feed.Publish(group, _expired, revision);
-        }
-        ScheduleLeases();
-        FailPoint.Reach(FailPointNames.CommitBeforeComplete, _connection.Path);
-        // From here on the appends belong to their callers again.
-        foreach (var append in group) append.Complete();
-        var elapsed = Stopwatch.GetElapsedTime(startedAt);
-        if (elapsed > s_slowCommit) Log.SlowCommit(_logger, group.Length, (long)elapsed.TotalMilliseconds);
+        Invariant.Verify(revision >= _revision, $"revision went back from {_revision} to {revision}");
+        _revision = group.Revision = revision;
+        NoteEnd();
+        _isExpiring = false;
+        if (_isFlushedBeside) Launch(group);
+        else LandFlushed(group);
         NoteWritten();
-        // At the turn, and whenever deletions were let through since.
-        if (_hasRoom && _maintenance.IsThorough && !_isReliefDue) _maintenance.IsThorough = false;
-        if (!_hasRoom && (revision > before || !_maintenance.IsThorough)) BeginRelief();
     }
 
     /// <summary>Decides one append inside the group's transaction; earlier appends of the group are already visible to it.</summary>
-    private void Decide(PendingAppend append, ref long revision)
+    private void Decide(PendingAppend append, GroupInFlight group, ref long revision)
     {
         var request = append.Request;
         int maxBytes = Encoding.UTF8.GetMaxByteCount(request.Key.Length);
@@ -258,7 +289,7 @@ internal sealed partial class CommitWriter : IDisposable
             revision++;
             append.CreateRevision = request.Kind == AppendKind.Create ? revision : createRevision;
             Insert(key, revision, request.Kind, append.CreateRevision, id, request.LeaseSeconds, request.Value.Span);
-            if (request.LeaseSeconds > 0 && request.Kind != AppendKind.Delete) _leaseNotes.Add((request.Key, revision, request.LeaseSeconds));
+            if (request.LeaseSeconds > 0 && request.Kind != AppendKind.Delete) group.Leases.Add((request.Key, revision, request.LeaseSeconds));
         }
         catch (DatastoreCorruptException error)
         {
@@ -322,26 +353,31 @@ internal sealed partial class CommitWriter : IDisposable
         }
     }
 
-    private void Refuse(ReadOnlySpan<PendingAppend> group, SqliteException error)
+    /// <summary>The group was rolled back: nothing of it is in the log, unless the process ends before the next one is written over it.</summary>
+    private void Refuse(GroupInFlight group, SqliteException error)
     {
         NoteFailedWrite(error);
-        if (error.IsFull) Statistics.RefusedFull += group.Length;
-        else Log.CommitFailed(_logger, _connection.Path, group.Length, error);
-        foreach (var append in group)
+        if (error.IsFull) Statistics.RefusedFull += group.Appends.Count;
+        else Log.CommitFailed(_logger, _connection.Path, group.Appends.Count, error);
+        foreach (var append in group.Appends)
         {
             append.Result = new AppendResult(AppendOutcome.Full, 0);
-            append.Error = error.IsFull ? null
-                : error.IsCorrupt ? new DatastoreCorruptException($"datastore {_connection.Path} is damaged: {error.Message}; stop the server and restore it from a backup", error)
-                : new DatastoreException($"writing {_connection.Path} failed, it is not known whether the change will be there after a restart: {error.Message}", error);
+            append.Error = error.IsFull ? null : FailureOf(error);
             append.Complete();
         }
+        _groups.Return(group);
         // What was due stays due.
         if (_isExpiring) RetryExpiry();
+        if (_isLogDoubtful && _inFlight.Count > 0) TryMakeLogSure();
     }
 
+    private DatastoreException FailureOf(SqliteException error) => error.IsCorrupt
+        ? new DatastoreCorruptException($"datastore {_connection.Path} is damaged: {error.Message}; stop the server and restore it from a backup", error)
+        : new DatastoreException($"writing {_connection.Path} failed, it is not known whether the change will be there after a restart: {error.Message}", error);
+
     /// <summary>
-    /// A flush that failed may have dropped what it was to flush, and the next one would say nothing of that. The failed group is written
-    /// anew in its place, but steps of maintenance before it are not: those bytes of the log are written again.
+    /// A flush that failed may have dropped what it was to flush, and the next one would say nothing of that. A group that was rolled back is written
+    /// anew in its place, but what was committed before it and not flushed is not: those bytes of the log are written again.
     /// </summary>
     private void NoteFailedWrite(SqliteException error)
     {
@@ -354,23 +390,8 @@ internal sealed partial class CommitWriter : IDisposable
         {
             Volatile.Write(ref _failure, error.Message);
         }
-        if (_maintenance.HasUnflushed) _isLogDoubtful = true;
+        if (_maintenance.HasUnflushed || _inFlight.Count > 0) _isLogDoubtful = true;
         _connection.TakeWrittenPages();
-    }
-
-    private void MakeLogSure()
-    {
-        LogRewriter.Rewrite(_connection.Path + "-wal");
-        _isLogDoubtful = false;
-    }
-
-    private void NoteFlush(TimeSpan elapsed, long changes)
-    {
-        _mark?.Note(_connection.LogFrames);
-        Volatile.Write(ref _failure, null);
-        Statistics.CommitSeconds.Add(elapsed.TotalSeconds);
-        Statistics.GroupSizes.Add(changes);
-        _maintenance.OnFlushed();
     }
 
     private void NoteWritten()
@@ -386,7 +407,7 @@ internal sealed partial class CommitWriter : IDisposable
     {
         try
         {
-            if (_sequence > _feed.CurrentRevision) _setSequence.Bind(1, _feed.CurrentRevision).Run();
+            if (_sequence > _revision) _setSequence.Bind(1, _revision).Run();
         }
         catch (SqliteException error)
         {

@@ -60,25 +60,41 @@ internal sealed class FlushMark : IDisposable
         }
     }
 
-    /// <summary>The log was flushed with so many frames. The writer thread; two system calls, allocates nothing.</summary>
-    public void Note(int frames)
+    /// <summary>What a flush of the log's first frames would have flushed; nothing of a log that has fewer. The writer thread, between its transactions.</summary>
+    public Flushed EndOf(int frames)
     {
-        if (frames <= 0) return;
-        Span<byte> mark = stackalloc byte[MarkBytes];
-        Magic.CopyTo(mark);
-        BinaryPrimitives.WriteInt64BigEndian(mark[8..], frames);
+        if (frames <= 0) return default;
+        Span<byte> saltAndSum = stackalloc byte[SaltAndSumBytes];
         try
         {
-            if (RandomAccess.Read(_log, mark.Slice(16, SaltAndSumBytes), LogHeaderBytes + ((frames - 1L) * _frameBytes) + SaltOffset) != SaltAndSumBytes) return;
-            BinaryPrimitives.WriteUInt32BigEndian(mark[32..], Crc(mark[..32]));
+            if (RandomAccess.Read(_log, saltAndSum, LogHeaderBytes + ((frames - 1L) * _frameBytes) + SaltOffset) != SaltAndSumBytes) return default;
+        }
+        catch (IOException error)
+        {
+            NoteFailure(error);
+            return default;
+        }
+        return new Flushed(frames, BinaryPrimitives.ReadUInt64BigEndian(saltAndSum), BinaryPrimitives.ReadUInt64BigEndian(saltAndSum[8..]));
+    }
+
+    /// <summary>So much of the log was flushed. The writer thread; one system call, allocates nothing.</summary>
+    public void Note(in Flushed flushed)
+    {
+        if (flushed.Frames <= 0) return;
+        Span<byte> mark = stackalloc byte[MarkBytes];
+        Magic.CopyTo(mark);
+        BinaryPrimitives.WriteInt64BigEndian(mark[8..], flushed.Frames);
+        BinaryPrimitives.WriteUInt64BigEndian(mark[16..], flushed.Salt);
+        BinaryPrimitives.WriteUInt64BigEndian(mark[24..], flushed.Sum);
+        BinaryPrimitives.WriteUInt32BigEndian(mark[32..], Crc(mark[..32]));
+        try
+        {
             RandomAccess.Write(_mark, mark, 0);
             _isFailing = false;
         }
         catch (IOException error)
         {
-            // The older note stays true.
-            if (!_isFailing) Log.MarkFailed(_logger, PathOf(_path), error.Message);
-            _isFailing = true;
+            NoteFailure(error);
         }
     }
 
@@ -99,6 +115,13 @@ internal sealed class FlushMark : IDisposable
     {
         _log.Dispose();
         _mark.Dispose();
+    }
+
+    // The older note stays true.
+    private void NoteFailure(IOException error)
+    {
+        if (!_isFailing) Log.MarkFailed(_logger, PathOf(_path), error.Message);
+        _isFailing = true;
     }
 
     private static uint Crc(ReadOnlySpan<byte> words)

@@ -8,7 +8,7 @@ namespace K3sFast.Datastore.Sqlite;
 /// </summary>
 /// <remarks>
 /// Two witnesses tell one from the other. The note of what was flushed (<see cref="FlushMark"/>): up to there nothing can be torn. And what lies behind: a power cut
-/// tears only what was not flushed, one group and some steps of maintenance, so more transactions than these behind the first bad frame, of the same
+/// tears only what was not flushed, a few groups and some steps of maintenance, so more transactions than these behind the first bad frame, of the same
 /// generation of the log, say that it was whole once.
 ///
 /// <code>
@@ -20,13 +20,13 @@ namespace K3sFast.Datastore.Sqlite;
 /// </remarks>
 internal static class LogCheck
 {
-    private const int HeaderBytes = 32;
-    private const int FrameHeaderBytes = 24;
+    internal const int HeaderBytes = 32;
+    internal const int FrameHeaderBytes = 24;
     private const int PageBytes = 4096;
     private const uint MagicLittleEndian = 0x377f0682;
 
-    // One group's, with what failed flushes may have left behind it.
-    private const int TornTransactions = Maintenance.MaxUnflushedSteps + 4;
+    // Those of the groups whose flushes run, with what failed flushes may have left behind them.
+    private const int TornTransactions = Maintenance.MaxUnflushedSteps + FlushPace.MaxFlushes + 4;
 
     /// <summary>What is wrong with the log of a database that is taken, or null.</summary>
     public static string? FindDamage(string database, FileStream taken)
@@ -118,7 +118,8 @@ internal static class LogCheck
         return database.ReadAtLeast(here, PageBytes, throwOnEndOfStream: false) == PageBytes && here.AsSpan().SequenceEqual(there);
     }
 
-    private struct Sum(bool isBigEndian)
+    /// <summary>The running checksum of a log.</summary>
+    internal struct Sum(bool isBigEndian)
     {
         private uint _a;
         private uint _b;

@@ -59,8 +59,8 @@ internal sealed class Maintenance : IDisposable
     private readonly bool _canVacuum;
     private int _stepPages = FirstStepPages;
     private int _vacuumPages = FirstVacuumPages;
-    private int _unflushedSteps;
-    private int _unflushedPages;
+    private MaintenanceMark _done;
+    private MaintenanceMark _flushed;
     private int _unflushedBound = FirstUnflushedPages;
     private int _logFrames;
     private bool _isFlushing;
@@ -90,10 +90,29 @@ internal sealed class Maintenance : IDisposable
     public bool IsVacuuming => _isVacuuming;
 
     /// <summary>Commits that the next flush has to cover.</summary>
-    public bool HasUnflushed => _unflushedSteps > 0;
+    public bool HasUnflushed => _done.Steps > _flushed.Steps;
 
-    /// <summary>A group was flushed, and everything before it in the log.</summary>
-    public void OnFlushed() => _unflushedSteps = _unflushedPages = 0;
+    /// <summary>So much waits for a flush that no step is to be done before one.</summary>
+    public bool IsFlushDue => _done.Steps - _flushed.Steps >= MaxUnflushedSteps || _done.Pages - _flushed.Pages >= _unflushedBound;
+
+    /// <summary>True = flushes run beside the writer, which begins one when it is due: no step flushes by itself.</summary>
+    public bool IsFlushedBeside { get; set; }
+
+    /// <summary>All steps until now.</summary>
+    public MaintenanceMark Done => _done;
+
+    /// <summary>The log was flushed with these steps in it.</summary>
+    public void OnFlushed(MaintenanceMark steps)
+    {
+        if (steps.Steps > _flushed.Steps) _flushed = steps;
+    }
+
+    /// <summary>A flush beside the writer that was begun for steps alone has ended.</summary>
+    public void OnFlushedBeside(TimeSpan elapsed)
+    {
+        _statistics.MaintenanceFlushSeconds.Add(elapsed.TotalSeconds);
+        _unflushedBound = NextUnflushedPages(_unflushedBound, elapsed);
+    }
 
     /// <summary>Compacts a little of what was superseded up to <paramref name="target"/>; true = nothing is left.</summary>
     public bool CompactStep(long target)
@@ -213,29 +232,28 @@ internal sealed class Maintenance : IDisposable
 
     private void BeginStep()
     {
-        _isFlushing = _unflushedSteps >= MaxUnflushedSteps || _unflushedPages >= _unflushedBound;
+        _isFlushing = !IsFlushedBeside && IsFlushDue;
         _logFrames = _connection.LogFrames;
-        if (!_isFlushing) _connection.Execute("PRAGMA synchronous = NORMAL"u8);
+        if (!_isFlushing && !IsFlushedBeside) _connection.Execute("PRAGMA synchronous = NORMAL"u8);
     }
 
     private void NoteCommit()
     {
         if (_isFlushing)
         {
-            OnFlushed();
+            OnFlushed(_done);
             return;
         }
         int frames = _connection.LogFrames;
-        _unflushedSteps++;
         // A log that began anew counts from its beginning.
-        _unflushedPages += frames >= _logFrames ? frames - _logFrames : frames;
+        _done = new MaintenanceMark(_done.Steps + 1, _done.Pages + (frames >= _logFrames ? frames - _logFrames : frames));
     }
 
     private void EndStep(long startedAt, Distribution seconds, ref int pages, int least, bool isFull)
     {
         // A statement that failed may have left the transaction open; the level cannot be changed inside of one.
         if (_connection.IsInTransaction) _connection.Execute("ROLLBACK"u8);
-        _connection.Execute("PRAGMA synchronous = FULL"u8);
+        if (!IsFlushedBeside) _connection.Execute("PRAGMA synchronous = FULL"u8);
         var elapsed = Stopwatch.GetElapsedTime(startedAt);
         (_isFlushing ? _statistics.MaintenanceFlushSeconds : seconds).Add(elapsed.TotalSeconds);
         // What a flush takes says nothing of the step's work.
@@ -250,3 +268,6 @@ internal sealed class Maintenance : IDisposable
         _isVacuuming = IsThorough ? free > 0 : free >= VacuumFromPages && free * 100 >= _connection.QueryInt64("PRAGMA page_count"u8) * VacuumFromPercent;
     }
 }
+
+/// <summary>So many steps of maintenance, which wrote so many pages.</summary>
+internal readonly record struct MaintenanceMark(long Steps, long Pages);

@@ -30,6 +30,15 @@ public sealed record SqliteDatastoreOptions
     public int MaxQueuedAppends { get; init; } = 16 * 1024;
 
     /// <summary>
+    /// Media whose flushes take this long are flushed by threads beside the writer, so that several flushes may be on their way; quicker ones by the
+    /// writer itself. Zero = all by threads.
+    /// </summary>
+    public TimeSpan FlushBesideFrom { get; init; } = TimeSpan.FromMilliseconds(2);
+
+    /// <summary>Null = as <see cref="FlushBesideFrom"/> says. Of one store.</summary>
+    internal FlushPace? Pace { get; init; }
+
+    /// <summary>
     /// Bytes of the file system kept for deletions and compaction: creates and updates are refused before the disk is truly full. Null = 32 MiB, or
     /// 2 % of a smaller file system.
     /// </summary>

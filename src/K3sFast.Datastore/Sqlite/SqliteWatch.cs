@@ -62,6 +62,20 @@ internal sealed class SqliteWatch : IDatastoreWatch
         }
     }
 
+    /// <summary>Shows what the file has up to a revision.</summary>
+    public void ShowFromFile(SqliteReaders readers, long revision)
+    {
+        using var lent = readers.Rent();
+        long before;
+        do
+        {
+            before = Position;
+            ShowRevision(lent.Reader.ReadHistory(before, revision, HistoryBatch, this));
+        }
+        while (Position > before && Position < revision);
+        ShowRevision(revision);
+    }
+
     /// <summary>Ends the watch and tells the observer why.</summary>
     public void Fail(Exception error)
     {

@@ -10,9 +10,9 @@ namespace K3sFast.Datastore.Tests.Crash;
 /// </summary>
 internal static class ChurnChild
 {
-    public static async Task<int> RunAsync(string path)
+    public static async Task<int> RunAsync(string path, bool isFlushedBeside)
     {
-        await using var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = path });
+        await using var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = path, Pace = isFlushedBeside ? new FlushPace(TimeSpan.Zero, isAlwaysBeside: true) : null });
         var output = Console.OpenStandardOutput();
         var gate = new Lock();
         using var enough = new CancellationTokenSource(TimeSpan.FromMinutes(5));

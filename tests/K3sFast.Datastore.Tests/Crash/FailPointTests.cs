@@ -14,17 +14,29 @@ public sealed class FailPointTests : IDisposable
 
     private string DatabasePath => Path.Combine(_directory, "state.db");
 
-    public static TheoryData<string> StorePoints => new(FailPointNames.All);
+    public static TheoryData<string, bool> StorePoints
+    {
+        get
+        {
+            var points = new TheoryData<string, bool>();
+            foreach (string name in FailPointNames.All)
+            {
+                points.Add(name, false);
+                if (name.StartsWith("commit.", StringComparison.Ordinal)) points.Add(name, true);
+            }
+            return points;
+        }
+    }
 
     [Theory]
     [MemberData(nameof(StorePoints))]
-    public async Task Kill_AtThePoint_LosesNoAcknowledgedAppendAndReusesNoRevision(string point)
+    public async Task Kill_AtThePoint_LosesNoAcknowledgedAppendAndReusesNoRevision(string point, bool isFlushedBeside)
     {
         var acknowledged = new SortedDictionary<long, string>();
         for (int round = 0; round < 2; round++)
         {
             // The first reach happens while the store is laid out or filled; a later one finds it in full use.
-            using var child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, ["churn", DatabasePath])
+            using var child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, ["churn", DatabasePath, $"{isFlushedBeside}"])
             {
                 RedirectStandardOutput = true,
                 Environment = { ["K3SFAST_FAILPOINTS"] = $"{point}=kill@{1 + (round * 2)}" },
@@ -61,7 +73,7 @@ public sealed class FailPointTests : IDisposable
     [InlineData("error(ENOSPC)")]
     public async Task Error_AtEveryPointOfACommit_IsNeverAcknowledgedAsWritten_AndWritesGoOnAfterIt(string term)
     {
-        await using var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = DatabasePath });
+        await using var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = DatabasePath, FlushBesideFrom = TimeSpan.MaxValue });
         long last = (await store.AppendAsync(AppendRequest.Create("/f/0", "x"u8.ToArray()))).Revision;
         int i = 0;
         foreach (string point in (string[])[
@@ -88,7 +100,7 @@ public sealed class FailPointTests : IDisposable
     public async Task Kill_SetInAFileMeanwhile_IsObeyed()
     {
         string file = $"{_directory}/points";
-        using var child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, ["churn", DatabasePath])
+        using var child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, ["churn", DatabasePath, "false"])
         {
             RedirectStandardOutput = true,
             Environment = { ["K3SFAST_FAILPOINTS"] = $"@{file}" },

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace K3sFast.Datastore.Tests.Sqlite;
 
-/// <summary>One flush for all that wait, no answer before it, no wait without need, no revision twice.</summary>
+/// <summary>Flushed by the writer (<see cref="FlushBesideTests"/> else): one flush for all that wait, no answer before it, no wait without need, no revision twice.</summary>
 public sealed class GroupCommitTests : IDisposable
 {
     private readonly string _directory = $"/dev/shm/store-group-{Guid.NewGuid():N}";
@@ -56,7 +56,7 @@ public sealed class GroupCommitTests : IDisposable
     [Fact]
     public async Task Queue_AtItsBound_RefusesTheNextAndForgetsNone()
     {
-        await using var store = Open(new SqliteDatastoreOptions { Path = DatabasePath, MaxQueuedAppends = 10 });
+        await using var store = Open(new SqliteDatastoreOptions { Path = DatabasePath, FlushBesideFrom = TimeSpan.MaxValue, MaxQueuedAppends = 10 });
         using var flush = new HeldFlush(DatabasePath);
         var first = store.AppendAsync(AppendRequest.Create("/q/first", "x"u8.ToArray())).AsTask();
         flush.WaitUntilReached();
@@ -139,7 +139,7 @@ public sealed class GroupCommitTests : IDisposable
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
 
-    private SqliteDatastore Open(SqliteDatastoreOptions? options = null) => SqliteDatastore.Open(options ?? new SqliteDatastoreOptions { Path = DatabasePath });
+    private SqliteDatastore Open(SqliteDatastoreOptions? options = null) => SqliteDatastore.Open(options ?? new SqliteDatastoreOptions { Path = DatabasePath, FlushBesideFrom = TimeSpan.MaxValue });
 
     /// <summary>Holds the first flush until it is released, and counts them.</summary>
     private sealed class HeldFlush : IDisposable

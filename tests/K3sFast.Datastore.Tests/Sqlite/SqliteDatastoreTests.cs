@@ -14,16 +14,26 @@ public sealed class SqliteInMemoryFileTests : SqliteContractTests
     protected override string Root => "/dev/shm";
 }
 
+/// <summary>The contract with flushes beside the writer, as many at once as there may be.</summary>
+public sealed class SqliteFlushedBesideTests : SqliteContractTests
+{
+    protected override string Root => "/tmp";
+
+    protected override SqliteDatastoreOptions OptionsOf(string path) => new() { Path = path, Pace = new FlushPace(TimeSpan.Zero, isAlwaysBeside: true) };
+}
+
 public abstract class SqliteContractTests : DatastoreContractTests
 {
     private string? _directory;
 
     protected abstract string Root { get; }
 
+    protected virtual SqliteDatastoreOptions OptionsOf(string path) => new() { Path = path };
+
     protected override Task<IDatastore> OpenAsync()
     {
         _directory ??= Path.Combine(Root, $"store-tests-{Guid.NewGuid():N}");
-        return Task.FromResult<IDatastore>(SqliteDatastore.Open(new SqliteDatastoreOptions { Path = Path.Combine(_directory, "state.db") }));
+        return Task.FromResult<IDatastore>(SqliteDatastore.Open(OptionsOf(Path.Combine(_directory, "state.db"))));
     }
 
     protected override void CleanUp()

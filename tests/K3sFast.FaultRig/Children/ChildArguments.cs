@@ -15,15 +15,18 @@ internal sealed class ChildArguments
 
     public string Path { get; private set; } = "";
 
+    /// <summary>True = the log is flushed beside the writer, several flushes at once, as on a slow medium.</summary>
+    public bool IsFlushedBeside { get; private set; }
+
     /// <summary>Revisions after which watches go on.</summary>
     public IReadOnlyList<long> Resume { get; private set; } = [];
 
     public WorkloadOptions Workload { get; private set; }
 
     /// <summary>The same as a command line.</summary>
-    public static string[] Write(string engine, string path, IEnumerable<long> resume, WorkloadOptions workload) =>
+    public static string[] Write(string engine, string path, bool isFlushedBeside, IEnumerable<long> resume, WorkloadOptions workload) =>
     [
-        "child", "--engine", engine, "--path", path, "--resume", string.Join(',', resume), "--life", workload.Life,
+        "child", "--engine", engine, "--path", path, "--beside", $"{isFlushedBeside}", "--resume", string.Join(',', resume), "--life", workload.Life,
         "--seed", Text(workload.Seed), "--writers", Text(workload.Writers), "--readers", Text(workload.Readers), "--keys", Text(workload.Keys), "--value", Text(workload.MaxValueBytes),
         "--compactions", Text(workload.Compactions), "--leased", Text(workload.Leased), "--lease", Text(workload.LeaseSeconds), "--pause", Text((long)workload.Pause.TotalMilliseconds),
     ];
@@ -34,6 +37,7 @@ internal sealed class ChildArguments
         {
             case "--engine": Engine = value; break;
             case "--path": Path = value; break;
+            case "--beside": IsFlushedBeside = bool.Parse(value); break;
             case "--resume": Resume = [.. value.Split(',', StringSplitOptions.RemoveEmptyEntries).Select(long.Parse)]; break;
             case "--life": Workload = Workload with { Life = value }; break;
             case "--seed": Workload = Workload with { Seed = Int(value) }; break;

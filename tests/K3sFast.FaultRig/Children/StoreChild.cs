@@ -22,7 +22,12 @@ internal static class StoreChild
         {
             store = arguments.Engine == "kine"
                 ? KineStore.Open(arguments.Path)
-                : SqliteDatastore.Open(new SqliteDatastoreOptions { Path = arguments.Path, CompactInterval = TimeSpan.Zero });
+                : SqliteDatastore.Open(new SqliteDatastoreOptions
+                {
+                    Path = arguments.Path,
+                    CompactInterval = TimeSpan.Zero,
+                    Pace = arguments.IsFlushedBeside ? new FlushPace(TimeSpan.Zero, isAlwaysBeside: true) : null,
+                });
         }
         catch (DatastoreOpenException error)
         {

@@ -28,7 +28,8 @@ internal sealed class StoreUnderTest(string path, int seed, string engine = "sql
     public StoreLife Begin(IReadOnlyDictionary<string, string>? environment = null)
     {
         var workload = Workload with { Life = $"L{_lives}", Seed = _random.Next() };
-        var arguments = ChildArguments.Write(engine, path, Resume(), workload);
+        // Two lives in three flush as on a slow medium, whose ways are the more.
+        var arguments = ChildArguments.Write(engine, path, isFlushedBeside: _random.Next(3) > 0, Resume(), workload);
         _lives++;
         _watchesBefore = History.Watches.Count;
         return new StoreLife(History, environment ?? new Dictionary<string, string>(), arguments);
