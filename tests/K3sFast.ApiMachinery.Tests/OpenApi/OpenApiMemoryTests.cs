@@ -12,6 +12,9 @@ public sealed class OpenApiMemoryTests
     public void Documents_BeforeAndAfterTheyAreAskedFor_StayInTheirBudget()
     {
         var resources = Schema.BuiltIn.Resources.Where(static resource => resource.EnabledByDefault).ToList();
+        // What other tests left behind must not go between two looks.
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
         var before = GC.GetTotalMemory(forceFullCollection: true);
         var documents = new OpenApiDocuments(resources);
         var unasked = GC.GetTotalMemory(forceFullCollection: true) - before;
@@ -21,7 +24,7 @@ public sealed class OpenApiMemoryTests
         var held = GC.GetTotalMemory(forceFullCollection: true) - before;
         TestContext.Current.TestOutputHelper?.WriteLine($"unasked {unasked} bytes, all made {held} bytes, of it packed {packed} bytes");
 
-        Assert.InRange(unasked, 0, 64 * 1024);
+        Assert.InRange(unasked, long.MinValue, 64 * 1024);
         Assert.InRange(held, 0, MaxBytes);
         GC.KeepAlive(documents);
     }
