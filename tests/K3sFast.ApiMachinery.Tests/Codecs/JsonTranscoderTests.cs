@@ -36,6 +36,28 @@ public sealed class JsonTranscoderTests
     }
 
     [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Message_OfTextAsOthersWriteIt_IsTheTreesIfItIsTaken(string typeName)
+    {
+        var type = Schema.BuiltIn.FindType(typeName)!;
+        var seed = Environment.TickCount;
+        for (var i = 0; i < ObjectsPerKind; i++)
+        {
+            var random = new Random(seed + i);
+            var text = new OddJson(random, oneIn: 20 << random.Next(6)).Write(new ObjectGenerator(random).Generate(type));
+            var json = Encoding.UTF8.GetBytes(text);
+            if (Transcoded(json, type) is not { } transcoded)
+                continue;
+            using var document = JsonCodec.TryDecode(json, type, DecodeOptions.Default, null, out var error, out _);
+            Assert.True(document is not null, $"seed {seed + i}: taken, but {error}\n{text}");
+            var writer = new ProtoWriter(1024);
+            ProtoTreeEncoder.WriteMessage(ref writer, document.Root, type);
+            Assert.True(writer.Written.SequenceEqual(transcoded), $"seed {seed + i}: other bytes\n{text}");
+            writer.Dispose();
+        }
+    }
+
+    [Theory]
     [InlineData("""{"metadata":{"name":"a","creationTimestamp":null},"spec":null}""")]
     [InlineData("""{"metadata":{},"spec":{"containers":[],"nodeSelector":{},"securityContext":{}},"status":{}}""")]
     [InlineData("""{}""")]
