@@ -27,16 +27,7 @@ internal static class HostileRequests
         var directory = Directory.CreateTempSubdirectory("hostile-").FullName;
         var certificates = new TestCertificates();
         await using var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = Path.Combine(directory, "state.db") });
-        await using var server = new K3sFast.ApiServer.ApiServer(new ApiServerOptions
-        {
-            BindAddress = IPAddress.Loopback,
-            Port = 0,
-            AdvertiseAddress = IPAddress.Parse("192.0.2.1"),
-            ServingCertificate = certificates.Serving,
-            ServerAuthorities = [certificates.Authority],
-            ClientAuthorities = [certificates.Authority],
-            ServiceAccountKeys = [RSA.Create(2048)],
-        }, store, NullLoggerFactory.Instance);
+        await using var server = new K3sFast.ApiServer.ApiServer(certificates.ServerOptions, store, NullLoggerFactory.Instance);
         await server.StartAsync(CancellationToken.None).ConfigureAwait(false);
         var transport = server.InProcess(UserInfo.Admin);
         foreach (var (path, body) in HostileBodies.Targets)

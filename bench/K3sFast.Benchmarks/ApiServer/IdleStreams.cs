@@ -140,16 +140,7 @@ internal static class IdleStreams
         internal static async Task<OurServer> StartAsync(TestCertificates certificates, string path)
         {
             var store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = path });
-            var server = new K3sFast.ApiServer.ApiServer(new ApiServerOptions
-            {
-                BindAddress = IPAddress.Loopback,
-                Port = 0,
-                AdvertiseAddress = IPAddress.Parse("192.0.2.1"),
-                ServingCertificate = certificates.Serving,
-                ServerAuthorities = [certificates.Authority],
-                ClientAuthorities = [certificates.Authority],
-                ServiceAccountKeys = [RSA.Create(2048)],
-            }, store, NullLoggerFactory.Instance);
+            var server = new K3sFast.ApiServer.ApiServer(certificates.ServerOptions, store, NullLoggerFactory.Instance);
             await server.StartAsync(CancellationToken.None).ConfigureAwait(false);
             return new OurServer(store, server);
         }

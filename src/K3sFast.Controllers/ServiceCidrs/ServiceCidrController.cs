@@ -46,7 +46,6 @@ internal sealed class ServiceCidrController : Controller
     private async ValueTask ReconcileAsync(string name, CancellationToken cancellationToken)
     {
         if (_ranges.Get(null, name) is not { } range) return;
-        var isProtected = range.Metadata.Finalizers?.Contains(Finalizer) == true;
         if (range.Metadata.DeletionTimestamp is { } deleted)
         {
             if (!MayGo(range))
@@ -59,12 +58,12 @@ internal sealed class ServiceCidrController : Controller
             var left = deleted.ToUniversalTime() + s_grace - _context.Time.GetUtcNow().UtcDateTime;
             if (left > TimeSpan.Zero)
                 _queue.AddAfter(name, left);
-            else if (isProtected)
-                await WriteFinalizersAsync(range, [.. range.Metadata.Finalizers!.Where(static candidate => candidate != Finalizer)], cancellationToken).ConfigureAwait(false);
+            else if (Finalizers.IsAwaited(range.Metadata, Finalizer))
+                await WriteAsync(range, Finalizers.Without(range.Metadata, Finalizer), cancellationToken).ConfigureAwait(false);
             return;
         }
-        if (!isProtected)
-            range = await WriteFinalizersAsync(range, [.. range.Metadata.Finalizers ?? [], Finalizer], cancellationToken).ConfigureAwait(false);
+        if (Finalizers.IsMissing(range.Metadata, Finalizer))
+            range = await WriteAsync(range, Finalizers.With(range.Metadata, Finalizer), cancellationToken).ConfigureAwait(false);
         if (range is not null)
             await SetReadyAsync(range, "True", "", "Kubernetes Service CIDR is ready", cancellationToken).ConfigureAwait(false);
     }
@@ -101,18 +100,8 @@ internal sealed class ServiceCidrController : Controller
 
     private static bool Covers(IPNetwork wide, IPNetwork narrow) => wide.PrefixLength <= narrow.PrefixLength && wide.Contains(narrow.BaseAddress);
 
-    private async Task<V1ServiceCIDR?> WriteFinalizersAsync(V1ServiceCIDR range, List<string> finalizers, CancellationToken cancellationToken)
-    {
-        try
-        {
-            var metadata = range.Metadata with { Finalizers = finalizers.Count == 0 ? null : finalizers };
-            return await _client.UpdateAsync(Resources.ServiceCidrs, range with { Metadata = metadata }, cancellationToken).ConfigureAwait(false);
-        }
-        catch (ApiException gone) when (gone.IsNotFound)
-        {
-            return null;
-        }
-    }
+    private Task<V1ServiceCIDR?> WriteAsync(V1ServiceCIDR range, V1ObjectMeta metadata, CancellationToken cancellationToken) =>
+        Finalizers.WriteAsync(_client, Resources.ServiceCidrs, range with { Metadata = metadata }, cancellationToken);
 
     private async Task SetReadyAsync(V1ServiceCIDR range, string status, string reason, string message, CancellationToken cancellationToken)
     {

@@ -30,7 +30,7 @@ internal sealed class ClaimProtectionController : Controller
 
     private void Enqueue(V1PersistentVolumeClaim claim)
     {
-        if (NeedsFinalizer(claim) || IsLeaving(claim)) _queue.Add(ObjectKey.Of(claim));
+        if (Finalizers.IsMissing(claim.Metadata, Finalizer) || Finalizers.IsAwaited(claim.Metadata, Finalizer)) _queue.Add(ObjectKey.Of(claim));
     }
 
     private void EnqueueClaims(V1Pod pod)
@@ -41,23 +41,13 @@ internal sealed class ClaimProtectionController : Controller
         }
     }
 
-    private static bool NeedsFinalizer(V1PersistentVolumeClaim claim) =>
-        claim.Metadata.DeletionTimestamp is null && claim.Metadata.Finalizers?.Contains(Finalizer) != true;
-
-    private static bool IsLeaving(V1PersistentVolumeClaim claim) =>
-        claim.Metadata.DeletionTimestamp is not null && claim.Metadata.Finalizers?.Contains(Finalizer) == true;
-
     private async ValueTask ReconcileAsync(ObjectKey key, CancellationToken cancellationToken)
     {
         if (_claims.Get(key) is not { } claim) return;
-        if (NeedsFinalizer(claim))
-        {
-            await WriteAsync(claim, [.. claim.Metadata.Finalizers ?? [], Finalizer], cancellationToken).ConfigureAwait(false);
-        }
-        else if (IsLeaving(claim) && !await IsUsedAsync(claim, cancellationToken).ConfigureAwait(false))
-        {
-            await WriteAsync(claim, [.. claim.Metadata.Finalizers.Where(static name => name != Finalizer)], cancellationToken).ConfigureAwait(false);
-        }
+        if (Finalizers.IsMissing(claim.Metadata, Finalizer)) await WriteAsync(Finalizers.With(claim.Metadata, Finalizer)).ConfigureAwait(false);
+        else if (Finalizers.IsAwaited(claim.Metadata, Finalizer) && !await IsUsedAsync(claim, cancellationToken).ConfigureAwait(false)) await WriteAsync(Finalizers.Without(claim.Metadata, Finalizer)).ConfigureAwait(false);
+
+        Task WriteAsync(V1ObjectMeta metadata) => Finalizers.WriteAsync(_client, Resources.PersistentVolumeClaims, claim with { Metadata = metadata }, cancellationToken);
     }
 
     // The informer may be behind: what it does not know is asked of the server before a volume's data is let go.
@@ -83,17 +73,4 @@ internal sealed class ClaimProtectionController : Controller
 
     private static string? ClaimOf(V1Pod pod, V1Volume volume) =>
         volume.PersistentVolumeClaim is { } source ? source.ClaimName : volume.Ephemeral is not null ? $"{pod.Metadata.Name}-{volume.Name}" : null;
-
-    private async Task WriteAsync(V1PersistentVolumeClaim claim, List<string> finalizers, CancellationToken cancellationToken)
-    {
-        var metadata = claim.Metadata with { Finalizers = finalizers.Count == 0 ? null : finalizers };
-        try
-        {
-            await _client.UpdateAsync(Resources.PersistentVolumeClaims, claim with { Metadata = metadata }, cancellationToken).ConfigureAwait(false);
-        }
-        catch (ApiException gone) when (gone.IsNotFound)
-        {
-            // Somebody else took the last finalizer.
-        }
-    }
 }

@@ -26,26 +26,9 @@ internal sealed class VolumeProtectionController : Controller
     private async ValueTask ReconcileAsync(string name, CancellationToken cancellationToken)
     {
         if (_volumes.Get(null, name) is not { } volume) return;
-        var isProtected = volume.Metadata.Finalizers?.Contains(Finalizer) == true;
-        List<string> finalizers;
-        if (volume.Metadata.DeletionTimestamp is null)
-        {
-            if (isProtected) return;
-            finalizers = [.. volume.Metadata.Finalizers ?? [], Finalizer];
-        }
-        else
-        {
-            if (!isProtected || volume.Status?.Phase == "Bound") return;
-            finalizers = [.. volume.Metadata.Finalizers!.Where(static candidate => candidate != Finalizer)];
-        }
-        try
-        {
-            var metadata = volume.Metadata with { Finalizers = finalizers.Count == 0 ? null : finalizers };
-            await _client.UpdateAsync(Resources.PersistentVolumes, volume with { Metadata = metadata }, cancellationToken).ConfigureAwait(false);
-        }
-        catch (ApiException gone) when (gone.IsNotFound)
-        {
-            // Somebody else took the last finalizer.
-        }
+        if (Finalizers.IsMissing(volume.Metadata, Finalizer)) await WriteAsync(Finalizers.With(volume.Metadata, Finalizer)).ConfigureAwait(false);
+        else if (Finalizers.IsAwaited(volume.Metadata, Finalizer) && volume.Status?.Phase != "Bound") await WriteAsync(Finalizers.Without(volume.Metadata, Finalizer)).ConfigureAwait(false);
+
+        Task WriteAsync(V1ObjectMeta metadata) => Finalizers.WriteAsync(_client, Resources.PersistentVolumes, volume with { Metadata = metadata }, cancellationToken);
     }
 }

@@ -43,7 +43,7 @@ internal sealed class OwnServer : IAsyncDisposable
         ApiServer? server = null;
         try
         {
-            server = new ApiServer(change(OptionsOf(certificates)), store, NullLoggerFactory.Instance);
+            server = new ApiServer(change(certificates.ServerOptions), store, NullLoggerFactory.Instance);
             await server.StartAsync(TestContext.Current.CancellationToken);
             return new OwnServer(certificates, directory, store, server);
         }
@@ -56,17 +56,6 @@ internal sealed class OwnServer : IAsyncDisposable
             throw;
         }
     }
-
-    internal static ApiServerOptions OptionsOf(TestCertificates certificates) => new()
-    {
-        BindAddress = IPAddress.Loopback,
-        Port = 0,
-        AdvertiseAddress = IPAddress.Parse("192.0.2.1"),
-        ServingCertificate = certificates.Serving,
-        ServerAuthorities = [certificates.Authority],
-        ClientAuthorities = [certificates.Authority],
-        ServiceAccountKeys = [RSA.Create(2048)],
-    };
 
     internal HttpClient Client(X509Certificate2? certificate = null, string? token = null)
     {

@@ -81,16 +81,7 @@ internal sealed class SmallServer : IAsyncDisposable
     private async Task OpenAsync()
     {
         _store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = Path.Combine(_directory, "state.db") });
-        Server = new ApiServer(_configure(new ApiServerOptions
-        {
-            BindAddress = IPAddress.Loopback,
-            Port = 0,
-            AdvertiseAddress = IPAddress.Parse("192.0.2.1"),
-            ServingCertificate = Certificates.Serving,
-            ServerAuthorities = [Certificates.Authority],
-            ClientAuthorities = [Certificates.Authority],
-            ServiceAccountKeys = [RSA.Create(2048)],
-        }), _store, NullLoggerFactory.Instance);
+        Server = new ApiServer(_configure(Certificates.ServerOptions), _store, NullLoggerFactory.Instance);
         await Server.StartAsync(CancellationToken.None);
     }
 }

@@ -23,6 +23,18 @@ internal sealed class TestCertificates
 
     internal X509Certificate2 Serving { get; }
 
+    /// <summary>A server on a free loopback port that shows these and trusts them.</summary>
+    internal ApiServerOptions ServerOptions => new()
+    {
+        BindAddress = IPAddress.Loopback,
+        Port = 0,
+        AdvertiseAddress = IPAddress.Parse("192.0.2.1"),
+        ServingCertificate = Serving,
+        ServerAuthorities = [_authority],
+        ClientAuthorities = [_authority],
+        ServiceAccountKeys = [RSA.Create(2048)],
+    };
+
     internal X509Certificate2 Client(string user, params string[] groups) =>
         Issue(string.Join(",", groups.Select(static g => $"O={g}").Prepend($"CN={user}").Reverse()), "1.3.6.1.5.5.7.3.2");
 

@@ -39,19 +39,11 @@ public sealed class TestServer : IAsyncLifetime
     {
         Invariant.IsOn = true;
         _store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = Path.Combine(_directory, "state.db") });
-        Options = new ApiServerOptions
+        Options = Adjust(_certificates.ServerOptions with
         {
-            BindAddress = IPAddress.Loopback,
-            Port = 0,
-            AdvertiseAddress = IPAddress.Parse("192.0.2.1"),
-            ServingCertificate = _certificates.Serving,
-            ServerAuthorities = [_certificates.Authority],
-            ClientAuthorities = [_certificates.Authority],
             KubeletClientCertificate = _certificates.Client("system:apiserver", "system:masters"),
-            ServiceAccountKeys = [RSA.Create(2048)],
             DialBackend = Backends.DialAsync,
-        };
-        Options = Adjust(Options);
+        });
         Server = new ApiServer(Options, _store, NullLoggerFactory.Instance);
         await Server.StartAsync(CancellationToken.None);
         _admin = Client(_certificates.Client("system:admin", "system:masters"));

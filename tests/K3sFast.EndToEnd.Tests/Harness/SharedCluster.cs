@@ -7,19 +7,12 @@ namespace K3sFast.EndToEnd.Tests;
 [CollectionDefinition(nameof(EtcdCluster))]
 public sealed class EtcdCluster : SharedCluster, ICollectionFixture<EtcdCluster>
 {
-    private EtcdServer[] _members = [];
-
     protected override string? MissingDatabase => EtcdServer.SkipReason;
 
-    private protected override async Task<string> StartDatabaseAsync(DatabasePlace place)
+    private protected override async Task<(DatabaseProcess Database, string Endpoint)> StartDatabaseAsync(DatabasePlace place)
     {
-        _members = await EtcdServer.StartClusterAsync(1, place: place);
-        return string.Join(',', _members.Select(member => member.Url));
-    }
-
-    private protected override async Task StopDatabaseAsync()
-    {
-        foreach (var member in _members) await member.DisposeAsync();
+        var member = (await EtcdServer.StartClusterAsync(1, place: place))[0];
+        return (member, member.Url);
     }
 }
 
@@ -27,34 +20,26 @@ public sealed class EtcdCluster : SharedCluster, ICollectionFixture<EtcdCluster>
 [CollectionDefinition(nameof(MariaDbCluster))]
 public sealed class MariaDbCluster : SharedCluster, ICollectionFixture<MariaDbCluster>
 {
-    private MariaDbServer? _server;
-
     protected override string? MissingDatabase => MariaDbServer.SkipReason;
 
-    private protected override async Task<string> StartDatabaseAsync(DatabasePlace place)
+    private protected override async Task<(DatabaseProcess Database, string Endpoint)> StartDatabaseAsync(DatabasePlace place)
     {
-        _server = await MariaDbServer.StartNewAsync(place: place);
-        return _server.Url("kubernetes");
+        var server = await MariaDbServer.StartNewAsync(place: place);
+        return (server, server.Url("kubernetes"));
     }
-
-    private protected override Task StopDatabaseAsync() => _server is null ? Task.CompletedTask : _server.DisposeAsync().AsTask();
 }
 
 /// <summary>The same on one PostgreSQL.</summary>
 [CollectionDefinition(nameof(PostgresCluster))]
 public sealed class PostgresCluster : SharedCluster, ICollectionFixture<PostgresCluster>
 {
-    private PostgresServer? _server;
-
     protected override string? MissingDatabase => PostgresServer.SkipReason;
 
-    private protected override async Task<string> StartDatabaseAsync(DatabasePlace place)
+    private protected override async Task<(DatabaseProcess Database, string Endpoint)> StartDatabaseAsync(DatabasePlace place)
     {
-        _server = await PostgresServer.StartNewAsync(place: place);
-        return _server.Url("kubernetes");
+        var server = await PostgresServer.StartNewAsync(place: place);
+        return (server, server.Url("kubernetes"));
     }
-
-    private protected override Task StopDatabaseAsync() => _server is null ? Task.CompletedTask : _server.DisposeAsync().AsTask();
 }
 
 /// <summary>Three API servers of one cluster, without an agent, on a real database; and what stands before them: 127.0.0.1:6443, which leads to each in turn.</summary>
@@ -63,6 +48,7 @@ public abstract class SharedCluster : IAsyncLifetime
     internal const string Token = "the-clusters-secret";
 
     private SharedServers? _servers;
+    private DatabaseProcess? _database;
     private LoadBalancer? _balancer;
     private ServerNode? _front;
     private string _endpoint = "";
@@ -84,16 +70,15 @@ public abstract class SharedCluster : IAsyncLifetime
 
     protected abstract string? MissingDatabase { get; }
 
-    private protected abstract Task<string> StartDatabaseAsync(DatabasePlace place);
-
-    private protected abstract Task StopDatabaseAsync();
+    /// <summary>Starts the database; answers it, and how the servers are told of it.</summary>
+    private protected abstract Task<(DatabaseProcess Database, string Endpoint)> StartDatabaseAsync(DatabasePlace place);
 
     public async ValueTask InitializeAsync()
     {
         SkipReason = Environment.IsPrivilegedProcess ? MissingDatabase : "needs root: network namespaces";
         if (SkipReason is not null) return;
         _servers = await SharedServers.CreateAsync(3);
-        _endpoint = await StartDatabaseAsync(_servers.Place);
+        (_database, _endpoint) = await StartDatabaseAsync(_servers.Place);
         // All at once: one founds the cluster, the others find it.
         await RestoreAsync();
         _balancer = LoadBalancer.Start(_servers.Namespace, new IPEndPoint(IPAddress.Loopback, 6443), [.. _servers.All.Select(static server => new IPEndPoint(IPAddress.Parse(server.Address), 6443))]);
@@ -113,7 +98,7 @@ public abstract class SharedCluster : IAsyncLifetime
     {
         if (_balancer is not null) await _balancer.DisposeAsync();
         foreach (var server in _servers?.All ?? []) await server.KillAsync();
-        await StopDatabaseAsync();
+        if (_database is not null) await _database.DisposeAsync();
         if (_servers is not null) await _servers.DisposeAsync();
         await Front.DisposeAsync();
         GC.SuppressFinalize(this);

@@ -31,17 +31,7 @@ public sealed class TestCluster : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _store = SqliteDatastore.Open(new SqliteDatastoreOptions { Path = Path.Combine(_directory, "state.db") });
-        var options = new ApiServerOptions
-        {
-            BindAddress = IPAddress.Loopback,
-            Port = 0,
-            AdvertiseAddress = IPAddress.Parse("192.0.2.1"),
-            ServingCertificate = _certificates.Serving,
-            ServerAuthorities = [_certificates.Authority],
-            ClientAuthorities = [_certificates.Authority],
-            KubeletClientCertificate = _certificates.Client("system:apiserver", "system:masters"),
-            ServiceAccountKeys = [RSA.Create(2048)],
-        };
+        var options = _certificates.ServerOptions with { KubeletClientCertificate = _certificates.Client("system:apiserver", "system:masters") };
         _api = new ApiServer.ApiServer(options, _store, NullLoggerFactory.Instance);
         await _api.StartAsync(CancellationToken.None);
         _admin = new ApiClient(_api.InProcess(UserInfo.Admin));
