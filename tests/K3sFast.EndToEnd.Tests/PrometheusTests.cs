@@ -59,6 +59,59 @@ public sealed partial class PrometheusTests(Cluster cluster) : ClusterTest(clust
         Cluster.DeleteFolder(folder);
     }
 
+    [Fact]
+    public async Task AlertsOfTheDatastore_AsItFillsFailsAndRecovers_FireAndEnd()
+    {
+        Assert.SkipUnless(HasPrometheus(), "prometheus is not installed; ./test.sh installs it");
+        var folder = Directory.CreateTempSubdirectory("k3sfast-promtool-").FullName;
+        File.Copy(Path.Combine(Dashboards, "rules.yml"), Path.Combine(folder, "rules.yml"));
+        // By 6 MiB a minute, 6 GiB last seventeen hours.
+        await File.WriteAllTextAsync(Path.Combine(folder, "alerts.yml"), """
+            rule_files: [rules.yml]
+            evaluation_interval: 1m
+            tests:
+            - interval: 1m
+              input_series:
+              - {series: 'k3sfast_datastore_full{job="apiserver", instance="a"}', values: '0x9 1x9 0x9'}
+              alert_rule_test:
+              - {eval_time: 9m, alertname: DatastoreFull}
+              - {eval_time: 12m, alertname: DatastoreFull, exp_alerts: [{exp_labels: {job: apiserver, instance: a}, exp_annotations: {summary: "a refuses creates and updates: no space is left for the datastore"}}]}
+              - {eval_time: 22m, alertname: DatastoreFull}
+            - interval: 1m
+              input_series:
+              - {series: 'k3sfast_datastore_disk_free_bytes{job="apiserver", instance="sinks"}', values: '6442450944-6291456x120'}
+              - {series: 'k3sfast_datastore_disk_free_bytes{job="apiserver", instance="stays"}', values: '6442450944x120'}
+              alert_rule_test:
+              - {eval_time: 10m, alertname: DatastoreSpaceRunsOut}
+              - {eval_time: 60m, alertname: DatastoreSpaceRunsOut, exp_alerts: [{exp_labels: {job: apiserver, instance: sinks}, exp_annotations: {summary: "the file system of sinks's datastore is full within a day"}}]}
+            - interval: 1m
+              input_series:
+              - {series: 'k3sfast_datastore_damaged{job="apiserver", instance="file"}', values: '0x4 1x30'}
+              - {series: 'k3sfast_datastore_damaged{job="apiserver", instance="row"}', values: '0x34'}
+              - {series: 'k3sfast_datastore_damaged_reads_total{job="apiserver", instance="file"}', values: '0x34'}
+              - {series: 'k3sfast_datastore_damaged_reads_total{job="apiserver", instance="row"}', values: '0x14 1x20'}
+              alert_rule_test:
+              - {eval_time: 3m, alertname: DatastoreDamaged}
+              - eval_time: 20m
+                alertname: DatastoreDamaged
+                exp_alerts:
+                - {exp_labels: {job: apiserver, instance: file}, exp_annotations: {summary: "the datastore of file is not as it was written: restore it from a backup"}}
+                - {exp_labels: {job: apiserver, instance: row}, exp_annotations: {summary: "the datastore of row is not as it was written: restore it from a backup"}}
+            - interval: 1m
+              input_series:
+              - {series: 'k3sfast_datastore_commit_duration_seconds_bucket{job="apiserver", instance="slow", le="0.25"}', values: '0+90x60'}
+              - {series: 'k3sfast_datastore_commit_duration_seconds_bucket{job="apiserver", instance="slow", le="1"}', values: '0+100x60'}
+              - {series: 'k3sfast_datastore_commit_duration_seconds_bucket{job="apiserver", instance="slow", le="+Inf"}', values: '0+100x60'}
+              - {series: 'k3sfast_datastore_commit_duration_seconds_bucket{job="apiserver", instance="fast", le="0.25"}', values: '0+100x60'}
+              - {series: 'k3sfast_datastore_commit_duration_seconds_bucket{job="apiserver", instance="fast", le="+Inf"}', values: '0+100x60'}
+              alert_rule_test:
+              - {eval_time: 5m, alertname: DatastoreSlowFlushes}
+              - {eval_time: 30m, alertname: DatastoreSlowFlushes, exp_alerts: [{exp_labels: {instance: slow}, exp_annotations: {summary: "one flush of a hundred takes slow's disk longer than 0.25 s"}}]}
+            """, TestContext.Current.CancellationToken);
+        (await Shell.RunAsync(["promtool", "test", "rules", Path.Combine(folder, "alerts.yml")])).Ok();
+        Cluster.DeleteFolder(folder);
+    }
+
     private static bool HasPrometheus() => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Any(static folder => File.Exists(Path.Combine(folder, "prometheus")));
 
     private async Task<System.Diagnostics.Process> StartAsync(string folder)

@@ -80,25 +80,8 @@ internal static class AuditEventWriter
         {
             Text(json, "username"u8, user.Name);
             Text(json, "uid"u8, user.Uid);
-            if (user.Groups.Count > 0)
-            {
-                json.WriteStartArray("groups"u8);
-                foreach (var group in user.Groups)
-                    json.WriteStringValue(group);
-                json.WriteEndArray();
-            }
-            if (user.Extra.Count > 0)
-            {
-                json.WriteStartObject("extra"u8);
-                foreach (var (key, values) in user.Extra.OrderBy(static entry => entry.Key, StringComparer.Ordinal))
-                {
-                    json.WriteStartArray(key);
-                    foreach (var value in values)
-                        json.WriteStringValue(value);
-                    json.WriteEndArray();
-                }
-                json.WriteEndObject();
-            }
+            UserInfoJson.WriteGroups(json, "groups"u8, user);
+            UserInfoJson.WriteExtra(json, user);
         }
         json.WriteEndObject();
     }

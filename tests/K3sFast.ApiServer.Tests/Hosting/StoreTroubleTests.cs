@@ -110,6 +110,31 @@ public sealed class StoreTroubleTests
         Assert.Matches("(?m)^apiserver_storage_size_bytes\\{storage_cluster_id=\"etcd-0\"\\} [0-9.e+]+$", text);
     }
 
+    [Fact]
+    public async Task Metrics_OfTheStore_AreWhatTheMachineSays()
+    {
+        await using var server = await OwnServer.StartAsync(static options => options);
+        var admin = server.Admin;
+        string path = Path.Combine(server.Directory, "state.db");
+        // The store goes on writing meanwhile, and a page's figures are of one moment.
+        await OwnServer.UntilAsync(async () =>
+        {
+            var (file, log) = (new FileInfo(path).Length, new FileInfo(path + "-wal").Length);
+            return await ReadAsync("file_bytes") == file && await ReadAsync("log_bytes") == log;
+        });
+        Assert.InRange(await ReadAsync("disk_free_bytes"), 1, new DriveInfo(server.Directory).TotalSize);
+        Assert.InRange(await ReadAsync("unused_bytes"), 0, await ReadAsync("file_bytes"));
+        var (flushes, seconds) = (await ReadAsync("commit_duration_seconds_count"), await ReadAsync("commit_duration_seconds_sum"));
+        Assert.Equal(201, await CreateAsync(admin, "flushed"));
+        await OwnServer.UntilAsync(async () => await ReadAsync("commit_duration_seconds_count") > flushes && await ReadAsync("commit_duration_seconds_sum") > seconds);
+
+        async Task<double> ReadAsync(string name)
+        {
+            var line = (await GetAsync(admin, "/metrics")).Text.Split('\n').Single(line => line.StartsWith($"k3sfast_datastore_{name} ", StringComparison.Ordinal));
+            return double.Parse(line[(line.IndexOf(' ') + 1)..], System.Globalization.CultureInfo.InvariantCulture);
+        }
+    }
+
     private static async Task<int> CreateAsync(HttpClient client, string name) =>
         (await SendAsync(client, HttpMethod.Post, "/api/v1/namespaces/default/configmaps", $$$"""{"metadata":{"name":"{{{name}}}"}}""")).Code;
 

@@ -144,26 +144,9 @@ internal sealed class WebhookAuthorizer(AuthorizerSpec spec, WebhookClient clien
     {
         if (user.Name.Length > 0)
             json.WriteString("user"u8, user.Name);
-        if (user.Groups.Count > 0)
-        {
-            // The old version's name of the list.
-            json.WriteStartArray(spec.Version == "v1beta1" ? "group"u8 : "groups"u8);
-            foreach (var group in user.Groups)
-                json.WriteStringValue(group);
-            json.WriteEndArray();
-        }
-        if (user.Extra.Count > 0)
-        {
-            json.WriteStartObject("extra"u8);
-            foreach (var (key, values) in user.Extra.OrderBy(static e => e.Key, StringComparer.Ordinal))
-            {
-                json.WriteStartArray(key);
-                foreach (var value in values)
-                    json.WriteStringValue(value);
-                json.WriteEndArray();
-            }
-            json.WriteEndObject();
-        }
+        // The old version's name of the list.
+        UserInfoJson.WriteGroups(json, spec.Version == "v1beta1" ? "group"u8 : "groups"u8, user);
+        UserInfoJson.WriteExtra(json, user);
         if (user.Uid.Length > 0)
             json.WriteString("uid"u8, user.Uid);
     }
