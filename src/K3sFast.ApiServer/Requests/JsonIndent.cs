@@ -8,6 +8,12 @@ internal static class JsonIndent
     internal static void Write(ReadOnlySpan<byte> json, IBufferWriter<byte> output)
     {
         var depth = 0;
+        Write(json, output, ref depth);
+    }
+
+    /// <summary>The same for a text that comes in parts, none of which ends within a value or with an opening bracket; depth is 0 for the first.</summary>
+    internal static void Write(ReadOnlySpan<byte> json, IBufferWriter<byte> output, ref int depth)
+    {
         for (var i = 0; i < json.Length; i++)
         {
             var symbol = json[i];

@@ -83,7 +83,11 @@ internal sealed class ObjectReader(TimeProvider clock)
         {
             await ProtobufLists.WriteAsync(call, endpoint, format, snapshot, query, page).ConfigureAwait(false);
         }
-        else if (format.Media == MediaKind.Yaml || format.IsPretty)
+        else if (format.Media == MediaKind.Json && format.IsPretty)
+        {
+            await IndentAsync(call, factory, new(snapshot, query.Filter, page), page).ConfigureAwait(false);
+        }
+        else if (format.Media == MediaKind.Yaml)
         {
             await WriteWholeAsync(call, factory, new(snapshot, query.Filter, page), page).ConfigureAwait(false);
         }
@@ -113,6 +117,51 @@ internal sealed class ObjectReader(TimeProvider clock)
         var output = new PooledBuffer(json.Length);
         ResponseWriter.Transcode(json.Span, null, factory.Format, output);
         await ResponseWriter.WriteBufferAsync(call, 200, factory.Format.ContentType, output).ConfigureAwait(false);
+    }
+
+    // Short lists whole, with their length; long ones piece by piece: people ask for them without knowing how long they are.
+    private static async ValueTask IndentAsync(ApiCall call, ListWriterFactory factory, PageReader objects, Page page)
+    {
+        using var json = new PooledBuffer(FlushBytes * 2);
+        var writer = factory.Create(json);
+        writer.Begin(page);
+        var hasMore = true;
+        while (hasMore && json.Length < FlushBytes)
+            hasMore = WriteSome(objects, writer) || await objects.FillAsync(call.Aborted).ConfigureAwait(false);
+        if (!hasMore)
+        {
+            writer.End();
+            var whole = new PooledBuffer(json.Length * 2);
+            JsonIndent.Write(json.Span, whole);
+            await ResponseWriter.WriteBufferAsync(call, 200, factory.Format.ContentType, whole).ConfigureAwait(false);
+            return;
+        }
+        if (call.AcceptsGzip)
+        {
+            call.SetHeader("Content-Encoding", "gzip");
+            call.SetHeader("Vary", "Accept-Encoding");
+        }
+        call.Start(200, factory.Format.ContentType, -1);
+        var connection = call.Output.AsStream(leaveOpen: true);
+        var output = call.AcceptsGzip ? new GZipStream(connection, CompressionLevel.Fastest) : connection;
+        await using (output.ConfigureAwait(false))
+        {
+            using var indented = new PooledBuffer(FlushBytes * 4);
+            var depth = 0;
+            while (true)
+            {
+                indented.Clear();
+                JsonIndent.Write(json.Span, indented, ref depth);
+                await output.WriteAsync(indented.Written, call.Aborted).ConfigureAwait(false);
+                json.Clear();
+                if (!hasMore)
+                    break;
+                hasMore = WriteSome(objects, writer) || await objects.FillAsync(call.Aborted).ConfigureAwait(false);
+                if (!hasMore)
+                    writer.End();
+            }
+        }
+        await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
     }
 
     private static async ValueTask StreamAsync(PipeWriter output, CancellationToken aborted, ListWriterFactory factory, PageReader objects, Page page)

@@ -18,6 +18,9 @@ public sealed class ListMemoryTests
     // of it, cannot stay below.
     private const long MostBytes = 256 * 1024;
 
+    // With room for what indentation adds to a piece.
+    private const long MostIndentedBytes = 1024 * 1024;
+
     [Theory]
     [InlineData("application/json", false)]
     [InlineData("application/json", true)]
@@ -61,6 +64,30 @@ public sealed class ListMemoryTests
         foreach (var item in list.Root["items"u8].Elements)
             names.Add(item["metadata"u8]["name"u8].AsString());
         Assert.Equal(Enumerable.Range(0, Pods).Select(static i => $"p-{i:D5}"), names);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task List_Indented_IsTheCompactListAndNeverGathered(bool gzip)
+    {
+        await using var server = await StoredPods.CreateAsync();
+        await server.ListAsync(new DiscardingCall("/api/v1/namespaces/default/pods?pretty=true&labelSelector=app%3Dnone", "application/json", gzip));
+        var indented = new DiscardingCall("/api/v1/namespaces/default/pods?pretty=true", "application/json", gzip);
+        Assert.InRange(OneThread.BytesOf(() => server.ListAsync(indented)), 0, MostIndentedBytes);
+
+        var kept = new DiscardingCall("/api/v1/namespaces/default/pods?pretty=true", "application/json", gzip) { Keeps = true };
+        await server.ListAsync(kept);
+        var compact = new DiscardingCall("/api/v1/namespaces/default/pods", "application/json", gzip: false) { Keeps = true };
+        await server.ListAsync(compact);
+        using var output = new PooledBuffer();
+        JsonIndent.Write(compact.Writer.Kept.ToArray(), output);
+        using var sent = new MemoryStream();
+        kept.Writer.Kept.Position = 0;
+        using (Stream source = gzip ? new GZipStream(kept.Writer.Kept, CompressionMode.Decompress) : kept.Writer.Kept)
+            await source.CopyToAsync(sent, TestContext.Current.CancellationToken);
+        Assert.Equal(gzip, kept.IsCompressed);
+        Assert.Equal(Encoding.UTF8.GetString(output.Span), Encoding.UTF8.GetString(sent.ToArray()));
     }
 
     /// <summary>Keeps what lets others have their turn on the thread whose bytes are counted.</summary>
