@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using K3sFast.Datastore.FailPoints;
 using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
 
 namespace K3sFast.Datastore.Sqlite;
 
@@ -12,7 +13,7 @@ namespace K3sFast.Datastore.Sqlite;
 /// A checkpoint never begins while the log is wholly copied: SQLite before 3.51.3 can take the frames of a log that a writer starts anew at
 /// that very moment for copied ones. So it begins only after a transaction that itself began when the last checkpoint had ended.
 /// </remarks>
-internal sealed class Checkpointer(string path, WriterStatistics statistics, Action onEnd, ILogger logger) : IDisposable
+internal sealed class Checkpointer(string path, SafeFileHandle database, WriterStatistics statistics, Action onEnd, ILogger logger) : IDisposable
 {
     // SQLite's own default: 1000 pages, 4 MiB of log.
     private const int StartPages = 1000;
@@ -21,7 +22,7 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
     private const int BehindPages = 4 * StartPages;
 
     // Under writes that never pause, copying never ends: from 64 MiB of log on, the writer waits once so that the log can start anew. Before that, what
-    // came meanwhile is copied beside it again and again, until what is left takes about a millisecond.
+    // came meanwhile is copied beside it again and again, until what is left takes about a millisecond, and what was copied is flushed.
     private const int MaxLogPages = 16 * 1024;
     private const int MaxAwaitedPages = 128;
     private const int MaxPasses = 8;
@@ -101,6 +102,8 @@ internal sealed class Checkpointer(string path, WriterStatistics statistics, Act
         _passes = logPages > MaxLogPages ? _passes + 1 : 0;
         bool isWorthAnother = PendingPages > MaxAwaitedPages && _passes < MaxPasses && logPages < MaxLogPages + (MaxLogPages / 4);
         if (_passes == 0 || isWorthAnother) return;
+        // SQLite flushes the database only when it has copied all. Whether this flush ends well does not matter: SQLite's own, by its own descriptor, is told.
+        _ = FileFlush.TryFlushData(database);
         Volatile.Write(ref _isLogTooLong, true);
         _passes = 0;
     }

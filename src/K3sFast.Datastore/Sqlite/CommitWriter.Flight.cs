@@ -216,6 +216,59 @@ internal sealed partial class CommitWriter
         _groups.Return(group);
     }
 
+    private void RollBack()
+    {
+        try
+        {
+            if (_connection.IsInTransaction) _rollback.Run();
+        }
+        catch (SqliteException error)
+        {
+            Log.CommitFailed(_logger, _connection.Path, 0, error);
+        }
+    }
+
+    /// <summary>The group was rolled back: nothing of it is in the log, unless the process ends before the next one is written over it.</summary>
+    private void Refuse(GroupInFlight group, SqliteException error)
+    {
+        NoteFailedWrite(error);
+        if (error.IsFull) Statistics.RefusedFull += group.Appends.Count;
+        else Log.CommitFailed(_logger, _connection.Path, group.Appends.Count, error);
+        foreach (var append in group.Appends)
+        {
+            append.Result = new AppendResult(AppendOutcome.Full, 0);
+            append.Error = error.IsFull ? null : FailureOf(error);
+            append.Complete();
+        }
+        _groups.Return(group);
+        // What was due stays due.
+        if (_isExpiring) RetryExpiry();
+        if (_isLogDoubtful && _inFlight.Count > 0) TryMakeLogSure();
+    }
+
+    private DatastoreException FailureOf(SqliteException error) => error.IsCorrupt
+        ? new DatastoreCorruptException($"datastore {_connection.Path} is damaged: {error.Message}; stop the server and restore it from a backup", error)
+        : new DatastoreException($"writing {_connection.Path} failed, it is not known whether the change will be there after a restart: {error.Message}", error);
+
+    /// <summary>
+    /// A flush that failed may have dropped what it was to flush, and the next one would say nothing of that. A group that was rolled back is written
+    /// anew in its place, but what was committed before it and not flushed is not: those bytes of the log are written again.
+    /// </summary>
+    private void NoteFailedWrite(SqliteException error)
+    {
+        if (error.IsFull)
+        {
+            Space.MarkFull();
+            if (!_maintenance.IsThorough) BeginRelief();
+        }
+        else
+        {
+            Volatile.Write(ref _failure, error.Message);
+        }
+        if (_maintenance.HasUnflushed || _inFlight.Count > 0) _isLogDoubtful = true;
+        _connection.TakeWrittenPages();
+    }
+
     /// <summary>Waits until all groups have landed, or are answered with a failure.</summary>
     private void WaitForGroups()
     {

@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using K3sFast.Datastore.FailPoints;
 using Microsoft.Extensions.Logging;
+using Microsoft.Win32.SafeHandles;
 
 namespace K3sFast.Datastore.Sqlite;
 
@@ -55,7 +56,7 @@ internal sealed partial class CommitWriter : IDisposable
     // Written by the writer thread, read by anyone
     private string? _failure;
 
-    public CommitWriter(SqliteConnection connection, SqliteDatastoreOptions options, CommitFeed feed, SqliteReaders readers, ILogger logger)
+    public CommitWriter(SqliteConnection connection, SafeFileHandle database, SqliteDatastoreOptions options, CommitFeed feed, SqliteReaders readers, ILogger logger)
     {
         _connection = connection;
         _options = options;
@@ -72,7 +73,7 @@ internal sealed partial class CommitWriter : IDisposable
         _setSequence = connection.Prepare(KineSchema.SetSequence);
         _sequence = connection.QueryInt64(KineSchema.SelectSequence);
         _leases = new LeaseQueue(options.TimeProvider);
-        _checkpointer = new Checkpointer(connection.Path, Statistics, Wake, logger);
+        _checkpointer = new Checkpointer(connection.Path, database, Statistics, Wake, logger);
         _maintenance = new Maintenance(connection, feed, Statistics, logger);
         Space = new SpaceGuard(connection.Path, options.ReservedDiskBytes, options.FreeDiskBytes ?? SpaceGuard.FreeBytesOf, logger);
         // The timers of a clock that tests move fire on the mover's thread: they only leave a mark and wake the writer.
@@ -339,59 +340,6 @@ internal sealed partial class CommitWriter : IDisposable
         else insert.BindBlob(8, value);
         insert.Bind(9, RowChecksum.Of(revision, key, isCreate, isDelete, createRevision, previous, lease, value)).Run();
         _connection.Reach(FailPointNames.CommitAfterInsert);
-    }
-
-    private void RollBack()
-    {
-        try
-        {
-            if (_connection.IsInTransaction) _rollback.Run();
-        }
-        catch (SqliteException error)
-        {
-            Log.CommitFailed(_logger, _connection.Path, 0, error);
-        }
-    }
-
-    /// <summary>The group was rolled back: nothing of it is in the log, unless the process ends before the next one is written over it.</summary>
-    private void Refuse(GroupInFlight group, SqliteException error)
-    {
-        NoteFailedWrite(error);
-        if (error.IsFull) Statistics.RefusedFull += group.Appends.Count;
-        else Log.CommitFailed(_logger, _connection.Path, group.Appends.Count, error);
-        foreach (var append in group.Appends)
-        {
-            append.Result = new AppendResult(AppendOutcome.Full, 0);
-            append.Error = error.IsFull ? null : FailureOf(error);
-            append.Complete();
-        }
-        _groups.Return(group);
-        // What was due stays due.
-        if (_isExpiring) RetryExpiry();
-        if (_isLogDoubtful && _inFlight.Count > 0) TryMakeLogSure();
-    }
-
-    private DatastoreException FailureOf(SqliteException error) => error.IsCorrupt
-        ? new DatastoreCorruptException($"datastore {_connection.Path} is damaged: {error.Message}; stop the server and restore it from a backup", error)
-        : new DatastoreException($"writing {_connection.Path} failed, it is not known whether the change will be there after a restart: {error.Message}", error);
-
-    /// <summary>
-    /// A flush that failed may have dropped what it was to flush, and the next one would say nothing of that. A group that was rolled back is written
-    /// anew in its place, but what was committed before it and not flushed is not: those bytes of the log are written again.
-    /// </summary>
-    private void NoteFailedWrite(SqliteException error)
-    {
-        if (error.IsFull)
-        {
-            Space.MarkFull();
-            if (!_maintenance.IsThorough) BeginRelief();
-        }
-        else
-        {
-            Volatile.Write(ref _failure, error.Message);
-        }
-        if (_maintenance.HasUnflushed || _inFlight.Count > 0) _isLogDoubtful = true;
-        _connection.TakeWrittenPages();
     }
 
     private void NoteWritten()

@@ -49,6 +49,50 @@ internal static class LogRewriter
         }
     }
 
+    /// <summary>
+    /// Of the log that a killed process left, writes again what nobody saw flushed: its last flush may have failed, and the kernel may still show frames that the
+    /// medium never got. Before SQLite opens the log and builds on them. After a power cut what is read is what the medium has, and this changes nothing.
+    /// </summary>
+    public static void RewriteUnflushed(string database)
+    {
+        string path = $"{database}-wal";
+        try
+        {
+            using var file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+            byte[] header = new byte[LogCheck.HeaderBytes];
+            if (RandomAccess.Read(file, header, 0) != header.Length) return;
+            ulong salt = BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(16));
+            int frameBytes = LogCheck.FrameHeaderBytes + BinaryPrimitives.ReadInt32BigEndian(header.AsSpan(8));
+            // Not a log's head; SQLite begins it anew.
+            if (frameBytes is < 512 or > 65536 + LogCheck.FrameHeaderBytes) return;
+            bool isFlushedKnown = FlushMark.TryRead(database, out var flushed) && flushed.Salt == salt;
+            long from = isFlushedKnown ? LogCheck.HeaderBytes + (flushed.Frames * frameBytes) : 0;
+            byte[] sum = new byte[8];
+            BinaryPrimitives.WriteUInt64BigEndian(sum, isFlushedKnown ? flushed.Sum : BinaryPrimitives.ReadUInt64BigEndian(header.AsSpan(24)));
+            long to = EndOfWhole(file, Math.Max(from, LogCheck.HeaderBytes), frameBytes, salt, LogCheck.Sum.At(sum, isBigEndian: (header[3] & 1) != 0));
+            if (to == from) return;
+            Rewrite(file, from, to);
+            FileFlush.Flush(file);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new SqliteException(raw.SQLITE_IOERR, error.Message, $"write {path} again");
+        }
+    }
+
+    /// <summary>Behind the last frame that is as it was written.</summary>
+    private static long EndOfWhole(SafeFileHandle file, long offset, int frameBytes, ulong salt, LogCheck.Sum sum)
+    {
+        byte[] frame = new byte[frameBytes];
+        for (; RandomAccess.Read(file, frame, offset) == frameBytes; offset += frameBytes)
+        {
+            sum.Add(frame.AsSpan(0, 8));
+            sum.Add(frame.AsSpan(LogCheck.FrameHeaderBytes));
+            if (BinaryPrimitives.ReadUInt64BigEndian(frame.AsSpan(8)) != salt || !sum.IsAt(frame.AsSpan(16, 8))) break;
+        }
+        return offset;
+    }
+
     private static void Verify(SafeFileHandle file, string path, byte[] header, int frameBytes, in Flushed end)
     {
         var sum = new LogCheck.Sum(isBigEndian: (header[3] & 1) != 0);

@@ -255,6 +255,12 @@ internal sealed class Maintenance : IDisposable
         if (_connection.IsInTransaction) _connection.Execute("ROLLBACK"u8);
         if (!IsFlushedBeside) _connection.Execute("PRAGMA synchronous = FULL"u8);
         var elapsed = Stopwatch.GetElapsedTime(startedAt);
+        if (!_isFlushing && _connection.LogFrames < _logFrames)
+        {
+            // It happened to begin the log anew, which SQLite does not without a flush of the log's head.
+            _statistics.MaintenanceFlushSeconds.Add(elapsed.TotalSeconds);
+            return;
+        }
         (_isFlushing ? _statistics.MaintenanceFlushSeconds : seconds).Add(elapsed.TotalSeconds);
         // What a flush takes says nothing of the step's work.
         if (_isFlushing) _unflushedBound = NextUnflushedPages(_unflushedBound, elapsed);

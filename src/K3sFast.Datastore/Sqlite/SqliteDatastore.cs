@@ -41,7 +41,7 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
         long compactRevision = connection.QueryInt64(KineSchema.SelectCompactRevision);
         _feed = new CommitFeed(NewestRevision(connection, compactRevision), compactRevision);
         _readers = new SqliteReaders(options.Path);
-        _writer = new CommitWriter(connection, options, _feed, _readers, logger);
+        _writer = new CommitWriter(connection, taken.SafeFileHandle, options, _feed, _readers, logger);
         _revisionAtLastTick = _feed.CurrentRevision;
         if (options.CompactInterval > TimeSpan.Zero)
         {

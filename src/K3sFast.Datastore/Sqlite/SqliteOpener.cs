@@ -78,6 +78,7 @@ internal static class SqliteOpener
         try
         {
             if (wasKilled && LogCheck.FindDamage(path, taken) is { } damage) throw Corrupt(path, damage, null);
+            if (wasKilled) LogRewriter.RewriteUnflushed(path);
             connection = SqliteConnection.Open(path, busyTimeoutMs: 5_000);
             if (isNew) connection.Execute("PRAGMA auto_vacuum = INCREMENTAL"u8);
             if (connection.QueryText("PRAGMA journal_mode = WAL"u8) is not "wal")

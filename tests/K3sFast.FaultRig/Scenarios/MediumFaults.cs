@@ -63,7 +63,10 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed, RigTime? tim
         return _time.Note(outcome, cuts);
     }
 
-    /// <summary>The n-th write or flush fails, for n from 1 on; then the process goes on, and ends by a kill or a power cut.</summary>
+    /// <summary>
+    /// The n-th write or flush fails, for n from 1 on, or all from the n-th on; then the process goes on, and ends by a kill or a power cut. After a kill another life builds on
+    /// what the kernel shows of it, which is more than the medium has, and ends by a power cut.
+    /// </summary>
     public async Task<Outcome> FailAsync(FileOperation operation, int errno, IEnumerable<int> nths)
     {
         var outcome = new Outcome($"{(errno == FaultFileSystem.NoSpace ? "ENOSPC" : "EIO")} at {operation} n");
@@ -78,7 +81,7 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed, RigTime? tim
                 // One in three fails from the very start on.
                 if (nth % 3 > 0) await life.Opened.ConfigureAwait(false);
                 files.TakeEvents();
-                await files.FailAsync(operation, errno, nth, 1 + _random.Next(3)).ConfigureAwait(false);
+                await files.FailAsync(operation, errno, nth, _random.Next(4) == 0 ? int.MaxValue : 1 + _random.Next(3)).ConfigureAwait(false);
                 await life.Opened.ConfigureAwait(false);
                 for (int i = 0; i < 100 && files.TakeEvents() == 0 && !life.HasEnded; i++) await Task.Delay(10).ConfigureAwait(false);
                 outcome.Strikes++;
@@ -86,8 +89,12 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed, RigTime? tim
                 await EndSomehowAsync(life).ConfigureAwait(false);
                 await store.EndAsync(life).ConfigureAwait(false);
             }
-            if (files.WhenCut.IsCompleted) await files.RemountAsync().ConfigureAwait(false);
-            else await files.CalmAsync().ConfigureAwait(false);
+            if (!files.WhenCut.IsCompleted)
+            {
+                await files.CalmAsync().ConfigureAwait(false);
+                await GoOnAndCutAsync(store).ConfigureAwait(false);
+            }
+            await files.RemountAsync().ConfigureAwait(false);
             outcome.Add(await store.JudgeAsync(errno == FaultFileSystem.NoSpace ? s_compactsByItself : null).ConfigureAwait(false), $"n {nth} seed {storeSeed}", store.Complaints);
         }
         return outcome;
@@ -263,6 +270,16 @@ internal sealed class MediumFaults(FaultFileSystem files, int seed, RigTime? tim
             await store.EndAsync(life).ConfigureAwait(false);
         }
         await files.RemountAsync().ConfigureAwait(false);
+    }
+
+    private async Task GoOnAndCutAsync(StoreUnderTest store)
+    {
+        await using var life = store.Begin();
+        if (!await life.Opened.ConfigureAwait(false)) store.Complaints.Add($"did not open: {life.Refusal}");
+        await Task.Delay(_random.Next(30, 150)).ConfigureAwait(false);
+        await files.CutAsync(_random.Next()).ConfigureAwait(false);
+        life.Kill();
+        await store.EndAsync(life).ConfigureAwait(false);
     }
 
     private async Task EndSomehowAsync(StoreLife life)
