@@ -6,12 +6,19 @@ namespace K3sFast.Datastore.Sqlite;
 /// <summary>Read-only connections, lent one caller each. Readers never block the writer nor each other (WAL).</summary>
 internal sealed class SqliteReaders(string path) : IDisposable
 {
-    // Idle ones kept: lists come in bursts, each connection holds a page cache.
-    private const int MaxIdle = 2;
+    // Idle ones kept: lists come in bursts. Closing one is no small thing: SQLite closes files under a lock that opening takes too, and where a close waits for a
+    // flush of the same file (FUSE, NFS), all readers would.
+    private const int MaxIdle = 32;
+
+    // Of those, so many keep their page caches.
+    private const int MaxWarm = 2;
 
     private readonly Lock _gate = new();
     private readonly Stack<SqliteReader> _idle = new();
     private bool _isDisposed;
+
+    // Written under _gate, read by anyone
+    private int _idleCount;
 
     public Lent Rent()
     {
@@ -20,6 +27,7 @@ internal sealed class SqliteReaders(string path) : IDisposable
         {
             ObjectDisposedException.ThrowIf(_isDisposed, this);
             _idle.TryPop(out reader);
+            Volatile.Write(ref _idleCount, _idle.Count);
         }
         return new Lent(this, reader ?? new SqliteReader(path));
     }
@@ -35,11 +43,13 @@ internal sealed class SqliteReaders(string path) : IDisposable
 
     private void Return(SqliteReader reader)
     {
+        if (Volatile.Read(ref _idleCount) >= MaxWarm) reader.Shrink();
         lock (_gate)
         {
             if (!_isDisposed && _idle.Count < MaxIdle)
             {
                 _idle.Push(reader);
+                Volatile.Write(ref _idleCount, _idle.Count);
                 return;
             }
         }
@@ -230,6 +240,9 @@ internal sealed class SqliteReader : IDisposable
     /// <summary>Pages of the file, and those of them that hold nothing.</summary>
     public (long Pages, long FreePages) ReadPageCounts() =>
         (_connection.QueryInt64("PRAGMA page_count"u8), _connection.QueryInt64("PRAGMA freelist_count"u8));
+
+    /// <summary>Gives the page cache back; what is read next is read from the kernel's.</summary>
+    public void Shrink() => _connection.Execute("PRAGMA shrink_memory"u8);
 
     /// <summary>Ends the statement that runs, from another thread.</summary>
     public void Interrupt() => _connection.Interrupt();
