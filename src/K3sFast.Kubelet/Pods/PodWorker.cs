@@ -337,6 +337,7 @@ internal sealed partial class PodWorker
             }
             try
             {
+                if (IsUnstarted(record)) await RemoveAsync(record!, cancellationToken).ConfigureAwait(false);
                 await _services.Runner.StartAsync(
                     pod, container, Runtime, sandboxId, sandbox, context, volumes, RestartCount(container, record), cancellationToken).ConfigureAwait(false);
                 _waitReasons.Remove(container.Name);
@@ -377,10 +378,19 @@ internal sealed partial class PodWorker
 
     private int RestartCount(PodContainer container, ContainerRecord? record)
     {
-        if (record is not null) return record.RestartCount + 1;
+        if (record is not null) return IsUnstarted(record) ? record.RestartCount : record.RestartCount + 1;
         var old = (container.IsInit ? _status?.InitContainerStatuses : _status?.ContainerStatuses)?.FirstOrDefault(status => status.Name == container.Name);
         if (old is null) return 0;
         return string.IsNullOrEmpty(old.ContainerID) && old.LastState?.Terminated is null ? 0 : old.RestartCount + (old.State?.Waiting is null ? 1 : 0);
+    }
+
+    // Made by a process that was killed before it could start it: not a run, so its place is taken by another of the same count.
+    private static bool IsUnstarted(ContainerRecord? record) => record is { State: ContainerState.ContainerCreated };
+
+    private async Task RemoveAsync(ContainerRecord record, CancellationToken cancellationToken)
+    {
+        await _services.Cri.RemoveContainerAsync(record.Id, cancellationToken).ConfigureAwait(false);
+        _services.Reader.Forget(record);
     }
 
     private void UpdateProbes(V1Pod pod, IReadOnlyList<PodContainer> containers, bool isTerminating)
@@ -418,8 +428,7 @@ internal sealed partial class PodWorker
             if (record.IsRunning) continue;
             var isCurrent = Runtime.Latest(record.Name)?.Id == record.Id;
             if (isCurrent || (record.IsExited && kept.Add(record.Name) && containers.Any(container => container.Name == record.Name))) continue;
-            await _services.Cri.RemoveContainerAsync(record.Id, cancellationToken).ConfigureAwait(false);
-            _services.Reader.Forget(record);
+            await RemoveAsync(record, cancellationToken).ConfigureAwait(false);
             if (record.LogPath.Length > 0) File.Delete(record.LogPath);
             hasRemoved = true;
         }

@@ -1,4 +1,5 @@
 using K3sFast.Client;
+using K3sFast.Kubelet.Cri;
 using k8s.Models;
 
 namespace K3sFast.Kubelet.Tests.Integration;
@@ -100,6 +101,33 @@ public sealed class PodLifecycleTests(ContainerdFixture containerd)
         var after = await second.WaitAsync("keeper", pod => pod.Status?.Phase == "Running");
         Assert.Equal(before.Status.ContainerStatuses[0].ContainerID, after.Status.ContainerStatuses[0].ContainerID);
         Assert.Equal(0, after.Status.ContainerStatuses[0].RestartCount);
+    }
+
+    /// <summary>As it is left when an agent is killed between making a container and starting it.</summary>
+    [Fact]
+    public async Task AgentRestarted_ContainerThatWasNeverStarted_IsReplacedAndCountsAsNoRestart()
+    {
+        var first = new AgentHarness(containerd, "unstarted");
+        first.Start();
+        await first.CreateAsync(AgentHarness.Pod("half", "sleep 1000", static pod => pod.Spec.RestartPolicy = "Always"));
+        var pod = await first.WaitAsync("half", pod => pod.Status?.Phase == "Running");
+        await first.DisposeAsync();
+        using var cri = new CriClient(containerd.Socket);
+        var started = await cri.ContainerStatusAsync(pod.Status.ContainerStatuses[0].ContainerID["containerd://".Length..], default);
+        var sandbox = Assert.Single(await cri.ListSandboxesAsync(pod.Metadata.Uid, default));
+        await cri.StopContainerAsync(started!.Id, 0, default);
+        await cri.RemoveContainerAsync(started.Id, default);
+        var config = new ContainerConfig { Metadata = started.Metadata, Image = started.Image, Labels = { started.Labels }, Annotations = { started.Annotations } };
+        var left = await cri.CreateContainerAsync(sandbox.Id, config, new PodSandboxConfig { Metadata = sandbox.Metadata }, default);
+
+        await using var second = new AgentHarness(containerd, "unstarted", first.Api);
+        second.Start();
+
+        var after = await second.WaitAsync("half", now => now.Status?.Phase == "Running" && now.Status.ContainerStatuses[0] is { State.Running: not null } status
+            && status.ContainerID != pod.Status.ContainerStatuses[0].ContainerID);
+        Assert.Equal(0, after.Status.ContainerStatuses[0].RestartCount);
+        Assert.NotEqual("containerd://" + left, after.Status.ContainerStatuses[0].ContainerID);
+        Assert.Single(await cri.ListContainersAsync(pod.Metadata.Uid, default));
     }
 
     [Fact]
