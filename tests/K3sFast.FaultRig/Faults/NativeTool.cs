@@ -5,13 +5,18 @@ namespace K3sFast.FaultRig.Faults;
 /// <summary>The rig's little C programs, built where they are used.</summary>
 internal static class NativeTool
 {
-    /// <summary>Makes a target of native/Makefile, if need be; returns the path of what it made.</summary>
-    public static async Task<string> BuildAsync(string target, string file)
+    /// <summary>Makes a target of native/Makefile, if need be; returns the path of what it made. Callers may come side by side.</summary>
+    /// <param name="directory">Where it goes; artifacts/native unless told.</param>
+    public static async Task<string> BuildAsync(string target, string file, string? directory = null)
     {
         string native = Path.Combine(RepositoryRoot(), "native");
-        using var make = Process.Start(new ProcessStartInfo("make", ["-s", "-C", native, target]))!;
+        directory ??= Path.Combine(RepositoryRoot(), "artifacts/native");
+        using var make = Process.Start(new ProcessStartInfo("make", ["-s", "-C", native, target, $"OUT={directory}"]) { RedirectStandardError = true })!;
+        string said = await make.StandardError.ReadToEndAsync().ConfigureAwait(false);
         await make.WaitForExitAsync().ConfigureAwait(false);
-        return make.ExitCode == 0 ? Path.GetFullPath(Path.Combine(native, "../artifacts/native", file)) : throw new InvalidOperationException($"native/{target} does not compile");
+        return make.ExitCode == 0
+            ? Path.Combine(directory, file)
+            : throw new InvalidOperationException($"native/{target} cannot be built: {said}");
     }
 
     /// <summary>The folder of the sources that this program was built from.</summary>
