@@ -14,6 +14,9 @@ public static unsafe partial class FileFlush
     private static readonly delegate* unmanaged<int, int> s_fsync = (delegate* unmanaged<int, int>)NativeLibrary.GetExport(NativeLibrary.GetMainProgramHandle(), "fsync");
     private static readonly delegate* unmanaged<int, int> s_fdatasync = (delegate* unmanaged<int, int>)NativeLibrary.GetExport(NativeLibrary.GetMainProgramHandle(), "fdatasync");
 
+    // EIO
+    private const int InputOutputError = 5;
+
     /// <summary>Flushes a file's bytes to the medium.</summary>
     /// <exception cref="IOException">They may not be there; the kernel will not try again by itself.</exception>
     public static void Flush(SafeFileHandle file)
@@ -41,7 +44,9 @@ public static unsafe partial class FileFlush
         try
         {
             file.DangerousAddRef(ref isHeld);
-            return flush((int)file.DangerousGetHandle()) == 0 ? 0 : Marshal.GetLastSystemError();
+            if (flush((int)file.DangerousGetHandle()) == 0) return 0;
+            // Whatever else the thread did on its way back: a failure is never taken for success.
+            return Marshal.GetLastSystemError() is var errno and not 0 ? errno : InputOutputError;
         }
         finally
         {
