@@ -43,7 +43,7 @@ internal sealed class InProcessTransport(UserInfo user, RequestPipeline pipeline
             var query = ListQuery.Read(call, endpoint, isWatch: false);
             var prefix = storage.PrefixOf(call.Info.Namespace);
             using var snapshot = await query.OpenSnapshotAsync(storage, prefix, cancellationToken).ConfigureAwait(false);
-            var page = await ObjectReader.Page.OfAsync(snapshot, prefix, query, cancellationToken).ConfigureAwait(false);
+            var page = await Page.OfAsync(snapshot, prefix, query, cancellationToken).ConfigureAwait(false);
             var items = new List<EncodedObject>();
             var objects = snapshot.ReadFrom(page.StartKey);
             while (items.Count < page.Count && await objects.MoveNextAsync(cancellationToken).ConfigureAwait(false))

@@ -104,16 +104,34 @@ internal static class ResponseWriter
     internal static async ValueTask WriteBufferAsync(ApiCall call, int statusCode, string contentType, PooledBuffer buffer)
     {
         using (buffer)
+            await WriteBytesAsync(call, statusCode, contentType, buffer.Written).ConfigureAwait(false);
+    }
+
+    /// <summary>Writes bytes as they are; many of them packed for who takes gzip.</summary>
+    internal static async ValueTask WriteBytesAsync(ApiCall call, int statusCode, string contentType, ReadOnlyMemory<byte> body)
+    {
+        if (body.Length > GzipThreshold && call.AcceptsGzip)
         {
-            if (buffer.Length > GzipThreshold && call.AcceptsGzip)
-            {
-                await WriteGzipAsync(call, statusCode, contentType, buffer.Written).ConfigureAwait(false);
-                return;
-            }
-            call.Start(statusCode, contentType, buffer.Length);
-            call.Output.Write(buffer.Span);
-            await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+            await WriteGzipAsync(call, statusCode, contentType, body).ConfigureAwait(false);
+            return;
         }
+        call.Start(statusCode, contentType, body.Length);
+        call.Output.Write(body.Span);
+        await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);
+    }
+
+    /// <summary>Starts an answer whose length is not known, packed for who takes gzip. The caller disposes the stream and then flushes the connection.</summary>
+    internal static Stream Open(ApiCall call, int statusCode, string contentType)
+    {
+        if (!call.AcceptsGzip)
+        {
+            call.Start(statusCode, contentType, -1);
+            return call.Output.AsStream(leaveOpen: true);
+        }
+        call.SetHeader("Content-Encoding", "gzip");
+        call.SetHeader("Vary", "Accept-Encoding");
+        call.Start(statusCode, contentType, -1);
+        return new GZipStream(call.Output.AsStream(leaveOpen: true), CompressionLevel.Fastest);
     }
 
     /// <summary>One object's canonical JSON in another form.</summary>
@@ -139,10 +157,7 @@ internal static class ResponseWriter
 
     private static async ValueTask WriteGzipAsync(ApiCall call, int statusCode, string contentType, ReadOnlyMemory<byte> body)
     {
-        call.SetHeader("Content-Encoding", "gzip");
-        call.SetHeader("Vary", "Accept-Encoding");
-        call.Start(statusCode, contentType, -1);
-        var gzip = new GZipStream(call.Output.AsStream(leaveOpen: true), CompressionLevel.Fastest);
+        var gzip = Open(call, statusCode, contentType);
         await using (gzip.ConfigureAwait(false))
             await gzip.WriteAsync(body, call.Aborted).ConfigureAwait(false);
         await call.Output.FlushAsync(call.Aborted).ConfigureAwait(false);

@@ -103,7 +103,7 @@ internal sealed partial class ResourceWriter(
         var query = ListQuery.Read(call, endpoint, isWatch: false);
         var prefix = storage.PrefixOf(call.Info.Namespace);
         using var snapshot = await query.OpenSnapshotAsync(storage, prefix, call.Aborted).ConfigureAwait(false);
-        var page = await ObjectReader.Page.OfAsync(snapshot, prefix, query, call.Aborted).ConfigureAwait(false);
+        var page = await Page.OfAsync(snapshot, prefix, query, call.Aborted).ConfigureAwait(false);
         // Deletions that wait for the same flush share it; after a refusal none begins.
         await Parallel.ForEachAsync(
             await page.TargetsAsync(snapshot, query.Filter, call.Aborted).ConfigureAwait(false),

@@ -30,6 +30,9 @@ public sealed class ListMemoryTests
     [InlineData("application/json;as=Table;g=meta.k8s.io;v=v1", true)]
     [InlineData("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", false)]
     [InlineData("application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", true)]
+    [InlineData("application/yaml", false)]
+    [InlineData("application/yaml", true)]
+    [InlineData("application/yaml;as=Table;g=meta.k8s.io;v=v1", false)]
     public async Task List_OfManyPods_IsNeverGatheredInMemory(string accept, bool gzip)
     {
         await using var server = await StoredPods.CreateAsync();
@@ -51,15 +54,9 @@ public sealed class ListMemoryTests
     public async Task List_AsProtobufInPieces_IsWhatTheWholeIs()
     {
         await using var server = await StoredPods.CreateAsync();
-        var plain = new DiscardingCall("/api/v1/namespaces/default/pods", "application/vnd.kubernetes.protobuf", gzip: false) { Keeps = true };
-        await server.ListAsync(plain);
-        var packed = new DiscardingCall("/api/v1/namespaces/default/pods", "application/vnd.kubernetes.protobuf", gzip: true) { Keeps = true };
-        await server.ListAsync(packed);
-        using var unpacked = new MemoryStream();
-        using (var gzip = new GZipStream(new MemoryStream(packed.Writer.Kept.ToArray()), CompressionMode.Decompress))
-            await gzip.CopyToAsync(unpacked, TestContext.Current.CancellationToken);
-        Assert.Equal(plain.Writer.Kept.ToArray(), unpacked.ToArray());
-        using var list = ProtobufCodec.Decode(plain.Writer.Kept.ToArray(), Schema.BuiltIn);
+        var plain = await server.KeepAsync("/api/v1/namespaces/default/pods", "application/vnd.kubernetes.protobuf", gzip: false);
+        Assert.Equal(plain, await server.KeepAsync("/api/v1/namespaces/default/pods", "application/vnd.kubernetes.protobuf", gzip: true));
+        using var list = ProtobufCodec.Decode(plain, Schema.BuiltIn);
         var names = new List<string>();
         foreach (var item in list.Root["items"u8].Elements)
             names.Add(item["metadata"u8]["name"u8].AsString());
@@ -76,18 +73,28 @@ public sealed class ListMemoryTests
         var indented = new DiscardingCall("/api/v1/namespaces/default/pods?pretty=true", "application/json", gzip);
         Assert.InRange(OneThread.BytesOf(() => server.ListAsync(indented)), 0, MostIndentedBytes);
 
-        var kept = new DiscardingCall("/api/v1/namespaces/default/pods?pretty=true", "application/json", gzip) { Keeps = true };
-        await server.ListAsync(kept);
-        var compact = new DiscardingCall("/api/v1/namespaces/default/pods", "application/json", gzip: false) { Keeps = true };
-        await server.ListAsync(compact);
         using var output = new PooledBuffer();
-        JsonIndent.Write(compact.Writer.Kept.ToArray(), output);
-        using var sent = new MemoryStream();
-        kept.Writer.Kept.Position = 0;
-        using (Stream source = gzip ? new GZipStream(kept.Writer.Kept, CompressionMode.Decompress) : kept.Writer.Kept)
-            await source.CopyToAsync(sent, TestContext.Current.CancellationToken);
-        Assert.Equal(gzip, kept.IsCompressed);
-        Assert.Equal(Encoding.UTF8.GetString(output.Span), Encoding.UTF8.GetString(sent.ToArray()));
+        JsonIndent.Write(await server.KeepAsync("/api/v1/namespaces/default/pods", "application/json", gzip: false), output);
+        Assert.Equal(Encoding.UTF8.GetString(output.Span), Encoding.UTF8.GetString(await server.KeepAsync("/api/v1/namespaces/default/pods?pretty=true", "application/json", gzip)));
+    }
+
+    [Theory]
+    [InlineData("", "", false)]
+    [InlineData("", "", true)]
+    [InlineData("?limit=1", "", false)]
+    [InlineData("?limit=300", "", true)]
+    [InlineData("?labelSelector=app%3Dnone", "", false)]
+    [InlineData("", ";as=Table;g=meta.k8s.io;v=v1", false)]
+    [InlineData("?labelSelector=app%3Dnone", ";as=Table;g=meta.k8s.io;v=v1", false)]
+    [InlineData("?limit=3", ";as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", false)]
+    public async Task List_AsYaml_IsTheJsonListWrittenWhole(string query, string projection, bool gzip)
+    {
+        await using var server = await StoredPods.CreateAsync();
+        var path = "/api/v1/namespaces/default/pods" + query;
+        using var list = JsonCodec.Decode(await server.KeepAsync(path, "application/json" + projection, gzip: false), null, DecodeOptions.Free, null);
+        using var output = new PooledBuffer();
+        YamlText.Write(list.Root, output);
+        Assert.Equal(Encoding.UTF8.GetString(output.Span), Encoding.UTF8.GetString(await server.KeepAsync(path, "application/yaml" + projection, gzip)));
     }
 
     /// <summary>Keeps what lets others have their turn on the thread whose bytes are counted.</summary>
@@ -144,6 +151,21 @@ public sealed class ListMemoryTests
         }
 
         internal ValueTask ListAsync(ApiCall call) => _reader.ListAsync(call, catalog.Find(call.Info)!);
+
+        /// <summary>What a list is, unpacked.</summary>
+        internal async Task<byte[]> KeepAsync(string target, string accept, bool gzip)
+        {
+            var call = new DiscardingCall(target, accept, gzip) { Keeps = true };
+            await ListAsync(call);
+            Assert.Equal(200, call.AnsweredStatus);
+            if (!call.IsCompressed)
+                return call.Writer.Kept.ToArray();
+            call.Writer.Kept.Position = 0;
+            using var unpacked = new MemoryStream();
+            using (var stream = new GZipStream(call.Writer.Kept, CompressionMode.Decompress))
+                await stream.CopyToAsync(unpacked, TestContext.Current.CancellationToken);
+            return unpacked.ToArray();
+        }
 
         public async ValueTask DisposeAsync()
         {

@@ -6,15 +6,18 @@ using K3sFast.WatchCache;
 
 namespace K3sFast.ApiServer;
 
-/// <summary>Writes one list item by item, as JSON of the kind's list, a table or a PartialObjectMetadataList.</summary>
-internal sealed class ListWriter(ResourceEndpoint endpoint, ResponseFormat format, IncludeObject include, IBufferWriter<byte> output, DateTimeOffset now)
+/// <summary>As compact JSON of the kind's list, a table or a PartialObjectMetadataList; the items are the last member.</summary>
+internal sealed class JsonListWriter(ListShape shape, IBufferWriter<byte> output) : ListWriter
 {
-    private readonly TableWriter? _table = format.Projection == Projection.Table ? new TableWriter(endpoint.Info, include, output, now) : null;
-    private readonly byte[] _versionedPrefix = Encoding.UTF8.GetBytes($"{{\"kind\":\"{endpoint.Info.Kind}\",\"apiVersion\":\"{endpoint.Info.ApiVersion}\",");
+    private readonly TableWriter? _table =
+        shape.Format.Projection == Projection.Table ? new TableWriter(shape.Endpoint.Info, shape.Include, output, shape.Now) : null;
+    private readonly byte[] _versionedPrefix =
+        Encoding.UTF8.GetBytes($"{{\"kind\":\"{shape.Endpoint.Info.Kind}\",\"apiVersion\":\"{shape.Endpoint.Info.ApiVersion}\",");
     private bool _hasItems;
 
-    internal void Begin(in ObjectReader.Page page)
+    internal override void Begin(in Page page)
     {
+        var (endpoint, format) = (shape.Endpoint, shape.Format);
         if (_table is not null)
         {
             _table.Begin(
@@ -31,8 +34,9 @@ internal sealed class ListWriter(ResourceEndpoint endpoint, ResponseFormat forma
             output);
     }
 
-    internal void Append(StoredObject item)
+    internal override void Append(StoredObject item)
     {
+        var endpoint = shape.Endpoint;
         if (_table is not null)
         {
             if (endpoint.IsStorageVersion)
@@ -49,9 +53,9 @@ internal sealed class ListWriter(ResourceEndpoint endpoint, ResponseFormat forma
         if (_hasItems)
             output.Write(","u8);
         _hasItems = true;
-        if (format.Projection == Projection.PartialObjectMetadataList)
+        if (shape.Format.Projection == Projection.PartialObjectMetadataList)
         {
-            ObjectProjector.WritePartial(item.Json, format.MetaVersion, output);
+            ObjectProjector.WritePartial(item.Json, shape.Format.MetaVersion, output);
             return;
         }
         if (endpoint.IsStorageVersion)
@@ -64,13 +68,13 @@ internal sealed class ListWriter(ResourceEndpoint endpoint, ResponseFormat forma
         WriteItem(versioned.Span, _versionedPrefix);
     }
 
-    internal void End()
+    internal override void End()
     {
         if (_table is not null)
             _table.End();
         else
             output.Write("]}"u8);
-        if (format.Media == MediaKind.Json && !format.IsPretty)
+        if (shape.IsCompactJson)
             output.Write("\n"u8);
     }
 

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Globalization;
-using System.IO.Compression;
 using System.Text;
 using K3sFast.ApiMachinery;
 using K3sFast.WatchCache;
@@ -19,7 +18,7 @@ internal static class ProtobufLists
     // Other requests have their turn after so many objects.
     private const int MeasuredAtOnce = 500;
 
-    internal static async ValueTask WriteAsync(ApiCall call, ResourceEndpoint endpoint, ResponseFormat format, Snapshot snapshot, ListQuery query, ObjectReader.Page page)
+    internal static async ValueTask WriteAsync(ApiCall call, ResourceEndpoint endpoint, ResponseFormat format, Snapshot snapshot, ListQuery query, Page page)
     {
         using var items = new ProtobufListWriter();
         var objects = new PageReader(snapshot, query.Filter, page);
@@ -64,9 +63,6 @@ internal static class ProtobufLists
                 await StreamAsync(call, buffer, items, new(snapshot, query.Filter, page), endpoint, format).ConfigureAwait(false);
                 return;
             }
-            call.SetHeader("Content-Encoding", "gzip");
-            call.SetHeader("Vary", "Accept-Encoding");
-            call.Start(200, format.ContentType, -1);
             await CompressAsync(call, buffer, items, new(snapshot, query.Filter, page), endpoint, format).ConfigureAwait(false);
         }
     }
@@ -92,7 +88,7 @@ internal static class ProtobufLists
     private static async ValueTask CompressAsync(
         ApiCall call, PooledBuffer buffer, ProtobufListWriter items, PageReader objects, ResourceEndpoint endpoint, ResponseFormat format)
     {
-        var gzip = new GZipStream(call.Output.AsStream(leaveOpen: true), CompressionLevel.Fastest);
+        var gzip = ResponseWriter.Open(call, 200, format.ContentType);
         await using (gzip.ConfigureAwait(false))
         {
             await gzip.WriteAsync(buffer.Written, call.Aborted).ConfigureAwait(false);
@@ -158,7 +154,7 @@ internal static class ProtobufLists
     private static bool IsMeasuredOnce(ResourceEndpoint endpoint, ResponseFormat format) =>
         endpoint.IsStorageVersion && format.Projection != Projection.PartialObjectMetadataList;
 
-    private static void WriteHead(ResourceEndpoint endpoint, ResponseFormat format, ObjectReader.Page page, long itemBytes, PooledBuffer output)
+    private static void WriteHead(ResourceEndpoint endpoint, ResponseFormat format, Page page, long itemBytes, PooledBuffer output)
     {
         var isPartial = format.Projection == Projection.PartialObjectMetadataList;
         var kind = isPartial ? "PartialObjectMetadataList" : endpoint.Info.ListKind;

@@ -6,7 +6,7 @@ namespace K3sFast.ApiServer;
 /// Walks the objects of one page of a snapshot that a filter lets through. What is at hand is stepped through; between that, an old state may have to be
 /// fetched from the datastore. One thread at a time.
 /// </summary>
-internal sealed class PageReader(Snapshot snapshot, ObjectFilter filter, ObjectReader.Page page)
+internal sealed class PageReader(Snapshot snapshot, ObjectFilter filter, Page page)
 {
     private readonly SnapshotReader _objects = snapshot.ReadFrom(page.StartKey);
     private long _left = page.Count;
