@@ -13,7 +13,7 @@ case ${1:-} in
   pids) # Behind a wrapper the server is its child.
     PID=$(cat "$DIR/pid"); [ -z "${WRAP:-}" ] || PID=$(pgrep -P "$PID"); echo "$PID" ;;
   run) shift; inside "$@" ;;
-  up)
+  up|start)
     mkdir -p "$DIR"
     if ! ip netns list | grep -qw $NS; then
       ip netns add $NS
@@ -25,6 +25,7 @@ case ${1:-} in
     fi
     nsenter --net=/run/netns/$NS -- ${WRAP:-} "$BINARY" server --disable-agent --disable coredns --data-dir "$DIR/data" --write-kubeconfig "$DIR/k3s.yaml" --node-ip 192.0.2.11 ${SERVER_ARGS:-} >"$DIR/log" 2>&1 </dev/null &
     echo $! > "$DIR/pid"
+    [ "$1" = up ] || exit 0
     for _ in $(seq 6000); do
       running || { tail -5 "$DIR/log" >&2; exit 1; }
       [ -f "$DIR/k3s.yaml" ] && inside curl -sk -m 2 -o /dev/null -w '%{http_code}' https://127.0.0.1:6443/readyz 2>/dev/null | grep -qE '200|401' && exit 0
@@ -39,5 +40,5 @@ case ${1:-} in
     fi
     rm -f "$DIR/pid" ;;
   wipe) rm -rf "$DIR"; ! ip netns list | grep -qw $NS || ip netns delete $NS ;;
-  *) echo "usage: $0 up|down|wipe|kubeconfig|pids|name|run COMMAND..." >&2; exit 2 ;;
+  *) echo "usage: $0 up|start|down|wipe|kubeconfig|pids|name|run COMMAND..." >&2; exit 2 ;;
 esac

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Security;
+using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.RegularExpressions;
@@ -76,6 +77,22 @@ internal sealed partial class ApiConnection : IDisposable
                 await Task.Delay(100);
             }
         }
+    }
+
+    /// <summary>Completes when somebody listens where the server is to be. The kernel refuses until then: asking costs the server nothing and the client next to nothing.</summary>
+    internal async Task WaitListeningAsync(TimeSpan most)
+    {
+        var end = new DnsEndPoint(_server.Host, _server.Port);
+        for (var waited = System.Diagnostics.Stopwatch.StartNew(); waited.Elapsed < most; await Task.Delay(1))
+        {
+            var done = new TaskCompletionSource<SocketError>(TaskCreationOptions.RunContinuationsAsynchronously);
+            // A refusal is no exception here: there are hundreds of them.
+            using var attempt = new SocketAsyncEventArgs { RemoteEndPoint = end };
+            attempt.Completed += (_, ended) => done.SetResult(ended.SocketError);
+            using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+            if ((socket.ConnectAsync(attempt) ? await done.Task : attempt.SocketError) == SocketError.Success) return;
+        }
+        throw new TimeoutException($"nobody listens at {_server} after {most}");
     }
 
     /// <summary>One request; returns the body. Anything but 2xx throws.</summary>
