@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 
 namespace K3sFast.WatchCache;
 
-/// <summary>Turns a stored value that is not JSON (k3s's own store: protobuf after <c>k8s\0</c>) into canonical JSON.</summary>
+/// <summary>Turns a stored value that is not JSON (k3s's own store: protobuf after <c>k8s\0</c>) into canonical JSON. Throws <see cref="FormatException"/> for what it cannot read.</summary>
 public delegate void StoredValueTransformer(string key, ReadOnlySpan<byte> value, IBufferWriter<byte> json);
 
 /// <summary>Bounds of the caches. The defaults are the product's.</summary>

@@ -16,10 +16,10 @@ internal sealed class ValueReader(StoredValueTransformer? transformer)
         return Encoding.UTF8.TryGetBytes(entry.Key, buffer, out int length) ? buffer[..length] : Encoding.UTF8.GetBytes(entry.Key);
     }
 
-    /// <summary>The entry's value as JSON, lent until the next call. Values that are something else go through the transformer.</summary>
+    /// <summary>The entry's value as JSON, lent until the next call, without the line end that other servers store behind it. Values that are something else go through the transformer.</summary>
     public ReadOnlySpan<byte> AsJson(in DatastoreEntry entry)
     {
-        if (!entry.Value.IsEmpty && entry.Value[0] == '{') return entry.Value;
+        if (!entry.Value.IsEmpty && entry.Value[0] == '{') return entry.Value.TrimEnd(" \t\r\n"u8);
         if (transformer is null) throw new FormatException("the value is not JSON");
         _transformed ??= new ArrayBufferWriter<byte>();
         _transformed.ResetWrittenCount();

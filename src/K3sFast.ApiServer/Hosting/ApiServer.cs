@@ -43,6 +43,7 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly ApiServerMetrics _metrics;
     private readonly StartHook _storageReady, _namespacesReady, _prioritiesReady, _trustPublished, _rolesReady, _addressesLoaded, _serviceReady, _identityPublished, _identitiesCollected;
     private readonly IdentityLease _identity;
+    private readonly ForeignValues _foreignValues;
     private readonly StoreProbe _storeProbe;
     private readonly StoreSize _storeSize;
     private bool _isReady, _isShuttingDown;
@@ -56,8 +57,9 @@ public sealed class ApiServer : IAsyncDisposable
             options.FeatureGates.Use();
         _logger = loggers.CreateLogger("K3sFast.ApiServer");
         _store = store = new TransformingDatastore(store, options.ValueTransformer);
-        _cacher = new Cacher(store, new CacherOptions { TimeProvider = options.Clock, LoggerFactory = loggers, Transformer = ReadForeignValue });
+        _cacher = new Cacher(store, new CacherOptions { TimeProvider = options.Clock, LoggerFactory = loggers, Transformer = (key, value, json) => _foreignValues!.Read(key, value, json) });
         _catalog = new ResourceCatalog(Schema.BuiltIn, _cacher, options.EventTtl, options.RuntimeConfig);
+        _foreignValues = new ForeignValues(_catalog);
 
         var policy = new RbacPolicy();
         _metrics = new ApiServerMetrics(options);
@@ -226,13 +228,6 @@ Volatile.Write(ref _isShuttingDown, true);
         _loops.Add(bootstrap.FollowAsync(_stopping.Token));
         foreach (var hook in _flowsReady)
             hook.Done();
-    }
-
-    // Values that k3s wrote are protobuf; ours are JSON.
-    private static void ReadForeignValue(string key, ReadOnlySpan<byte> value, System.Buffers.IBufferWriter<byte> json)
-    {
-        using var document = ProtobufCodec.Decode(value, Schema.BuiltIn);
-        document.Root.WriteJson(json);
     }
 
     private void AddHealthChecks()
