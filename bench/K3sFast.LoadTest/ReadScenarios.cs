@@ -27,11 +27,13 @@ internal static class ReadScenarios
         var count = rate * options.Seconds;
         // Warm first: both sides' code.
         await ReadAtRateAsync(api, rate, Math.Min(rate, rate * options.Seconds), options);
+        var allocated = await Metrics.AllocatedBytesAsync(api);
         var before = report.Server();
         var (latencies, took) = await ReadAtRateAsync(api, rate, count, options);
         if (latencies.Count < count) report.Fail($"get: {latencies.Count} of {count} were answered in three times their time");
         var name = $"get ConfigMap 0.6 KB at {rate}/s";
         report.Add(name, latencies.Count, took, [.. latencies.Select(static answer => answer.Read)], report.Server().CpuSeconds - before.CpuSeconds);
+        if (latencies.Count > 0) report.Add($"{name}: server allocates", (await Metrics.AllocatedBytesAsync(api) - allocated) / latencies.Count, "B each");
         // Of the time until an answer was read, this machine's client is late with the asking, and with the reading of what lies at its socket.
         report.Add($"{name}: p99 until it was asked", Report.At([.. latencies.Select(static answer => answer.Asked).Order()], 0.99), "ms");
         report.Add($"{name}: p99 until the answer had arrived", Report.At([.. latencies.Select(static answer => answer.Arrived).Order()], 0.99), "ms");

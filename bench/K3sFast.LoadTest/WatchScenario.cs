@@ -30,7 +30,11 @@ internal static class WatchScenario
         // The mark of an earlier load's end is no news.
         await api.SendAsync(HttpMethod.Put, Objects.ConfigMaps + "/watched", Objects.Small("watched"));
         var sent = new long[count];
+        var answered = new long[count];
         var last = new long[count];
+        var arrived = new long[count];
+        // Arrivals are told by the wall's clock.
+        var (startedAt, started) = (DateTime.UtcNow, Stopwatch.GetTimestamp());
         using var stop = new CancellationTokenSource(TimeSpan.FromSeconds((options.Seconds * 4) + 30));
         var path = $"{Objects.ConfigMaps}?watch=true&fieldSelector=metadata.name%3Dwatched";
         var connections = new List<RawConnection>();
@@ -42,7 +46,7 @@ internal static class WatchScenario
             var share = Math.Min(left, WatchesPerConnection);
             var connection = api.OpenRaw();
             connections.Add(connection);
-            watching.Add(Task.Factory.StartNew(() => Read(connection, share, last), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
+            watching.Add(Task.Factory.StartNew(() => Read(connection, share, new Moments(last, arrived, startedAt, started)), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
             var fields = connection.FieldsOf(path);
             for (var i = 0; i < share; i++) connection.Ask(fields);
         }
@@ -63,31 +67,41 @@ internal static class WatchScenario
             if (due > TimeSpan.FromMilliseconds(1)) await Task.Delay(due);
             Volatile.Write(ref sent[written], Stopwatch.GetTimestamp());
             await api.SendAsync(HttpMethod.Put, Objects.ConfigMaps + "/watched", Objects.Small("watched", $"#{written}#"));
+            answered[written] = Stopwatch.GetTimestamp();
         }
         var writing = clock.Elapsed;
         await api.SendAsync(HttpMethod.Put, Objects.ConfigMaps + "/watched", Objects.Small("watched", "#-1#"));
         long seen = 0;
         foreach (var watcher in watching) seen += await watcher;
         var reading = clock.Elapsed;
-        var latencies = new List<double>();
-        for (var i = 0; i < written; i++)
-        {
-            if (last[i] > 0) latencies.Add(Stopwatch.GetElapsedTime(sent[i], last[i]).TotalMilliseconds);
-        }
-        latencies.Sort();
+        var latencies = Latencies(sent, last, written);
         var after = report.Server();
         var name = $"watch, {watchers} watchers x {rate} events/s";
         report.Add($"{name}: written", written / writing.TotalSeconds, "1/s", higherIsBetter: true);
         report.Add($"{name}: delivered", seen / reading.TotalSeconds, "1/s", higherIsBetter: true);
         report.Add($"{name}: last watcher p50", Report.At(latencies, 0.5), "ms");
         report.Add($"{name}: last watcher p99", Report.At(latencies, 0.99), "ms");
+        // Of that, the writer's client is late with the answer's reading, and the watchers' with the reading of what lies at their sockets.
+        report.Add($"{name}: p99 until the write was answered", Report.At(Latencies(sent, answered, written), 0.99), "ms");
+        report.Add($"{name}: p99 until the last event had arrived", Report.At(Latencies(sent, arrived, written), 0.99), "ms");
         if (seen > 0 && options.ServerPids.Length > 0) report.Add($"{name}: server CPU", (after.CpuSeconds - before.CpuSeconds) * 1e6 / seen, "us per delivery");
         if (seen > 0) report.Add($"{name}: server allocates", (await Metrics.AllocatedBytesAsync(api) - allocated) / seen, "B per delivery");
         report.Add($"{name}: lost", ((long)written * watchers) - seen, "events");
         foreach (var connection in connections) connection.Dispose();
     }
 
-    private static long Read(RawConnection connection, int watches, long[] last)
+    private static List<double> Latencies(long[] sent, long[] seen, int count)
+    {
+        var latencies = new List<double>();
+        for (var i = 0; i < count; i++)
+        {
+            if (seen[i] > 0) latencies.Add(Stopwatch.GetElapsedTime(sent[i], seen[i]).TotalMilliseconds);
+        }
+        latencies.Sort();
+        return latencies;
+    }
+
+    private static long Read(RawConnection connection, int watches, Moments seen)
     {
         var watchers = new Watcher[watches];
         var ended = 0;
@@ -95,7 +109,7 @@ internal static class WatchScenario
         {
             connection.Read((watch, bytes, _) =>
             {
-                if (watchers[watch].Read(bytes, last)) ended++;
+                if (watchers[watch].Read(bytes, seen, connection.ArrivedAt)) ended++;
                 return ended < watches;
             });
         }
@@ -116,7 +130,7 @@ internal static class WatchScenario
         private bool _isEnd;
 
         /// <summary>True when the mark of the end has come.</summary>
-        internal bool Read(ReadOnlySpan<byte> bytes, long[] last)
+        internal bool Read(ReadOnlySpan<byte> bytes, Moments seen, DateTime arrivedAt)
         {
             while (true)
             {
@@ -138,11 +152,21 @@ internal static class WatchScenario
                 _isInMark = false;
                 if (_isEnd) return true;
                 // A gap stays missing: it counts as lost. What an earlier load wrote is not ours.
-                if (_number < _expected || _number >= last.Length) continue;
+                if (_number < _expected || _number >= seen.Last.Length) continue;
                 _expected = _number + 1;
                 Seen++;
-                Raise(ref last[_number], Stopwatch.GetTimestamp());
+                seen.Note(_number, arrivedAt);
             }
+        }
+    }
+
+    // By change: when the last watcher had it, and when it had come to its socket.
+    private readonly record struct Moments(long[] Last, long[] Arrived, DateTime StartedAt, long Started)
+    {
+        internal void Note(int number, DateTime arrivedAt)
+        {
+            Raise(ref Last[number], Stopwatch.GetTimestamp());
+            Raise(ref Arrived[number], Started + (long)((arrivedAt - StartedAt).TotalSeconds * Stopwatch.Frequency));
         }
     }
 
