@@ -70,6 +70,32 @@ public sealed class EndpointTests
         await cluster.UntilAsync(async () => (await SliceAsync(cluster)).Endpoints is [{ Hints: null }], "no hints");
     }
 
+    /// <summary>A node that the controller hears of late, at whatever moment: its pod's endpoint comes, with the time of the change that it waited for.</summary>
+    [Fact]
+    public async Task Node_ComesAfterItsPod_EndpointFollowsAndTellsWhatItFollows()
+    {
+        await using var cluster = new TestCluster { Runs = static _ => false };
+        cluster.Start();
+        await cluster.CreateAsync(Resources.Services, Service());
+        await cluster.CreateAsync(Resources.Nodes, new V1Node { Metadata = new V1ObjectMeta { Name = "n" }, Spec = new V1NodeSpec() });
+        // The more pods there are, the longer the controller looks: the node comes in the middle of it, now here and now there.
+        const int Others = 150, Rounds = 25;
+        for (var i = 0; i < Others; i++) await cluster.CreateAsync(Resources.Pods, ReadyPod($"o{i}", "n", $"10.42.1.{i}"));
+        await UntilAllAsync(Others);
+        for (var round = 1; round <= Rounds; round++)
+        {
+            await cluster.CreateAsync(Resources.Pods, ReadyPod($"p{round}", $"late{round}", $"10.42.2.{round}"));
+            for (var spins = 0; spins < round * 40; spins++) await Task.Yield();
+            await cluster.CreateAsync(Resources.Nodes, new V1Node { Metadata = new V1ObjectMeta { Name = $"late{round}" }, Spec = new V1NodeSpec() });
+            await UntilAllAsync(Others + round);
+            Assert.Contains(await cluster.ListAsync(Resources.EndpointSlices), slice =>
+                slice.Endpoints.Any(endpoint => endpoint.NodeName == $"late{round}") && slice.Metadata.Annotations?.ContainsKey(TriggerTimes.Annotation) == true);
+        }
+
+        Task UntilAllAsync(int count) => cluster.UntilAsync(
+            async () => (await cluster.ListAsync(Resources.EndpointSlices)).Sum(static slice => slice.Endpoints?.Count ?? 0) == count, $"{count} endpoints");
+    }
+
     [Theory]
     // Each node is zone, processors; each endpoint the zone it is in. Wanted: the zone that each is for.
     [InlineData("a1 b1", "a a b b", "a a b b")]
@@ -172,6 +198,22 @@ public sealed class EndpointTests
     }
 
     private static async Task<V1EndpointSlice> SliceAsync(TestCluster cluster) => Assert.Single(await cluster.ListAsync(Resources.EndpointSlices));
+
+    private static V1Pod ReadyPod(string name, string node, string address)
+    {
+        var pod = new V1Pod
+        {
+            Metadata = TestCluster.Meta(name), Spec = TestCluster.Template("web").Spec with { NodeName = node },
+            Status = new V1PodStatus
+            {
+                Phase = "Running", PodIP = address, PodIPs = [new V1PodIP { Ip = address }],
+                Conditions = [new V1PodCondition { Type = "Ready", Status = "True", LastTransitionTime = DateTime.UtcNow }],
+            },
+        };
+        pod.Metadata.Labels = new Dictionary<string, string> { ["app"] = "web" };
+        pod.Spec.Containers[0].Ports = [new V1ContainerPort { Name = "http", ContainerPort = 8080 }];
+        return pod;
+    }
 
     private static V1Service Service() => new()
     {

@@ -29,7 +29,8 @@ internal sealed class TestCluster : IAsyncDisposable
         ["/apis/discovery.k8s.io/v1"] = [("endpointslices", "EndpointSlice", true)],
     };
 
-    private readonly CancellationTokenSource _stop = new(TimeSpan.FromSeconds(60));
+    // Longer than any wait: a wait that fails says for what.
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(5));
     private readonly List<Task> _running = [];
     private readonly ControllerManager _manager;
 
@@ -72,13 +73,13 @@ internal sealed class TestCluster : IAsyncDisposable
     internal async Task PatchAsync<T>(Resource<T> resource, string name, string json, string? subresource = null) where T : class, IKubernetesObject<V1ObjectMeta> =>
         await Client.PatchAsync(resource, resource.IsNamespaced ? "default" : null, name, PatchBody.Merge(Encoding.UTF8.GetBytes(json)), Stop, subresource);
 
-    /// <summary>Waits until the condition holds, or fails with <paramref name="what"/>.</summary>
+    /// <summary>Waits until the condition holds, or fails with <paramref name="what"/> and all that the API holds by then.</summary>
     internal async Task UntilAsync(Func<Task<bool>> condition, string what)
     {
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(90));
         while (!await condition())
         {
-            if (deadline.IsCancellationRequested) Assert.Fail("never: " + what);
+            if (deadline.IsCancellationRequested) Assert.Fail($"never: {what}\n{Api.Describe()}");
             await Task.Delay(10, Stop);
         }
     }

@@ -85,6 +85,12 @@ internal sealed class InMemoryApi : IApiTransport
         }
     }
 
+    /// <summary>Every object, a line each: what a test that waited in vain tells.</summary>
+    internal string Describe()
+    {
+        lock (_gate) return string.Join('\n', _objects.Select(static pair => $"{pair.Key}: {pair.Value.ToJsonString()}"));
+    }
+
     private ApiResponse Handle(ApiRequest request)
     {
         var path = request.PathAndQuery.Split('?')[0];

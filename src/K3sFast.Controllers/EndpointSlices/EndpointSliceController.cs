@@ -69,6 +69,7 @@ internal sealed class EndpointSliceController : Controller
         {
             _triggers.Forget(key);
             _hinting.Forget(key);
+            _lackNodes.TryRemove(key, out _);
             return;
         }
         if (service.Spec.Type == "ExternalName" || service.Spec.Selector is not { Count: > 0 }) return;
@@ -78,7 +79,10 @@ internal sealed class EndpointSliceController : Controller
             .Where(static slice => slice.Metadata.Labels[EndpointSlicePlan.ManagedByLabel] == ManagedBy && slice.Metadata.DeletionTimestamp is null)
             .OrderBy(static slice => slice.Metadata.Name, StringComparer.Ordinal).ToList();
         var pods = ServicePods.Of(_context.Pods, service).ToList();
-        var wanted = Wanted(key, service, pods);
+        // Before nodes are looked for: one that comes at this very moment puts the service in again, and is not missed.
+        _lackNodes[key] = true;
+        var wanted = Wanted(service, pods, out var lacksNode);
+        if (!lacksNode) _lackNodes.TryRemove(key, out _);
         _hinting.Apply(service, wanted, existing, _nodes);
         var plan = EndpointSlicePlan.Make(service, ManagedBy, wanted, existing);
         var trigger = _triggers.Take(service, pods);
@@ -112,6 +116,8 @@ internal sealed class EndpointSliceController : Controller
                 // That was the aim.
             }
         }
+        // What waits for a node is told with the write that is to come.
+        if (!lacksNode || plan.Create.Count + plan.Update.Count > 0) _triggers.Told(key);
     }
 
     private static V1EndpointSlice Told(V1EndpointSlice slice, DateTime? trigger) =>
@@ -125,10 +131,10 @@ internal sealed class EndpointSliceController : Controller
         }
     }
 
-    private List<EndpointGroup> Wanted(ObjectKey key, V1Service service, List<V1Pod> pods)
+    private List<EndpointGroup> Wanted(V1Service service, List<V1Pod> pods, out bool lacksNode)
     {
         var groups = new Dictionary<string, EndpointGroup>();
-        var lacksNode = false;
+        lacksNode = false;
         var families = ServicePods.Families(service);
         foreach (var pod in pods)
         {
@@ -149,8 +155,6 @@ internal sealed class EndpointSliceController : Controller
                 group.Endpoints.Add(endpoint);
             }
         }
-        if (lacksNode) _lackNodes[key] = true;
-        else _lackNodes.TryRemove(key, out _);
         return [.. groups.Values];
     }
 

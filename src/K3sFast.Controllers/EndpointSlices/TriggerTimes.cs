@@ -13,9 +13,13 @@ internal sealed class TriggerTimes
 {
     internal const string Annotation = "endpoints.kubernetes.io/last-change-trigger-time";
 
-    private readonly ConcurrentDictionary<ObjectKey, (DateTime Service, Dictionary<string, DateTime> Pods)> _known = new();
+    // Untold: a change that was taken, and not told yet
+    private readonly ConcurrentDictionary<ObjectKey, (DateTime Service, Dictionary<string, DateTime> Pods, DateTime? Untold)> _known = new();
 
-    /// <summary>The earliest change since the last call: the service's making, or a pod's becoming ready or unready. Null = neither.</summary>
+    /// <summary>
+    /// The earliest change that has not been told: the service's making, or a pod's becoming ready or unready. Null = neither. Slices whose write fails, or
+    /// waits for something, are told it the next time: it stays until <see cref="Told"/>.
+    /// </summary>
     internal DateTime? Take(V1Service service, IEnumerable<V1Pod> pods)
     {
         var key = ObjectKey.Of(service);
@@ -30,8 +34,16 @@ internal sealed class TriggerTimes
             if (isKnown && known.Pods.TryGetValue(pod.Metadata.Name, out var before) && changed <= before) continue;
             if (earliest is null || changed < earliest) earliest = changed;
         }
-        _known[key] = (made, now);
-        return isKnown ? earliest : made == default ? null : made;
+        if (!isKnown) earliest = made == default ? null : made;
+        if (known.Untold is { } untold && (earliest is null || untold < earliest)) earliest = untold;
+        _known[key] = (made, now, earliest);
+        return earliest;
+    }
+
+    /// <summary>The slices say all that there is to say.</summary>
+    internal void Told(ObjectKey service)
+    {
+        if (_known.TryGetValue(service, out var known)) _known[service] = known with { Untold = null };
     }
 
     internal void Forget(ObjectKey service) => _known.TryRemove(service, out _);
