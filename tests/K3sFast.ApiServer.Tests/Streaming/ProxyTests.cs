@@ -1,6 +1,7 @@
 using System.IO.Compression;
 using System.Net;
 using System.Text;
+using K3sFast.Tests.Ports;
 
 namespace K3sFast.ApiServer.Tests;
 
@@ -199,11 +200,8 @@ public sealed class ProxyTests(TestServer server)
     [InlineData("http:p:9")]
     public async Task Proxy_DeadPod_IsUnavailableWithTheReason(string name)
     {
-        var dead = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
-        dead.Start();
-        var port = ((IPEndPoint)dead.LocalEndpoint).Port;
-        dead.Dispose();
-        var address = server.Backends.Add(port);
+        using var dead = new LoopbackPort();
+        var address = server.Backends.Add(dead.Number);
         var path = await server.PodAtAsync(address);
         var answer = await server.GetAsync($"{path[..^1]}{name}/proxy/x");
         Assert.Equal((503, "ServiceUnavailable", $"error trying to reach service: dial tcp {address}:9: connect: connection refused"), (answer.Code, answer.Reason, answer.Message));

@@ -1,9 +1,9 @@
 using System.Diagnostics;
 using System.Net;
-using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.RegularExpressions;
+using K3sFast.Tests.Ports;
 
 namespace K3sFast.FaultRig.Servers;
 
@@ -16,7 +16,7 @@ internal sealed partial class ApiServerProcess : IAsyncDisposable
     private readonly string _dataDirectory;
     private readonly string _arguments;
     private readonly string _folder;
-    private readonly int _port;
+    private readonly LoopbackPort _port = new();
     private HttpClient? _client;
     private Process? _process;
 
@@ -25,9 +25,6 @@ internal sealed partial class ApiServerProcess : IAsyncDisposable
     {
         (_binary, _dataDirectory, _arguments) = (binary, dataDirectory, $"--node-name {nodeName} {arguments}");
         _folder = Directory.CreateTempSubdirectory("k3sfast-faultrig-").FullName;
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        _port = ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     /// <summary>A client with the administrator's certificate of the present life.</summary>
@@ -41,7 +38,7 @@ internal sealed partial class ApiServerProcess : IAsyncDisposable
     public async Task<bool> StartAsync()
     {
         File.Delete($"{_folder}/k3s.yaml");
-        string command = $"exec {_binary} server --disable-agent --data-dir {_dataDirectory} --write-kubeconfig {_folder}/k3s.yaml --https-listen-port {_port} --node-ip 127.0.0.1 {_arguments} >>{_folder}/log 2>&1 </dev/null";
+        string command = $"exec {_binary} server --disable-agent --data-dir {_dataDirectory} --write-kubeconfig {_folder}/k3s.yaml --https-listen-port {_port.Number} --node-ip 127.0.0.1 {_arguments} >>{_folder}/log 2>&1 </dev/null";
         _process = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", command]))!;
         var since = Stopwatch.StartNew();
         while (since.Elapsed < s_deadline && !_process.HasExited)
@@ -76,6 +73,7 @@ internal sealed partial class ApiServerProcess : IAsyncDisposable
     {
         if (_process is not null) await KillAsync().ConfigureAwait(false);
         Directory.Delete(_folder, recursive: true);
+        _port.Dispose();
     }
 
     private HttpClient Connect(string kubeconfig)
@@ -87,7 +85,7 @@ internal sealed partial class ApiServerProcess : IAsyncDisposable
         handler.SslOptions.ClientCertificates = [certificate];
         // The rig speaks to the process that it started itself, on loopback.
         handler.SslOptions.RemoteCertificateValidationCallback = static (_, _, _, _) => true;
-        return new HttpClient(handler) { BaseAddress = new Uri($"https://127.0.0.1:{_port}"), Timeout = TimeSpan.FromSeconds(20), DefaultRequestVersion = HttpVersion.Version20 };
+        return new HttpClient(handler) { BaseAddress = new Uri($"https://127.0.0.1:{_port.Number}"), Timeout = TimeSpan.FromSeconds(20), DefaultRequestVersion = HttpVersion.Version20 };
     }
 
     [GeneratedRegex("""([a-z-]+-data):\s*([A-Za-z0-9+/=]+)""")]

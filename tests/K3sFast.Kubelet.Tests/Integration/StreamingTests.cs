@@ -4,13 +4,18 @@ using System.Net.WebSockets;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using K3sFast.Tests.Ports;
 
 namespace K3sFast.Kubelet.Tests.Integration;
 
 /// <summary>exec and log over the kubelet's own TLS port, against a real container.</summary>
 [Collection("containerd")]
-public sealed class StreamingTests(ContainerdFixture containerd)
+public sealed class StreamingTests(ContainerdFixture containerd) : IDisposable
 {
+    private readonly LoopbackPort _port = new();
+
+    public void Dispose() => _port.Dispose();
+
     [Fact]
     public async Task Exec_WebSocketV5_StdinHalfClosed_CommandSeesItsEnd()
     {
@@ -85,18 +90,11 @@ public sealed class StreamingTests(ContainerdFixture containerd)
         var authority = Certificate("CN=test-ca", null);
         agent.Identity = Certificate("CN=admin, O=system:masters", authority);
         var serving = Certificate("CN=node1", null);
-        agent.Options = agent.Options with { Port = FreePort(), BindAddress = IPAddress.Loopback, ServingCertificate = () => serving, ClientCAs = [authority] };
+        agent.Options = agent.Options with { Port = _port.Number, BindAddress = IPAddress.Loopback, ServingCertificate = () => serving, ClientCAs = [authority] };
         agent.Start();
         await agent.CreateAsync(AgentHarness.Pod("box", "trap 'exit 0' TERM; while true; do echo greetings | nc -l -p 18080; sleep 0.1; done"));
         await agent.WaitAsync("box", pod => pod.Status?.Phase == "Running");
         return agent;
-    }
-
-    private static int FreePort()
-    {
-        using var listener = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     private static X509Certificate2 Certificate(string subject, X509Certificate2? issuer)

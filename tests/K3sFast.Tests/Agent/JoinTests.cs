@@ -7,6 +7,7 @@ using K3sFast.Configuration;
 using K3sFast.Pki;
 using K3sFast.Server;
 using K3sFast.Supervisor;
+using K3sFast.Tests.Ports;
 using k8s.Models;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -16,6 +17,7 @@ namespace K3sFast.Tests.Agent;
 public sealed class JoinTests : IAsyncLifetime
 {
     private readonly TemporaryFolder _folder = new();
+    private readonly LoopbackPort _port = new();
     private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(5));
     private ControlPlane _plane = null!;
     private ClusterPki _pki = null!;
@@ -25,16 +27,10 @@ public sealed class JoinTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        int port;
-        using (var probe = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0))
-        {
-            probe.Start();
-            port = ((IPEndPoint)probe.LocalEndpoint).Port;
-        }
-        _server = new Uri($"https://127.0.0.1:{port}");
+        _server = new Uri($"https://127.0.0.1:{_port.Number}");
         var flags = FlagValues.Load(
             ["-d", Path.Combine(_folder.Path, "s"), "--run-dir", Path.Combine(_folder.Path, "run"), "--node-ip=192.0.2.7", "--node-name=n1", "-o", Path.Combine(_folder.Path, "k3s.yaml"),
-                "--bind-address=127.0.0.1", $"--https-listen-port={port}", "--agent-token=for-agents", "--flannel-backend=host-gw",
+                "--bind-address=127.0.0.1", $"--https-listen-port={_port.Number}", "--agent-token=for-agents", "--flannel-backend=host-gw",
                 "--kubelet-arg=root-dir=" + Path.Combine(_folder.Path, "kubelet"), "--kubelet-arg=pod-logs-dir=" + Path.Combine(_folder.Path, "pods")],
             static name => name == "K3S_CONFIG_FILE" ? "/dev/null" : null);
         _config = ServerConfig.From(flags);
@@ -50,6 +46,7 @@ public sealed class JoinTests : IAsyncLifetime
         await _stop.CancelAsync();
         await _plane.DisposeAsync();
         _pki.Dispose();
+        _port.Dispose();
         _folder.Dispose();
     }
 

@@ -6,6 +6,7 @@ using K3sFast.Configuration;
 using K3sFast.Controllers;
 using K3sFast.Pki;
 using K3sFast.Server;
+using K3sFast.Tests.Ports;
 using k8s.Models;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -15,23 +16,17 @@ namespace K3sFast.Tests.Server;
 public sealed class CertificateFlowTests : IAsyncLifetime
 {
     private readonly TemporaryFolder _folder = new();
-    private readonly CancellationTokenSource _stop = new(TimeSpan.FromSeconds(90));
+    private readonly LoopbackPort _port = new();
+    private readonly CancellationTokenSource _stop = new(TimeSpan.FromMinutes(5));
     private ControlPlane _plane = null!;
     private ClusterPki _pki = null!;
     private Task _controllers = null!;
-    private int _port;
 
     public async ValueTask InitializeAsync()
     {
-        // A free port: this is not the only server on the machine.
-        using (var probe = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0))
-        {
-            probe.Start();
-            _port = ((System.Net.IPEndPoint)probe.LocalEndpoint).Port;
-        }
         var flags = FlagValues.Load(
             ["-d", _folder.Path, "--run-dir", Path.Combine(_folder.Path, "run"), "--node-ip=192.0.2.7", "--node-name=n1", "-o", Path.Combine(_folder.Path, "k3s.yaml"),
-                "--bind-address=127.0.0.1", $"--https-listen-port={_port}",
+                "--bind-address=127.0.0.1", $"--https-listen-port={_port.Number}",
                 "--kubelet-arg=root-dir=" + Path.Combine(_folder.Path, "kubelet"), "--kubelet-arg=pod-logs-dir=" + Path.Combine(_folder.Path, "pods")],
             static name => name == "K3S_CONFIG_FILE" ? "/dev/null" : null);
         var config = ServerConfig.From(flags);
@@ -59,6 +54,7 @@ public sealed class CertificateFlowTests : IAsyncLifetime
         await _controllers;
         await _plane.DisposeAsync();
         _pki.Dispose();
+        _port.Dispose();
         _folder.Dispose();
     }
 
@@ -173,7 +169,7 @@ public sealed class CertificateFlowTests : IAsyncLifetime
         var deadline = DateTime.UtcNow.AddSeconds(120);
         while (!await condition())
         {
-            Assert.True(DateTime.UtcNow < deadline, "condition not met in 30 s");
+            Assert.True(DateTime.UtcNow < deadline, "the condition did not come true in time");
             await Task.Delay(20, _stop.Token);
         }
     }

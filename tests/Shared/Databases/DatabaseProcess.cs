@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using K3sFast.Tests.Ports;
 
 namespace K3sFast.Tests.Databases;
 
@@ -19,44 +20,55 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
     private const int SigKill = 9;
     private const int SigStop = 19;
     private const int SigContinue = 18;
-    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(180);
+
+    private readonly DatabasePlace _place;
+    private readonly LoopbackPort[] _ports;
 
     private Process? _process;
 
-    private readonly DatabasePlace _place;
-
-    protected DatabaseProcess(string name, DatabasePlace? place = null)
+    /// <summary>A server that is not started yet. <paramref name="ports"/> = its ports, the clients' first; it gives them back. None = one of its own.</summary>
+    protected DatabaseProcess(string name, DatabasePlace? place = null, params LoopbackPort[] ports)
     {
         _place = place ?? DatabasePlace.Here;
+        _ports = ports.Length > 0 ? ports : [new LoopbackPort()];
         Folder = Directory.CreateTempSubdirectory($"k3sfast-{name}-").FullName;
-        Port = FreePort();
     }
 
     public string Folder { get; }
 
-    public int Port { get; protected set; }
+    public int Port => _ports[0].Number;
 
     public string LogFile => Path.Combine(Folder, "log");
 
     public bool IsRunning => _process is { HasExited: false };
 
-    /// <summary>Ends the server without a word.</summary>
-    public Task KillAsync() => EndAsync(SigKill);
+    /// <summary>Ends the server without a word, with all its processes.</summary>
+    /// <remarks>PostgreSQL's children find out that their parent is gone, but not at once, and as long as one of them lives no other server starts on its files.</remarks>
+    public async Task KillAsync()
+    {
+        if (!IsRunning) return;
+        await FreezeAsync();
+        int[] all = [.. AllProcesses()];
+        foreach (int process in all) _ = Kill(process, SigKill);
+        await WaitForEndAsync();
+        await UntilAsync(() => all.All(HasEnded), "end");
+    }
 
     /// <summary>Ends the server as an init system does.</summary>
-    public Task StopAsync() => EndAsync(SigTerm);
+    public async Task StopAsync()
+    {
+        if (!IsRunning) return;
+        _ = Kill(_process!.Id, SigTerm);
+        await WaitForEndAsync();
+    }
 
     /// <summary>Holds the server where it is: connections stay, nothing is answered.</summary>
     /// <remarks>A signal stops a process when one of its threads comes to it: on a loaded machine the others answer a while longer.</remarks>
     public async Task FreezeAsync()
     {
         SignalAll(SigStop);
-        var since = Stopwatch.StartNew();
-        while (!AllProcesses().All(HasStopped))
-        {
-            if (since.Elapsed > s_deadline) throw new InvalidOperationException($"{GetType().Name} does not stop");
-            await Task.Delay(5);
-        }
+        await UntilAsync(() => AllProcesses().All(HasStopped), "stop");
     }
 
     public void Thaw() => SignalAll(SigContinue);
@@ -96,6 +108,7 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
         {
             await Console.Error.WriteLineAsync($"{Folder} could not be removed: {error.Message}");
         }
+        foreach (var port in _ports) port.Dispose();
         GC.SuppressFinalize(this);
     }
 
@@ -104,13 +117,6 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
 
     /// <summary>True once the server takes requests.</summary>
     protected abstract Task<bool> AnswersAsync();
-
-    public static int FreePort()
-    {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 
     /// <summary>The first of these programs that is installed, or null.</summary>
     protected static string? Find(params string[] paths) => paths.FirstOrDefault(File.Exists);
@@ -171,26 +177,44 @@ public abstract partial class DatabaseProcess : IAsyncDisposable
         foreach (string child in File.ReadAllText(children).Split(' ', StringSplitOptions.RemoveEmptyEntries)) yield return int.Parse(child, System.Globalization.CultureInfo.InvariantCulture);
     }
 
-    private static bool HasStopped(int process)
+    private static bool HasStopped(int process) => Tasks(process).All(static state => state is 'T' or 'Z' or 'X');
+
+    private static bool HasEnded(int process) => Tasks(process).All(static state => state is 'Z' or 'X');
+
+    // Of each thread: T = stopped; Z, X = ended. None = ended, and gone.
+    private static List<char> Tasks(int process)
     {
+        var states = new List<char>();
         try
         {
-            // pid (name) state ...; T = stopped, Z = ended
-            return Directory.EnumerateDirectories($"/proc/{process}/task").All(task => File.ReadAllText($"{task}/stat") is var stat && stat[stat.LastIndexOf(')') + 2] is 'T' or 'Z' or 'X');
+            foreach (string task in Directory.EnumerateDirectories($"/proc/{process}/task"))
+            {
+                // pid (name) state ...
+                string stat = File.ReadAllText($"{task}/stat");
+                states.Add(stat[stat.LastIndexOf(')') + 2]);
+            }
         }
         catch (IOException)
         {
-            // Ended meanwhile.
-            return true;
+            // Ended meanwhile: the next look is at those that are left.
+        }
+        return states;
+    }
+
+    private async Task UntilAsync(Func<bool> condition, string what)
+    {
+        var since = Stopwatch.StartNew();
+        while (!condition())
+        {
+            if (since.Elapsed > s_deadline) throw new InvalidOperationException($"{GetType().Name} does not {what}");
+            await Task.Delay(5);
         }
     }
 
-    private async Task EndAsync(int signal)
+    private async Task WaitForEndAsync()
     {
-        if (_process is null || _process.HasExited) return;
-        _ = Kill(_process.Id, signal);
         using var patience = new CancellationTokenSource(s_deadline);
-        await _process.WaitForExitAsync(patience.Token);
+        await _process!.WaitForExitAsync(patience.Token);
     }
 
     [LibraryImport("libc", EntryPoint = "kill")]

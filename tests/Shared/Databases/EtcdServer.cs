@@ -1,3 +1,5 @@
+using K3sFast.Tests.Ports;
+
 namespace K3sFast.Tests.Databases;
 
 /// <summary>Members of an etcd cluster on loopback ports, each a process of its own.</summary>
@@ -9,10 +11,10 @@ public sealed class EtcdServer : DatabaseProcess
     private readonly int _peerPort;
     private readonly string _tls;
 
-    private EtcdServer(string name, int port, int peerPort, string cluster, string tls, DatabasePlace? place)
-        : base("etcd", place)
+    private EtcdServer(string name, LoopbackPort port, LoopbackPort peerPort, string cluster, string tls, DatabasePlace? place)
+        : base("etcd", place, port, peerPort)
     {
-        (_name, Port, _peerPort, _cluster, _tls) = (name, port, peerPort, cluster, tls);
+        (_name, _peerPort, _cluster, _tls) = (name, peerPort.Number, cluster, tls);
     }
 
     /// <summary>Why there is none here, or null.</summary>
@@ -23,8 +25,8 @@ public sealed class EtcdServer : DatabaseProcess
     /// <summary>A running cluster. <paramref name="tls"/> = etcd's flags that secure the clients' side.</summary>
     public static async Task<EtcdServer[]> StartClusterAsync(int members, string tls = "", DatabasePlace? place = null)
     {
-        var ports = Enumerable.Range(0, members * 2).Select(_ => FreePort()).Distinct().ToArray();
-        string cluster = string.Join(',', Enumerable.Range(0, members).Select(i => $"m{i}=http://127.0.0.1:{ports[members + i]}"));
+        var ports = Enumerable.Range(0, members * 2).Select(static _ => new LoopbackPort()).ToArray();
+        string cluster = string.Join(',', Enumerable.Range(0, members).Select(i => $"m{i}=http://127.0.0.1:{ports[members + i].Number}"));
         var all = Enumerable.Range(0, members).Select(i => new EtcdServer($"m{i}", ports[i], ports[members + i], cluster, tls, place)).ToArray();
         await Task.WhenAll(all.Select(member => member.StartAsync()));
         return all;

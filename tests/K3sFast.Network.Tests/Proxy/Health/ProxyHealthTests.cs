@@ -6,6 +6,7 @@ using System.Text.Json;
 using K3sFast.Client;
 using K3sFast.Network.Proxy;
 using K3sFast.Network.Proxy.Health;
+using K3sFast.Tests.Ports;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 
@@ -53,7 +54,8 @@ public sealed class ProxyHealthTests
         var reports = new List<string>();
         using var ports = new ServiceHealthPorts(null, () => [IPAddress.Loopback], health, (_, message) => reports.Add(message), NullLogger.Instance);
         var key = new ObjectKey("default", "web");
-        var port = FreePort();
+        using var first = new LoopbackPort();
+        var port = (ushort)first.Number;
         ports.Set(key, port, 2);
         using var client = new HttpClient();
 
@@ -71,7 +73,8 @@ public sealed class ProxyHealthTests
         Assert.Equal("0", Assert.Single(answer.Headers.GetValues("X-Load-Balancing-Endpoint-Weight")));
         Assert.Equal(0, (await answer.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("localEndpoints").GetInt32());
 
-        var other = FreePort();
+        using var second = new LoopbackPort();
+        var other = (ushort)second.Number;
         ports.Set(key, other, 1);
         await Assert.ThrowsAsync<HttpRequestException>(() => client.GetAsync($"http://127.0.0.1:{port}/"));
         Assert.Equal(HttpStatusCode.OK, (await client.GetAsync($"http://127.0.0.1:{other}/")).StatusCode);
@@ -85,11 +88,4 @@ public sealed class ProxyHealthTests
     }
 
     private HttpAnswer Ask(ProxyHealth health, string path) => health.Answer(path, _metrics) ?? throw new InvalidOperationException("no answer");
-
-    private static ushort FreePort()
-    {
-        using var probe = new TcpListener(IPAddress.Loopback, 0);
-        probe.Start();
-        return (ushort)((IPEndPoint)probe.LocalEndpoint).Port;
-    }
 }
