@@ -13,7 +13,7 @@ public sealed partial class AgentKillTests(AgentCluster cluster)
     {
         await Apply(Pod("steady", "labels: {app: steady}, ", "hostname > /www/index.html; exec httpd -f -p 8080 -h /www"));
         await K("expose", "pod", "steady", "--port=80", "--target-port=8080");
-        await K("wait", "pod/steady", "--for=condition=Ready", "--timeout=120s");
+        await K("wait", "pod/steady", "--for=condition=Ready", "--timeout=240s");
         var before = await ContainerOfSteadyAsync();
         var address = await K("get", "service", "steady", "-o", "jsonpath={.spec.clusterIP}");
         foreach (var node in (ServerNode[])[Agent, cluster.Server])
@@ -48,7 +48,7 @@ public sealed partial class AgentKillTests(AgentCluster cluster)
                 Agent.Start();
             }
             await Apply(Pod("last", "", "trap exit TERM; while :; do sleep 1; done"));
-            await K("wait", "pod/last", "--for=condition=Ready", "--timeout=120s");
+            await K("wait", "pod/last", "--for=condition=Ready", "--timeout=240s");
             await Eventually.GetAsync(LookAsync, static left => left.Wanted == left.Found, "all pods run, and of the others nothing is left");
             Assert.Equal(before, await ContainerOfSteadyAsync());
             Assert.Matches("^(0 ?)+$", await K("get", "pods", "--field-selector=spec.nodeName=a2", "-o", "jsonpath={.items[*].status.containerStatuses[*].restartCount}"));

@@ -33,7 +33,7 @@ public sealed class AgentTests(AgentCluster cluster)
     public async Task Pods_OnDifferentNodes_ReachEachOtherDirectlyAndByService()
     {
         await Apply(Web("there", "a1") + Shell("here", "a2") + Shell("home", "s1") + NodePort("there"));
-        await K("wait", "pod/there", "pod/here", "pod/home", "--for=condition=Ready", "--timeout=120s");
+        await K("wait", "pod/there", "pod/here", "pod/home", "--for=condition=Ready", "--timeout=240s");
         var addresses = (await K("get", "pod", "there", "-o", "jsonpath={.status.podIPs[*].ip}")).Split(' ');
         Assert.Equal(2, addresses.Length);
         foreach (var from in (string[])["here", "home"])
@@ -66,7 +66,7 @@ public sealed class AgentTests(AgentCluster cluster)
         {
             await node.WaitReadyAsync();
             await Apply(Shell("asks", name));
-            await K("wait", "pod/asks", "--for=condition=Ready", "--timeout=120s");
+            await K("wait", "pod/asks", "--for=condition=Ready", "--timeout=240s");
             // The cluster's own names, and one that the server asks others for; by UDP, and a Service that is found by name.
             var address = await K("get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}");
             foreach (var (asked, answer) in ((string, string)[])[("kubernetes.default.svc.cluster.local", address), ("outside.example", Lan.Gateway)])
@@ -95,7 +95,7 @@ public sealed class AgentTests(AgentCluster cluster)
               terminationGracePeriodSeconds: 1
               containers: [{name: c, image: "busybox:1.35", command: ["sh", "-c", "echo started; trap exit TERM; while :; do sleep 1; done"]}]
             """);
-        await K("wait", "pod/far", "--for=condition=Ready", "--timeout=120s");
+        await K("wait", "pod/far", "--for=condition=Ready", "--timeout=240s");
         await Eventually.GetAsync(() => Try("logs", "far"), answer => answer.Output.Trim() == "started", "its log");
         Assert.Equal("far", await K("exec", "far", "--", "hostname"));
         Assert.Contains("\"nodeName\":\"a1\"", (await K("get", "--raw", "/api/v1/nodes/a1/proxy/stats/summary")).Replace(" ", "", StringComparison.Ordinal));
@@ -106,12 +106,12 @@ public sealed class AgentTests(AgentCluster cluster)
     public async Task Agent_Restarted_KeepsItsContainers()
     {
         await Apply(Shell("stays", "a2"));
-        await K("wait", "pod/stays", "--for=condition=Ready", "--timeout=120s");
+        await K("wait", "pod/stays", "--for=condition=Ready", "--timeout=240s");
         var before = await K("get", "pod", "stays", "-o", "jsonpath={.status.containerStatuses[0].containerID} {.status.podIP}");
         await cluster.Second.KillAsync();
         cluster.Second.Start();
         await Apply(Shell("next", "a2"));
-        await K("wait", "pod/next", "--for=condition=Ready", "--timeout=120s");
+        await K("wait", "pod/next", "--for=condition=Ready", "--timeout=240s");
         Assert.Equal(before, await K("get", "pod", "stays", "-o", "jsonpath={.status.containerStatuses[0].containerID} {.status.podIP}"));
         Assert.Equal("stays", await K("exec", "stays", "--", "hostname"));
         await K("delete", "pod/stays", "pod/next", "--grace-period=1");
@@ -121,14 +121,14 @@ public sealed class AgentTests(AgentCluster cluster)
     public async Task Server_Restarted_AgentsComeBackThroughTheirBalancer()
     {
         await Apply(Shell("before", "a1"));
-        await K("wait", "pod/before", "--for=condition=Ready", "--timeout=120s");
+        await K("wait", "pod/before", "--for=condition=Ready", "--timeout=240s");
         var list = await File.ReadAllTextAsync(Path.Combine(cluster.First.DataDir, "agent", "etc", "k3s-agent-load-balancer.json"), TestContext.Current.CancellationToken);
         Assert.Contains("""{"ServerURL":"https://192.0.2.41:6443","ServerAddresses":["192.0.2.41:6443"]}""", list, StringComparison.Ordinal);
         await cluster.Server.StopAsync();
         cluster.Server.Start();
         await cluster.Server.WaitReadyAsync();
         await Apply(Shell("after", "a1"));
-        await K("wait", "pod/after", "--for=condition=Ready", "--timeout=120s");
+        await K("wait", "pod/after", "--for=condition=Ready", "--timeout=240s");
         Assert.Equal("before", await K("exec", "before", "--", "hostname"));
         await K("delete", "pod/before", "pod/after", "--grace-period=1");
     }
@@ -159,7 +159,7 @@ public sealed class AgentTests(AgentCluster cluster)
                   terminationGracePeriodSeconds: 1
                   containers: [{name: c, image: "busybox:1.35", command: ["sh", "-c", "trap exit TERM; while :; do sleep 1; done"]}]
             """);
-        await K("rollout", "status", "deployment/moves", "--timeout=120s");
+        await K("rollout", "status", "deployment/moves", "--timeout=240s");
         Assert.Equal("a3", await K("get", "pods", "-l", "app=moves", "-o", "jsonpath={.items[0].spec.nodeName}"));
         // The whole machine goes: its agent, and everything that it left in the kernel.
         await doomed.KillAsync();

@@ -48,7 +48,7 @@ public sealed class ExternalAddressTests
               terminationGracePeriodSeconds: 1
               containers: [{name: c, image: "busybox:1.35", command: ["sh", "-c", "trap exit TERM; while :; do sleep 1; done"]}]
             """)).Ok();
-        (await server.KubectlAsync(["wait", "pod/asks", "--for=condition=Ready", "--timeout=120s"])).Ok();
+        (await server.KubectlAsync(["wait", "pod/asks", "--for=condition=Ready", "--timeout=240s"])).Ok();
         var address = (await server.KubectlAsync(["get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}"])).Ok();
         await Eventually.GetAsync(
             () => server.KubectlAsync(["exec", "asks", "--", "nslookup", "kubernetes.default.svc.cluster.local"]), answer => answer.Output.Contains(address, StringComparison.Ordinal), "a name, asked from the other node");

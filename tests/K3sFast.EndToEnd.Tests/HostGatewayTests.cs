@@ -53,7 +53,7 @@ public sealed class HostGatewayTests
             metadata: {name: far}
             spec: {type: NodePort, selector: {app: far}, ports: [{port: 80, targetPort: 8080}]}
             """)).Ok();
-        await K("wait", "pod/far", "pod/near", "--for=condition=Ready", "--timeout=120s");
+        await K("wait", "pod/far", "pod/near", "--for=condition=Ready", "--timeout=240s");
         foreach (var (host, port) in ((string, string)[])[(await K("get", "pod", "far", "-o", "jsonpath={.status.podIP}"), "8080"), ("far", "80")])
             await Eventually.GetAsync(() => nodes[0].KubectlAsync(["exec", "near", "--", "netprobe", "get", host, port]), static answer => answer.Output.Trim() == "far", $"{host} from the other node");
         var nodePort = await K("get", "service", "far", "-o", "jsonpath={.spec.ports[0].nodePort}");

@@ -80,7 +80,7 @@ public sealed class KubectlChangeTests(Cluster cluster) : ClusterTest(cluster)
         await K("create", "deployment", "d", "--image=busybox:1.35", "--replicas=0", "--", "sleep", "1000");
         Assert.Equal("scale.autoscaling/d patched", await K("patch", "deployment", "d", "--subresource=scale", "--type=merge", "-p", """{"spec":{"replicas":1}}"""));
         Assert.Equal("1", await K("get", "deployment", "d", "-o", "jsonpath={.spec.replicas}"));
-        await K("rollout", "status", "deployment/d", "--timeout=60s");
+        await K("rollout", "status", "deployment/d", "--timeout=240s");
         await K("patch", "deployment", "d", "--subresource=status", "--type=merge", "-p", """{"spec":{"replicas":5},"status":{"observedGeneration":99}}""");
         Assert.Equal("1", await K("get", "deployment", "d", "-o", "jsonpath={.spec.replicas}"));
         Assert.Contains("1", await K("get", "deployment", "d", "--subresource=scale", "-o", "jsonpath={.spec.replicas}"));
@@ -158,7 +158,7 @@ public sealed class KubectlChangeTests(Cluster cluster) : ClusterTest(cluster)
     public async Task ScaleExposeAutoscale_DoWhatTheySay()
     {
         await Apply(WebDeployment("web"));
-        await K("rollout", "status", "deployment/web", "--timeout=60s");
+        await K("rollout", "status", "deployment/web", "--timeout=240s");
         Assert.Contains("Expected replicas to be 7, was 1", (await Try("scale", "deployment/web", "--current-replicas=7", "--replicas=2")).Error);
         Assert.Equal("deployment.apps/web scaled", await K("scale", "deployment/web", "--current-replicas=1", "--replicas=2"));
         Assert.Equal("service/front exposed", await K("expose", "deployment", "web", "--name=front", "--port=90", "--target-port=8080"));

@@ -116,7 +116,7 @@ public sealed class KubectlCreateTests(Cluster cluster) : ClusterTest(cluster)
     {
         await K("create", "cronjob", "c", "--image=busybox:1.35", "--schedule=0 0 1 1 *", "--", "echo", "hello");
         await K("create", "job", "now", "--from=cronjob/c");
-        await K("wait", "job/now", "--for=condition=Complete", "--timeout=60s");
+        await K("wait", "job/now", "--for=condition=Complete", "--timeout=240s");
         Assert.Equal("hello", await K("logs", "job/now"));
         Assert.Equal("c", await K("get", "job", "now", "-o", "jsonpath={.metadata.ownerReferences[0].name}"));
     }

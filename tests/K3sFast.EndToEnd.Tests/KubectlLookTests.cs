@@ -48,7 +48,7 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Describe_ManyKinds_TellsWhatMatters()
     {
         await Apply(WebDeployment("web"));
-        await K("rollout", "status", "deployment/web", "--timeout=60s");
+        await K("rollout", "status", "deployment/web", "--timeout=240s");
         await K("create", "ingress", "i", "--rule=a.test/*=web:http");
         await K("create", "cronjob", "c", "--image=busybox:1.35", "--schedule=0 0 1 1 *");
         await K("create", "pdb", "p", "--selector=app=web", "--min-available=1");
@@ -102,12 +102,12 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Wait_EachForm_Returns()
     {
         await Apply(ShellPod("box"));
-        Assert.Equal("pod/box condition met", await K("wait", "pod/box", "--for=create", "--timeout=30s"));
-        Assert.Equal("pod/box condition met", await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s"));
-        Assert.Equal("pod/box condition met", await K("wait", "pod", "-l", "app=box", "--for=jsonpath={.status.phase}=Running", "--timeout=30s"));
+        Assert.Equal("pod/box condition met", await K("wait", "pod/box", "--for=create", "--timeout=240s"));
+        Assert.Equal("pod/box condition met", await K("wait", "pod/box", "--for=condition=Ready", "--timeout=240s"));
+        Assert.Equal("pod/box condition met", await K("wait", "pod", "-l", "app=box", "--for=jsonpath={.status.phase}=Running", "--timeout=240s"));
         Assert.Contains("timed out waiting for the condition on pods/box", (await Try("wait", "pod/box", "--for=condition=Nope", "--timeout=1s")).Error);
         await K("delete", "pod", "box", "--wait=false");
-        Assert.Equal("", (await K("wait", "pod/box", "--for=delete", "--timeout=60s")).Replace("pod/box condition met", "", StringComparison.Ordinal));
+        Assert.Equal("", (await K("wait", "pod/box", "--for=delete", "--timeout=240s")).Replace("pod/box condition met", "", StringComparison.Ordinal));
     }
 
     [NeedsNode]
@@ -115,7 +115,7 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Events_OfAPod_TellItsStory()
     {
         await Apply(ShellPod("box"));
-        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=240s");
         var events = await Eventually.GetAsync(() => K("events", "--for", "pod/box"), text => text.Contains("Started"), "event Started");
         Assert.Matches(@"Normal\s+Scheduled\s+Pod/box\s+Successfully assigned", events);
         Assert.Contains("Started", await K("get", "events", "--field-selector", "involvedObject.name=box,reason=Started"));
@@ -140,7 +140,7 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Contains("control plane", await K("cluster-info"));
         var folder = Path.Combine(Node.Folder, "dump-" + Namespace);
         await Apply(ShellPod("box"));
-        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=240s");
         await K("cluster-info", "dump", "--namespaces", Namespace, "--output-directory", folder);
         Assert.Contains("\"box\"", await File.ReadAllTextAsync(Path.Combine(folder, Namespace, "pods.json"), TestContext.Current.CancellationToken));
         Assert.True(File.Exists(Path.Combine(folder, Namespace, "box", "logs.txt")));

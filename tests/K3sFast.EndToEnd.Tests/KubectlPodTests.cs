@@ -37,17 +37,17 @@ public sealed class KubectlPodTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Debug_EachWay_OpensACotainerBesideOrACopy()
     {
         await Apply(ShellPod("box"));
-        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=240s");
         await K("debug", "box", "--image=busybox:1.35", "--container=dbg", "--target=shell", "--profile=general", "--", "sleep", "1000");
         await Eventually.GetAsync(() => K("get", "pod", "box", "-o", "jsonpath={.status.ephemeralContainerStatuses[0].state.running}"), state => state.Length > 0, "the ephemeral container runs");
         Assert.Contains("sleep 1000", await K("exec", "box", "-c", "dbg", "--", "ps"));
         Assert.Contains("Ephemeral Containers:", await K("describe", "pod", "box"));
         await K("debug", "box", "--image=busybox:1.35", "--copy-to=copy", "--container=extra", "--share-processes", "--profile=general", "--", "sleep", "1000");
-        await K("wait", "pod/copy", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/copy", "--for=condition=Ready", "--timeout=240s");
         Assert.Equal("shell extra", await K("get", "pod", "copy", "-o", "jsonpath={.spec.containers[*].name}"));
         var made = await K("debug", "node/node1", "--image=busybox:1.35", "--profile=sysadmin", "--", "chroot", "/host", "true");
         var pod = System.Text.RegularExpressions.Regex.Match(made, "node-debugger-node1-[a-z0-9]+").Value;
-        await K("wait", $"pod/{pod}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s");
+        await K("wait", $"pod/{pod}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=240s");
     }
 
     [Fact]
@@ -85,7 +85,7 @@ public sealed class KubectlPodTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Proxy_ThroughTheServer_ReachesPodsServicesAndTheNode()
     {
         await Apply(WebDeployment("web"));
-        await K("rollout", "status", "deployment/web", "--timeout=60s");
+        await K("rollout", "status", "deployment/web", "--timeout=240s");
         var pod = await K("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.name}");
         var api = $"/api/v1/namespaces/{Namespace}";
         Assert.Equal(pod, await K("get", "--raw", $"{api}/pods/{pod}/proxy/"));
@@ -131,7 +131,7 @@ public sealed class KubectlPodTests(Cluster cluster) : ClusterTest(cluster)
               - {name: a, image: busybox:1.35, command: [sleep, "1000"]}
               - {name: b, image: busybox:1.35, command: [sleep, "1000"]}
             """);
-        await K("wait", "pod/two", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/two", "--for=condition=Ready", "--timeout=240s");
         Assert.Contains("Defaulted container \"a\" out of: a, b", (await Try("exec", "two", "--", "true")).Error);
         Assert.Contains("container zz is not valid for pod two", (await Try("exec", "two", "-c", "zz", "--", "true")).Error);
         Assert.Contains("command terminated with exit code 127", (await Try("exec", "two", "--", "sh", "-c", "nosuchcommand")).Error);
@@ -148,7 +148,7 @@ public sealed class KubectlPodTests(Cluster cluster) : ClusterTest(cluster)
         await K("create", "rolebinding", "reader", "--role=reader", $"--serviceaccount={Namespace}:reader");
         var identity = $"--as=system:serviceaccount:{Namespace}:reader";
         await Eventually.GetAsync(() => Try("get", "pod", "box", identity), answer => answer.ExitCode == 0, "the role is in force");
-        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=240s");
         Assert.Contains("pods \"box\" is forbidden", (await Try("exec", "box", identity, "--", "true")).Error);
         Assert.Contains("resource \"pods/portforward\"", (await Try("port-forward", "pod/box", "0:80", identity)).Error);
         Assert.Equal("", await K("logs", "box", identity));

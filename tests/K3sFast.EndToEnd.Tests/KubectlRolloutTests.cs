@@ -7,7 +7,7 @@ public sealed class KubectlRolloutTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Rollout_PauseResumeRestartUndo_AreFollowed()
     {
         await Apply(WebDeployment("web"));
-        Assert.Contains("deployment \"web\" successfully rolled out", await K("rollout", "status", "deployment/web", "--timeout=60s"));
+        Assert.Contains("deployment \"web\" successfully rolled out", await K("rollout", "status", "deployment/web", "--timeout=240s"));
         Assert.Equal("deployment.apps/web paused", await K("rollout", "pause", "deployment/web"));
         Assert.Contains("already paused", (await Try("rollout", "pause", "deployment/web")).Error);
         await K("set", "env", "deployment/web", "A=1");
@@ -15,15 +15,15 @@ public sealed class KubectlRolloutTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Contains("can't restart paused deployment", (await Try("rollout", "restart", "deployment/web")).Error);
         Assert.Single((await K("get", "replicasets", "-l", "app=web", "-o", "name")).Split('\n'));
         Assert.Equal("deployment.apps/web resumed", await K("rollout", "resume", "deployment/web"));
-        await K("rollout", "status", "deployment/web", "--timeout=60s");
+        await K("rollout", "status", "deployment/web", "--timeout=240s");
         Assert.Equal("deployment.apps/web restarted", await K("rollout", "restart", "deployment/web"));
-        await K("rollout", "status", "deployment/web", "--timeout=60s");
+        await K("rollout", "status", "deployment/web", "--timeout=240s");
         var history = await K("rollout", "history", "deployment/web");
         Assert.Matches(@"(?m)^2\s+set A$", history);
         Assert.Matches(@"(?m)^3\s", history);
         Assert.Matches(@"A:\s+1", await K("rollout", "history", "deployment/web", "--revision=2"));
         Assert.Equal("deployment.apps/web rolled back", await K("rollout", "undo", "deployment/web", "--to-revision=1"));
-        await K("rollout", "status", "deployment/web", "--timeout=60s");
+        await K("rollout", "status", "deployment/web", "--timeout=240s");
         Assert.Equal("", await K("get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[0].env}"));
         Assert.Contains("unable to find specified revision 9", (await Try("rollout", "undo", "deployment/web", "--to-revision=9")).Error);
     }
@@ -43,12 +43,12 @@ public sealed class KubectlRolloutTests(Cluster cluster) : ClusterTest(cluster)
                 metadata: {labels: {app: x}}
                 spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: busybox:1.35, command: [sh, -c, "trap exit TERM; while :; do sleep 1; done"]}]}
             """);
-        Assert.Matches(says, await K("rollout", "status", $"{kind}/x", "--timeout=60s"));
+        Assert.Matches(says, await K("rollout", "status", $"{kind}/x", "--timeout=240s"));
         await K("rollout", "restart", $"{kind}/x");
-        Assert.Matches(says, await K("rollout", "status", $"{kind}/x", "--timeout=90s"));
+        Assert.Matches(says, await K("rollout", "status", $"{kind}/x", "--timeout=240s"));
         Assert.Matches(@"(?m)^2\s", await K("rollout", "history", $"{kind}/x"));
         await K("rollout", "undo", $"{kind}/x", "--to-revision=1");
-        Assert.Matches(says, await K("rollout", "status", $"{kind}/x", "--timeout=90s"));
+        Assert.Matches(says, await K("rollout", "status", $"{kind}/x", "--timeout=240s"));
     }
 
     [Fact]
@@ -75,8 +75,8 @@ public sealed class KubectlRolloutTests(Cluster cluster) : ClusterTest(cluster)
         // It ignores SIGTERM: only grace or force ends it early.
         const string Stubborn = "apiVersion: v1\nkind: Pod\nmetadata: {name: NAME}\nspec: {terminationGracePeriodSeconds: 600, containers: [{name: c, image: 'busybox:1.35', command: [sh, -c, \"trap '' TERM; while :; do sleep 1; done\"]}]}\n";
         await Apply(Stubborn.Replace("NAME", "one", StringComparison.Ordinal) + "---\n" + Stubborn.Replace("NAME", "two", StringComparison.Ordinal));
-        await K("wait", "pod", "--all", "--for=condition=Ready", "--timeout=60s");
-        await K("delete", "pod", "one", "--grace-period=1", "--timeout=40s");
+        await K("wait", "pod", "--all", "--for=condition=Ready", "--timeout=240s");
+        await K("delete", "pod", "one", "--grace-period=1", "--timeout=240s");
         var forced = await Try("delete", "pod", "two", "--grace-period=0", "--force");
         Assert.Contains("Immediate deletion does not wait for confirmation", forced.Error);
         Assert.Contains("force deleted", forced.Ok());
@@ -90,8 +90,8 @@ public sealed class KubectlRolloutTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Delete_Cascade_TakesOrLeavesTheDependents(string cascade, bool isLeft)
     {
         await Apply(WebDeployment("web"));
-        await K("rollout", "status", "deployment/web", "--timeout=60s");
-        await K("delete", "deployment", "web", $"--cascade={cascade}", "--timeout=60s");
+        await K("rollout", "status", "deployment/web", "--timeout=240s");
+        await K("delete", "deployment", "web", $"--cascade={cascade}", "--timeout=240s");
         if (isLeft)
             Assert.Contains("replicaset.apps/web", await K("get", "replicasets", "-o", "name"));
         else if (cascade == "foreground")

@@ -10,7 +10,7 @@ public sealed class NodeTrafficTests(AgentCluster cluster) : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         await Apply(Pod("pair-a1", "a1", "pair", Web) + Pod("pair-a2", "a2", "pair", Web) + Pod("asker", "s1", "asker", Idle) + Pod("asker-a1", "a1", "asker", Idle));
-        await K("wait", "pod/pair-a1", "pod/pair-a2", "pod/asker", "pod/asker-a1", "--for=condition=Ready", "--timeout=180s");
+        await K("wait", "pod/pair-a1", "pod/pair-a2", "pod/asker", "pod/asker-a1", "--for=condition=Ready", "--timeout=240s");
     }
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
@@ -40,7 +40,7 @@ public sealed class NodeTrafficTests(AgentCluster cluster) : IAsyncLifetime
         await Apply(Service("sticky", "sessionAffinity: ClientIP"));
         var address = await K("get", "service", "sticky", "-o", "jsonpath={.spec.clusterIP}");
         await UntilAsync(() => Try("exec", "asker", "--", "netprobe", "get", address, "80"), static answer => answer.StartsWith("pair-", StringComparison.Ordinal), "the service");
-        var answers = await K("exec", "asker", "--", "sh", "-c", $"for i in $(seq 20); do netprobe get {address} 80 | cut -d' ' -f1; done | sort | uniq -c");
+        var answers = await K("exec", "asker", "--", "sh", "-c", $"for i in $(seq 20); do netprobe get {address} 80 30 | cut -d' ' -f1; done | sort | uniq -c");
         Assert.Matches(@"^20 pair-a[12]$", answers.Trim());
         await K("delete", "service", "sticky");
     }
@@ -49,7 +49,7 @@ public sealed class NodeTrafficTests(AgentCluster cluster) : IAsyncLifetime
     public async Task LocalPolicies_KeepTheSourceAndTheNode()
     {
         await Apply(Pod("lone", "a2", "lone", Web));
-        await K("wait", "pod/lone", "--for=condition=Ready", "--timeout=180s");
+        await K("wait", "pod/lone", "--for=condition=Ready", "--timeout=240s");
         await Apply(Service("local", "type: NodePort, externalTrafficPolicy: Local, internalTrafficPolicy: Local", "lone") + Service("anywhere", "type: NodePort", "lone"));
         var (local, anywhere) = (await K("get", "service", "local", "-o", "jsonpath={.spec.ports[0].nodePort}"), await K("get", "service", "anywhere", "-o", "jsonpath={.spec.ports[0].nodePort}"));
         // The node that has the pod: it sees who asks.
@@ -59,7 +59,7 @@ public sealed class NodeTrafficTests(AgentCluster cluster) : IAsyncLifetime
         Assert.NotEqual(0, (await Curl($"http://{s_addresses[1]}:{local}/")).ExitCode);
         // Inside: only from the pod's own node.
         await Apply(Pod("asker-a2", "a2", "asker", Idle));
-        await K("wait", "pod/asker-a2", "--for=condition=Ready", "--timeout=180s");
+        await K("wait", "pod/asker-a2", "--for=condition=Ready", "--timeout=240s");
         var address = await K("get", "service", "local", "-o", "jsonpath={.spec.clusterIP}");
         await UntilAsync(() => Try("exec", "asker-a2", "--", "netprobe", "get", address, "80"), static answer => answer.StartsWith("lone", StringComparison.Ordinal), "from its own node");
         Assert.NotEqual(0, (await Try("exec", "asker-a1", "--", "netprobe", "get", address, "80")).ExitCode);
@@ -77,7 +77,7 @@ public sealed class NodeTrafficTests(AgentCluster cluster) : IAsyncLifetime
             ---
 
             """);
-        await K("wait", "pod/echo-a1", "pod/echo-a2", "--for=condition=Ready", "--timeout=180s");
+        await K("wait", "pod/echo-a1", "pod/echo-a2", "--for=condition=Ready", "--timeout=240s");
         await Apply(Pod("follower", "s1", "follower", $"""["netprobe", "follow", "{await K("get", "service", "echo", "-o", "jsonpath={.spec.clusterIP}")}", "5000"]"""));
         var first = await UntilAsync(() => Try("logs", "follower"), static log => log.StartsWith("echo-", StringComparison.Ordinal), "the flow begins");
         await K("delete", "pod", first[..7], "--grace-period=0", "--force");

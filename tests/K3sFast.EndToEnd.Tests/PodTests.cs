@@ -27,7 +27,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Exec_StdinClosed_CommandSeesTheEnd()
     {
         await Apply(ShellPod("box"));
-        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=240s");
         var result = await Node.KubectlAsync(["-n", Namespace, "exec", "-i", "box", "--", "wc", "-c"], "hello\n");
         Assert.Equal("6", result.Ok());
     }
@@ -36,7 +36,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
     public async Task OlderClients_OverSpdy_ExecAndForward()
     {
         await Apply(WebDeployment("web"));
-        await K("rollout", "status", "deployment/web", "--timeout=60s");
+        await K("rollout", "status", "deployment/web", "--timeout=240s");
         var kubectl = $"kubectl --kubeconfig {Node.Kubeconfig} -n {Namespace}";
         var result = await Node.RunAsync("sh", "-c", $"export KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false; echo hello | {kubectl} exec -i deploy/web -- wc -c; {kubectl} exec deploy/web -- sh -c 'exit 3'; echo $?");
         Assert.Equal("6\n3", result.Ok());
@@ -45,7 +45,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
         {
             var line = await forward.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(120)) ?? await forward.StandardError.ReadToEndAsync();
             var port = line.Split(' ')[2].Split(':')[1];
-            Assert.StartsWith("web-", (await Node.RunAsync("curl", "-s", "-m", "5", $"http://127.0.0.1:{port}/")).Ok());
+            Assert.StartsWith("web-", (await Node.RunAsync("curl", "-s", "-m", "30", $"http://127.0.0.1:{port}/")).Ok());
         }
         finally
         {
@@ -57,7 +57,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Exec_Tty_IsATerminal()
     {
         await Apply(ShellPod("box"));
-        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=240s");
         // script gives kubectl a terminal to hand on.
         var command = $"kubectl --kubeconfig {Node.Kubeconfig} -n {Namespace} exec -it box -- sh -c 'tty; stty size; exit 7'";
         var result = await Node.RunAsync("script", "-qec", command, "/dev/null");
@@ -68,7 +68,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Exec_ExitCodeAndStderr_ComeBack()
     {
         await Apply(ShellPod("box"));
-        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=240s");
         var result = await Try("exec", "box", "--", "sh", "-c", "echo out; echo err >&2; exit 3");
         Assert.Equal((3, "out\n"), (result.ExitCode, result.Output));
         Assert.StartsWith("err\n", result.Error);
@@ -78,7 +78,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
     public async Task Cp_ThereAndBack_KeepsTheBytes()
     {
         await Apply(ShellPod("box"));
-        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/box", "--for=condition=Ready", "--timeout=240s");
         var folder = Directory.CreateTempSubdirectory("k3sfast-cp-").FullName;
         var bytes = new byte[300_000];
         new Random(7).NextBytes(bytes);
@@ -93,14 +93,14 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
     public async Task PortForward_Pod_ReachesItsPort()
     {
         await Apply(WebDeployment("web"));
-        await K("rollout", "status", "deployment/web", "--timeout=60s");
+        await K("rollout", "status", "deployment/web", "--timeout=240s");
         using var forward = Node.StartCommand("kubectl", "--kubeconfig", Node.Kubeconfig, "-n", Namespace, "port-forward", "deploy/web", ":8080");
         try
         {
             var line = await forward.StandardOutput.ReadLineAsync().WaitAsync(TimeSpan.FromSeconds(120)) ?? await forward.StandardError.ReadToEndAsync();
             Assert.Matches(@"Forwarding from 127\.0\.0\.1:\d+ -> 8080", line);
             var port = line.Split(' ')[2].Split(':')[1];
-            for (var i = 0; i < 3; i++) Assert.StartsWith("web-", (await Node.RunAsync("curl", "-s", "-m", "5", $"http://127.0.0.1:{port}/")).Ok());
+            for (var i = 0; i < 3; i++) Assert.StartsWith("web-", (await Node.RunAsync("curl", "-s", "-m", "30", $"http://127.0.0.1:{port}/")).Ok());
         }
         finally
         {
@@ -121,7 +121,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
               - {name: c, image: "busybox:1.35", stdin: true, stdinOnce: true, command: ["sh", "-c", "read line; echo got $line"]}
               restartPolicy: Never
             """);
-        await K("wait", "pod/reader", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/reader", "--for=condition=Ready", "--timeout=240s");
         var result = await Node.KubectlAsync(["-n", Namespace, "attach", "-i", "reader"], "words\n");
         Assert.Contains("got words", result.Output + await K("logs", "reader"));
     }
@@ -217,10 +217,10 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
                 volumeMounts: [{name: s, mountPath: /s}]
               volumes: [{name: s, secret: {secretName: s}}]
             """);
-        await K("wait", "pod/reader", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/reader", "--for=condition=Ready", "--timeout=240s");
         Assert.Equal("old old", await Exec("reader", "echo $(cat /s/word) $WORD"));
         await K("patch", "secret", "s", "-p", """{"stringData":{"word":"new"}}""");
-        await Eventually.GetAsync(() => Exec("reader", "cat /s/word"), word => word == "new", "the new secret", TimeSpan.FromSeconds(90));
+        await Eventually.GetAsync(() => Exec("reader", "cat /s/word"), word => word == "new", "the new secret", TimeSpan.FromSeconds(240));
     }
 
     [Fact]
@@ -261,7 +261,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
                   - {downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
                   - {serviceAccountToken: {path: token, expirationSeconds: 3600}}
             """);
-        await K("wait", "pod/vols", "--for=condition=Ready", "--timeout=60s");
+        await K("wait", "pod/vols", "--for=condition=Ready", "--timeout=240s");
         Assert.Equal("from-init", await Exec("vols", "cat /e/init"));
         Assert.Equal("from-map", await Exec("vols", "cat /one"));
         Assert.Equal("from-map", await Exec("vols", "cat /p/deep/key"));
@@ -302,8 +302,8 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
                 volumeMounts: [{name: out, mountPath: /out}]
               volumes: [{name: out, hostPath: {path: FOLDER, type: DirectoryOrCreate}}]
             """.Replace("FOLDER", Path.Combine(Node.Folder, Namespace), StringComparison.Ordinal));
-        await K("wait", "pod/polite", "--for=condition=Ready", "--timeout=60s");
-        await K("delete", "pod", "polite", "--timeout=30s");
+        await K("wait", "pod/polite", "--for=condition=Ready", "--timeout=240s");
+        await K("delete", "pod", "polite", "--timeout=240s");
         Assert.Equal("prestop\nterm\n", await File.ReadAllTextAsync(Path.Combine(Node.Folder, Namespace, "log")));
     }
 

@@ -25,19 +25,17 @@ public sealed partial class PrometheusTests(Cluster cluster) : ClusterTest(clust
         {
             var expressions = DashboardExpressions().Concat(await RuleExpressionsAsync()).Distinct().ToList();
             Assert.True(expressions.Count > 40, $"only {expressions.Count} expressions were found in {Dashboards}");
-            var missing = await Eventually.GetAsync(
+            // Each at some time: on a slow machine what is counted now may not have been counted in the same ten seconds as what is counted next.
+            await Eventually.GetAsync(
                 async () =>
                 {
-                    var without = new List<string>();
-                    foreach (var expression in expressions)
+                    foreach (var expression in expressions.ToArray())
                     {
-                        if (!await FindsDataAsync(expression))
-                            without.Add(expression);
+                        if (await FindsDataAsync(expression)) expressions.Remove(expression);
                     }
-                    return without;
+                    return string.Join('\n', expressions);
                 },
-                static without => without.Count == 0, "every expression finds data", TimeSpan.FromSeconds(90));
-            Assert.Empty(missing);
+                static without => without.Length == 0, "every expression finds data", TimeSpan.FromMinutes(4));
         }
         finally
         {

@@ -20,7 +20,7 @@ public sealed class SmallMemoryTests
             // The server alone is limited: containerd, its shims and the pods are others' memory.
             Assert.Equal([node.ProcessId], limit.Processes);
             (await node.KubectlAsync(["apply", "-f", "-"], Manifests.Web("web"))).Ok();
-            (await node.KubectlAsync(["rollout", "status", "deployment/web", "--timeout=120s"])).Ok();
+            (await node.KubectlAsync(["rollout", "status", "deployment/web", "--timeout=240s"])).Ok();
             var address = (await node.KubectlAsync(["get", "service", "web", "-o", "jsonpath={.spec.clusterIP}"])).Ok();
             await Eventually.GetAsync(() => node.RunAsync("curl", "-s", "-m", "5", $"http://{address}/"), answer => answer.Output.StartsWith("web-", StringComparison.Ordinal), "the Service answers");
             Assert.StartsWith("web-", (await node.KubectlAsync(["exec", "deploy/web", "--", "hostname"])).Ok());

@@ -19,7 +19,7 @@ internal sealed class RequestLoop : IDisposable
         // Until the file is gone; prints how many were made and how many failed.
         loop._process = node.StartCommand(
             "sh", "-c",
-            $"n=0; f=0; while [ -e {loop._go} ]; do n=$((n+1)); echo $n >{loop._made}; curl -s -m 10 -o /dev/null http://{address}/ || f=$((f+1)); sleep 0.01; done; echo $n $f");
+            $"n=0; f=0; while [ -e {loop._go} ]; do n=$((n+1)); echo $n >{loop._made}; curl -s -m 30 -o /dev/null http://{address}/ || f=$((f+1)); sleep 0.01; done; echo $n $f");
         return loop;
     }
 

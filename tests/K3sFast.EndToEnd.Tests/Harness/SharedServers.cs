@@ -155,7 +155,7 @@ internal sealed partial class SharedServer(string name, string networkNamespace,
 
     internal async Task WaitEndedAsync()
     {
-        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(180));
         await _process!.WaitForExitAsync(patience.Token);
     }
 

@@ -2,8 +2,8 @@
    netprobe serve PORT NAME        answers every datagram with NAME and what came
    netprobe ask ADDRESS PORT TEXT  sends one datagram and prints the answer
    netprobe follow ADDRESS PORT    goes on sending datagrams from one port, and prints who answers whenever it is somebody else
-   netprobe get HOST PORT          prints the body of GET / from a host by name or address
-   ask and get fail after two seconds without an answer. */
+   netprobe get HOST PORT [SECONDS]  prints the body of GET / from a host by name or address
+   ask and get fail after two seconds without an answer, get after as many as it is told. */
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -65,10 +65,10 @@ static int follow(const char *address, int port)
     }
 }
 
-static int get(const char *host, const char *port)
+static int get(const char *host, const char *port, int seconds)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found;
-    struct timeval patience = { .tv_sec = 2 };
+    struct timeval patience = { .tv_sec = seconds };
     char request[512], answer[65536], *body;
     size_t size = 0;
     ssize_t n;
@@ -93,6 +93,7 @@ int main(int argc, char **argv)
     if (argc == 4 && !strcmp(argv[1], "serve")) return serve(atoi(argv[2]), argv[3]);
     if (argc == 5 && !strcmp(argv[1], "ask")) return ask(argv[2], atoi(argv[3]), argv[4]);
     if (argc == 4 && !strcmp(argv[1], "follow")) return follow(argv[2], atoi(argv[3]));
-    if (argc == 4 && !strcmp(argv[1], "get")) return get(argv[2], argv[3]);
+    if (argc == 4 && !strcmp(argv[1], "get")) return get(argv[2], argv[3], 2);
+    if (argc == 5 && !strcmp(argv[1], "get")) return get(argv[2], argv[3], atoi(argv[4]));
     return 2;
 }
