@@ -105,7 +105,7 @@ public sealed partial class AgentFaultTests
             return one.Log.Has("More happened to links, neighbours and routes than the kernel could tell");
         }, "the flood was never too much\n" + one.Log);
         await Traffic.EchoAsync(open);
-        Assert.True(await Traffic.AnswersAsync(from.Namespace, to.Address, 8080));
+        await Traffic.AssertAnswersAsync(from.Namespace, to.Address, 8080);
 
         RouteSpec Foreign(int i) => new(new IPNetwork(new IPAddress([172, 20, (byte)(i >> 8), (byte)i]), 32), eth0, null, RouteScope.Link) { Protocol = 4 };
     }

@@ -49,6 +49,9 @@ internal sealed class AgentNode : IDisposable
     /// <summary>Whether a Service answers to the node itself.</summary>
     internal Task<bool> AnswersAsync(string address = "10.43.0.80") => Traffic.AnswersAsync(Node.Namespace, IPAddress.Parse(address), 80);
 
+    /// <summary>A Service answers to the node itself.</summary>
+    internal Task AssertAnswersAsync(string address = "10.43.0.80") => Traffic.AssertAnswersAsync(Node.Namespace, IPAddress.Parse(address), 80);
+
     /// <summary>Waits until a Service answers, or (false) no longer does.</summary>
     internal Task UntilAnswersAsync(bool isAnswered = true, string address = "10.43.0.80", RunningAgent? agent = null) =>
         LanNode.Until(async () => await AnswersAsync(address) == isAnswered, $"{address} {(isAnswered ? "does not answer" : "answers")}\n{agent?.Log}");

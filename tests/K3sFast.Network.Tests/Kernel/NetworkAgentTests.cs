@@ -113,11 +113,11 @@ public sealed class NetworkAgentTests
         // A Service with nothing but a cluster IP needs no rule, and its programs carry it while nobody runs.
         Assert.DoesNotContain("10.43.0.80", node.Nft("list", "ruleset"));
         Assert.NotEmpty(Directory.EnumerateFiles(pins));
-        Assert.True(await node.AnswersAsync());
+        await node.AssertAnswersAsync();
 
         await using (var agent = node.Run()) await agent.UntilAsync(() => !Directory.Exists(pins), "the programs are still there");
         Assert.Contains("10.43.0.80", node.Nft("list", "ruleset"));
-        Assert.True(await node.AnswersAsync());
+        await node.AssertAnswersAsync();
 
         await using (var agent = node.Run(ProxyMode.Ebpf)) await agent.UntilAsync(() => Directory.Exists(pins), "there are no programs");
         NetworkCleanup.RemoveAll(node.Node.Namespace);

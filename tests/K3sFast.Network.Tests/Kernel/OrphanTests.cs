@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using K3sFast.Interop.Mounts;
 using K3sFast.Interop.Namespaces;
 using K3sFast.Network.Proxy.Ebpf;
@@ -6,16 +7,21 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace K3sFast.Network.Tests.Kernel;
 
 /// <summary>Programs outlive their agent on purpose, but not the network that they serve.</summary>
-public sealed class OrphanTests
+public sealed partial class OrphanTests
 {
+    // More namespaces than other tests, and whoever else is on the machine, make while this one runs.
+    private const int LowNumbers = 500;
+
     [Fact]
     public async Task Programs_OfANamespaceThatIsGone_GoWhenAnAgentStarts_OthersStay()
     {
         TestNode.RequirePrivilege();
         if (!NamespaceCensus.IsPossible) Assert.Skip("needs the first PID namespace: who is in another does not see whose namespaces there are");
         var door = Path.GetTempFileName();
+        var low = TakeLowNumbers();
         using var held = NetworkNamespace.Create();
         var (descriptors, (resident, processes), mounts, gone) = (LeavePrograms(held), LeaveToAProcess(), LeaveToAMount(door), LeaveToNobody());
+        foreach (var number in low) number.Dispose();
         try
         {
             await GoneAsync(gone);
@@ -79,7 +85,27 @@ public sealed class OrphanTests
         return directory;
     }
 
+    /// <summary>
+    /// Namespaces of all kinds have numbers of one row, and a new one gets the lowest that is free: that of one of ours that is gone would soon be another test's,
+    /// and its programs nobody's no more. Those that are taken here before and given back after are lower.
+    /// </summary>
+    private static List<IDisposable> TakeLowNumbers()
+    {
+        const int NewUts = 0x04000000;
+        var taken = new List<IDisposable>();
+        var thread = new Thread(() =>
+        {
+            while (taken.Count < LowNumbers && Unshare(NewUts) == 0) taken.Add(File.OpenHandle("/proc/thread-self/ns/uts"));
+        });
+        thread.Start();
+        thread.Join();
+        return taken;
+    }
+
     // The kernel takes its time with a namespace that nobody has any more.
     private static Task GoneAsync(string directory) => LanNode.Until(
         () => Task.FromResult(NamespaceCensus.Take()?.Contains(Path.GetFileName(directory)) == false), "the namespace is still there");
+
+    [LibraryImport("libc", EntryPoint = "unshare", SetLastError = true)]
+    private static partial int Unshare(int flags);
 }

@@ -36,7 +36,7 @@ public sealed class OverlayFlagTests
 
         // Nothing of it goes by the other link.
         TestLan.Ip(one.Namespace, "link set eth0 down");
-        Assert.True(await Traffic.AnswersAsync(from.Namespace, to.Address, 8080));
+        await Traffic.AssertAnswersAsync(from.Namespace, to.Address, 8080);
     }
 
     [Fact]

@@ -134,7 +134,7 @@ internal sealed class LanNode : IAsyncDisposable
 
     internal static async Task Until(Func<Task<bool>> condition, Func<string> what)
     {
-        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(180));
         while (!await condition())
         {
             if (deadline.IsCancellationRequested) Assert.Fail(what());

@@ -248,12 +248,12 @@ internal static class Traffic
         return (words[0], IPAddress.Parse(words[1]));
     }
 
-    /// <summary>Whether a server of <see cref="ServeTcp"/> answers; a packet that vanishes is waited for two seconds.</summary>
-    internal static async Task<bool> AnswersAsync(NetworkNamespace inside, IPAddress address, int port)
+    /// <summary>Whether a server of <see cref="ServeTcp"/> answers; a packet that vanishes is waited for two seconds, unless told how long.</summary>
+    internal static async Task<bool> AnswersAsync(NetworkNamespace inside, IPAddress address, int port, TimeSpan? patience = null)
     {
         try
         {
-            using var socket = await ConnectAsync(inside, address, port, TimeSpan.FromSeconds(2));
+            using var socket = await ConnectAsync(inside, address, port, patience ?? TimeSpan.FromSeconds(2));
             return (await ReadLineAsync(socket)).Length > 0;
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
@@ -261,6 +261,10 @@ internal static class Traffic
             return false;
         }
     }
+
+    /// <summary>A server of <see cref="ServeTcp"/> answers at once, that is, without being asked again.</summary>
+    internal static async Task AssertAnswersAsync(NetworkNamespace inside, IPAddress address, int port) =>
+        Assert.True(await AnswersAsync(inside, address, port, s_deadline), $"{address}:{port} does not answer");
 
     /// <summary>Says something on an open connection and hears it again.</summary>
     internal static async Task EchoAsync(Socket socket)

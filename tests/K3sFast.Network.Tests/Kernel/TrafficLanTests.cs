@@ -120,7 +120,7 @@ public sealed class TrafficLanTests
     {
         try
         {
-            using var socket = await Traffic.ConnectAsync(lan.Bridge, IPAddress.Parse($"192.0.2.{node.Number}"), 30080, deadline ?? TimeSpan.FromSeconds(5));
+            using var socket = await Traffic.ConnectAsync(lan.Bridge, IPAddress.Parse($"192.0.2.{node.Number}"), 30080, deadline ?? TimeSpan.FromSeconds(20));
             var words = (await Traffic.ReadLineAsync(socket)).Split(' ');
             return (words[0], IPAddress.Parse(words[1]));
         }

@@ -174,7 +174,7 @@ public sealed class TrafficLifeTests
         for (var number = 1; number <= 6; number++) services.Set($"default/s{number}", []);
         services.Flush();
         Assert.Contains("Map outside_frontends of the eBPF programs has room for all Services again", node.Log.ToString());
-        for (var number = 7; number <= 12; number++) Assert.True(await AnswersAsync(node, TestNode.NodeIP, 31000 + number));
+        for (var number = 7; number <= 12; number++) await Traffic.AssertAnswersAsync(node.Node.Outside, TestNode.NodeIP, 31000 + number);
         Assert.Equal(0, node.Metrics.MapRefused.With("outside_frontends").Value);
 
         // Sockets find no room for what they asked for: they work, and it is told.
@@ -196,7 +196,7 @@ public sealed class TrafficLifeTests
         services.Watch.Look();
         Assert.Contains("connections from outside are open and there is room for 512", node.Log.ToString());
         Assert.True(node.Metrics.ConnectionsBegun.Value >= 600);
-        Assert.True(await AnswersAsync(node, TestNode.NodeIP, 31010));
+        await Traffic.AssertAnswersAsync(node.Node.Outside, TestNode.NodeIP, 31010);
         foreach (var socket in many) socket.Dispose();
 
         static BpfMapSpec Shrink(BpfMapSpec spec) => spec.Name switch
