@@ -72,15 +72,20 @@ public sealed class MaintenanceTests : IDisposable
         await FillAsync(store, 2000, 200);
         int flushes = 0, steps = 0;
         using var firstStep = new ManualResetEventSlim();
+        using var asked = new ManualResetEventSlim();
         using var count = FailPoint.On(FailPointNames.CommitInFlush, () => Count(ref flushes), DatabasePath);
         using var held = FailPoint.On(FailPointNames.CompactAfterCommit, Step, DatabasePath);
+        // The writer itself shows a watch what it has committed, before it goes on.
+        var shown = new Moment(() => Volatile.Read(ref steps));
+        using var watch = store.Watch(store.CurrentRevision, shown);
         var compaction = store.CompactAsync(store.CurrentRevision).AsTask();
         Assert.True(firstStep.Wait(TimeSpan.FromSeconds(60)));
         // Asked for in the middle of it; answered before it has ended.
-        Assert.Equal(AppendOutcome.Committed, (await store.AppendAsync(AppendRequest.Create("/meanwhile", "x"u8.ToArray()))).Outcome);
-        int stepsThen = Volatile.Read(ref steps);
+        var meanwhile = store.AppendAsync(AppendRequest.Create("/meanwhile", "x"u8.ToArray())).AsTask();
+        asked.Set();
+        Assert.Equal(AppendOutcome.Committed, (await meanwhile).Outcome);
         await compaction;
-        Assert.True(steps > stepsThen, $"the write waited for all {steps} steps");
+        Assert.True(steps > shown.Value, $"the write waited for all {steps} steps");
         // Its own, and one whenever the log starts anew, which it does after many steps.
         Assert.InRange(flushes, 1, 2 + (steps / 4));
 
@@ -88,9 +93,8 @@ public sealed class MaintenanceTests : IDisposable
         {
             Interlocked.Increment(ref steps);
             firstStep.Set();
-            // So that the write can arrive; steps are far shorter.
-            Thread.Sleep(20);
-            return FailPointError.None;
+            // No further step before the write is there.
+            return asked.Wait(TimeSpan.FromSeconds(60)) ? FailPointError.None : FailPointError.Io;
         }
     }
 
@@ -198,6 +202,22 @@ public sealed class MaintenanceTests : IDisposable
         for (int round = 1; round < revisions / 50; round++)
         {
             keys = await Task.WhenAll(keys.Select(async (revision, i) => (await store.AppendAsync(AppendRequest.Update($"/c/{i}", revision, value))).Revision));
+        }
+    }
+
+    /// <summary>Notes a figure at the moment when an entry is shown.</summary>
+    private sealed class Moment(Func<int> read) : IDatastoreObserver
+    {
+        public int Value { get; private set; } = int.MaxValue;
+
+        public void OnEntry(in DatastoreEntry entry) => Value = read();
+
+        public void OnRevision(long revision)
+        {
+        }
+
+        public void OnFailed(Exception error)
+        {
         }
     }
 
