@@ -27,7 +27,8 @@ public sealed class OwnerGraphSizeTests
         Assert.InRange(graph.Count, Pods + 64, Pods + 64 + (2 * Pods / PodsOfASet));
         GC.KeepAlive(graph);
         TestContext.Current.TestOutputHelper?.WriteLine($"{each} B each");
-        Assert.InRange(each, 1, mostBytes);
+        // What other tests left behind may go meanwhile, which makes it less.
+        Assert.InRange(each, long.MinValue, mostBytes);
     }
 
     private static void Fill(OwnerGraph graph, int pods, bool isOwned)

@@ -12,7 +12,7 @@ public sealed class OpenApiMemoryTests
     public void Documents_BeforeAndAfterTheyAreAskedFor_StayInTheirBudget()
     {
         var resources = Schema.BuiltIn.Resources.Where(static resource => resource.EnabledByDefault).ToList();
-        // What other tests left behind must not go between two looks.
+        // What other tests left behind is not to go between two looks; what goes all the same, such as pooled arrays that nobody used for a while, makes it less.
         GC.Collect();
         GC.WaitForPendingFinalizers();
         var before = GC.GetTotalMemory(forceFullCollection: true);
@@ -25,7 +25,7 @@ public sealed class OpenApiMemoryTests
         TestContext.Current.TestOutputHelper?.WriteLine($"unasked {unasked} bytes, all made {held} bytes, of it packed {packed} bytes");
 
         Assert.InRange(unasked, long.MinValue, 64 * 1024);
-        Assert.InRange(held, 0, MaxBytes);
+        Assert.InRange(held, long.MinValue, MaxBytes);
         GC.KeepAlive(documents);
     }
 }

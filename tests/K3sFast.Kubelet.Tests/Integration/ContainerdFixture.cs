@@ -13,7 +13,7 @@ public sealed class ContainerdFixture : IAsyncLifetime
 
     private Process? _containerd;
 
-    internal string Root { get; } = $"/tmp/kubelet-it-{Environment.ProcessId}";
+    internal string Root { get; } = Directory.CreateTempSubdirectory("kubelet-it-").FullName;
 
     internal string Socket => Path.Combine(Root, "containerd.sock");
 
@@ -27,7 +27,6 @@ public sealed class ContainerdFixture : IAsyncLifetime
         if (!File.Exists("/usr/bin/containerd") || !File.Exists(BusyboxImage.Busybox)) Missing = "needs Debian's containerd, runc and busybox-static";
         else if (Environment.UserName != "root") Missing = "needs root";
         if (Missing is not null) return;
-        Directory.CreateDirectory(Root);
         var config = Path.Combine(Root, "config.toml");
         await File.WriteAllTextAsync(config, Config());
         _containerd = Start("/usr/bin/containerd", "--config", config);
@@ -45,7 +44,11 @@ public sealed class ContainerdFixture : IAsyncLifetime
 
     public async ValueTask DisposeAsync()
     {
-        if (_containerd is null) return;
+        if (_containerd is null)
+        {
+            Directory.Delete(Root);
+            return;
+        }
         // Whatever a test left running ends with it.
         var tree = new CgroupTree();
         foreach (var cgroup in Cgroups(tree))
@@ -64,9 +67,24 @@ public sealed class ContainerdFixture : IAsyncLifetime
         {
             if (mounts[i].StartsWith(Root + "/", StringComparison.Ordinal)) MountPoint.Unmount(mounts[i], isLazy: true);
         }
-        var deadline = DateTime.UtcNow + TimeSpan.FromSeconds(5);
+        var deadline = DateTime.UtcNow + TimeSpan.FromSeconds(60);
         while (Cgroups(tree).Count(cgroup => !tree.TryRemove(cgroup)) > 0 && DateTime.UtcNow < deadline) await Task.Delay(20);
-        Directory.Delete(Root, recursive: true);
+        // What was killed a moment ago may still write.
+        while (!TryDelete(Root) && DateTime.UtcNow < deadline) await Task.Delay(20);
+    }
+
+    private static bool TryDelete(string folder)
+    {
+        try
+        {
+            Directory.Delete(folder, recursive: true);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Console.Error.WriteLine($"{folder} could not be removed: {e.Message}");
+            return false;
+        }
     }
 
     internal static async Task<(int Code, string Output)> RunAsync(string program, params string[] arguments)
