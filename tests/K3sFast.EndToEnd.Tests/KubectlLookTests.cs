@@ -56,9 +56,9 @@ public sealed class KubectlLookTests(Cluster cluster) : ClusterTest(cluster)
         await K("create", "rolebinding", "b", "--role=r", "--user=u");
         Assert.Matches(@"Replicas:\s+1 desired \| 1 updated \| 1 total \| 1 available", await K("describe", "deployment", "web"));
         Assert.Matches(@"Replicas:\s+1 current / 1 desired", await K("describe", "replicaset", "-l", "app=web"));
-        Assert.Matches(@"Endpoints:\s+10\.42\.\d+\.\d+:8080", await K("describe", "service", "web"));
-        Assert.Matches(@"Addresses:\s+10\.42\.", await K("describe", "endpoints", "web"));
-        Assert.Matches(@"/\s+web:http \(10\.42\.", await K("describe", "ingress", "i"));
+        // Endpoints follow the pod in their own time.
+        foreach (var (kind, name, says) in ((string, string, string)[])[("service", "web", @"Endpoints:\s+10\.42\.\d+\.\d+:8080"), ("endpoints", "web", @"Addresses:\s+10\.42\."), ("ingress", "i", @"/\s+web:http \(10\.42\.")])
+            await Eventually.GetAsync(() => K("describe", kind, name), text => System.Text.RegularExpressions.Regex.IsMatch(text, says), says);
         Assert.Matches(@"Schedule:\s+0 0 1 1 \*", await K("describe", "cronjob", "c"));
         Assert.Matches(@"Min available:\s+1", await K("describe", "pdb", "p"));
         Assert.Matches(@"pods\s+\[\]\s+\[\]\s+\[get\]", await K("describe", "role", "r"));

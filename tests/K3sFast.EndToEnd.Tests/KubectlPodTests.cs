@@ -15,9 +15,12 @@ public sealed class KubectlPodTests(Cluster cluster) : ClusterTest(cluster)
     [Fact]
     public async Task Run_Terminal_IsInteractive()
     {
-        var command = $"kubectl --kubeconfig {Node.Kubeconfig} -n {Namespace} run term --image=busybox:1.35 --rm -it --restart=Never -- sh";
+        var kubectl = $"kubectl --kubeconfig {Node.Kubeconfig} -n {Namespace}";
+        var command = $"{kubectl} run term --image=busybox:1.35 --rm -it --restart=Never -- sh";
+        // Typed once the shell runs; what kubectl has not read by then, the terminal keeps.
+        var isReady = $"{kubectl} get pod term -o jsonpath='{{.status.containerStatuses[0].ready}}' 2>/dev/null | grep -q true";
         var result = await Shell.RunAsync(Lan.Inside(Node.NetworkNamespace, "sh", "-c",
-            $"(sleep 5; echo 'tty && echo size $(stty size | wc -w)'; sleep 1; echo exit; sleep 3) | script -qec '{command}' /dev/null"));
+            $"(until {isReady}; do sleep 0.2; done; sleep 1; echo 'tty && echo size $(stty size | wc -w)'; sleep 1; echo exit; sleep 3) | script -qec '{command}' /dev/null"));
         Assert.Contains("/dev/pts/0", result.Output);
         Assert.Contains("size 2", result.Output);
         await Eventually.GetAsync(() => Try("get", "pod", "term"), answer => answer.Error.Contains("NotFound"), "the pod is gone");

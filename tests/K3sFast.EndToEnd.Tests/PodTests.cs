@@ -144,10 +144,9 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
         await Eventually.GetAsync(
             () => K("get", "pod", "sick", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"),
             count => int.TryParse(count, out var restarts) && restarts >= 1, "a restart");
-        var events = await K("get", "events", "--field-selector", "involvedObject.name=sick");
-        Assert.Contains("Unhealthy", events);
-        Assert.Contains("Liveness probe failed", events);
-        Assert.Contains("Container c failed liveness probe, will be restarted", events);
+        await Eventually.GetAsync(
+            () => K("get", "events", "--field-selector", "involvedObject.name=sick"),
+            static events => events.Contains("Unhealthy") && events.Contains("Liveness probe failed") && events.Contains("Container c failed liveness probe, will be restarted"), "the events that tell why");
     }
 
     [Fact]
@@ -177,7 +176,7 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
         Assert.Contains("0/1", await K("get", "pod", "shy"));
         await Exec("shy", "touch /tmp/ready");
         await Eventually.GetAsync(Ready, ready => ready == "true", "the endpoint is ready again");
-        Assert.Matches(@"10\.42\.\d+\.\d+:80", await K("get", "endpoints", "shy"));
+        await Eventually.GetAsync(() => K("get", "endpoints", "shy"), static row => System.Text.RegularExpressions.Regex.IsMatch(row, @"10\.42\.\d+\.\d+:80"), "its address is ready in the older form, too");
     }
 
     [Fact]
@@ -192,11 +191,13 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
               - {name: c, image: "busybox:1.35", command: ["sh", "-c", "echo dying; exit 3"]}
             """);
         await Eventually.GetAsync(() => K("get", "pod", "crasher"), row => row.Contains("CrashLoopBackOff"), "CrashLoopBackOff");
-        var status = await K("get", "pod", "crasher", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.message}");
+        // It comes and goes: between two looks the container may run again.
+        var status = await Eventually.GetAsync(
+            () => K("get", "pod", "crasher", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.message}"), message => message.StartsWith("back-off", StringComparison.Ordinal), "what it waits for");
         Assert.Matches(@"^back-off \d+s restarting failed container=c pod=crasher_", status);
         Assert.Equal("3", await K("get", "pod", "crasher", "-o", "jsonpath={.status.containerStatuses[0].lastState.terminated.exitCode}"));
         Assert.Equal("dying", await K("logs", "crasher", "--previous"));
-        Assert.Contains("BackOff", await K("get", "events", "--field-selector", "involvedObject.name=crasher"));
+        await Eventually.GetAsync(() => K("get", "events", "--field-selector", "involvedObject.name=crasher"), static events => events.Contains("BackOff"), "event BackOff");
     }
 
     [Fact]
@@ -314,6 +315,6 @@ public sealed class PodTests(Cluster cluster) : ClusterTest(cluster)
         var message = await Eventually.GetAsync(
             () => K("get", "pod", "big", "-o", "jsonpath={.status.conditions[?(@.type==\"PodScheduled\")].message}"), text => text.Length > 0, "a reason");
         Assert.StartsWith("0/1 nodes are available: 1 Insufficient cpu.", message);
-        Assert.Contains("FailedScheduling", await K("get", "events"));
+        await Eventually.GetAsync(() => K("get", "events"), static events => events.Contains("FailedScheduling"), "event FailedScheduling");
     }
 }

@@ -7,19 +7,22 @@ namespace K3sFast.Client.Tests.Election;
 /// <summary>One works, the others wait; whoever loses stops, and waits again.</summary>
 public sealed class LeaderElectorTests : IDisposable
 {
-    // Short, so that the tests are; no assertion depends on how short.
+    // Short where a test waits for the end of one; no assertion depends on how short.
     private static readonly LeaderElectionOptions s_quick = new(TimeSpan.FromMilliseconds(1500), TimeSpan.FromMilliseconds(1000), TimeSpan.FromMilliseconds(50));
 
+    // Long where none is to end because the machine is slow.
+    private static readonly LeaderElectionOptions s_patient = new(TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(40), TimeSpan.FromMilliseconds(50));
+
     private readonly InMemoryApi _api = new();
-    private readonly CancellationTokenSource _deadline = new(TimeSpan.FromSeconds(60));
+    private readonly CancellationTokenSource _deadline = new(TimeSpan.FromSeconds(120));
 
     public void Dispose() => _deadline.Dispose();
 
     [Fact]
     public async Task TwoElectors_OneWorksAtATime_AndTheOtherTakesOverAtOnceWhenItStops()
     {
-        var first = new Worker(_api, "a");
-        var second = new Worker(_api, "b");
+        var first = new Worker(_api, "a", s_patient);
+        var second = new Worker(_api, "b", s_patient);
         await first.StartedAsync(1, _deadline.Token);
         second.Begin();
         await first.StopAsync();
@@ -79,20 +82,21 @@ public sealed class LeaderElectorTests : IDisposable
     {
         private readonly InMemoryApi _api;
         private readonly string _name;
+        private readonly LeaderElectionOptions _options;
         private readonly CancellationTokenSource _stop = new();
         private Task _running = Task.CompletedTask;
         private int _started;
         private int _stopped;
 
-        public Worker(InMemoryApi api, string name)
+        public Worker(InMemoryApi api, string name, LeaderElectionOptions? options = null)
         {
-            (_api, _name) = (api, name);
+            (_api, _name, _options) = (api, name, options ?? s_quick);
             if (name == "a") Begin();
         }
 
         public bool IsWorking => Volatile.Read(ref _started) > Volatile.Read(ref _stopped);
 
-        public void Begin() => _running = new LeaderElector(_api.Client, "work", _name, s_quick, NullLogger.Instance).RunAsync(WorkAsync, _stop.Token);
+        public void Begin() => _running = new LeaderElector(_api.Client, "work", _name, _options, NullLogger.Instance).RunAsync(WorkAsync, _stop.Token);
 
         public Task StartedAsync(int times, CancellationToken deadline) => UntilAsync(() => Volatile.Read(ref _started) >= times, deadline);
 

@@ -101,6 +101,9 @@ public abstract class ClusterTest(Cluster cluster) : IAsyncLifetime
         if (Cluster.SkipReason is { } reason) Assert.Skip(reason);
         Namespace = $"e2e-{Cluster.NextNamespace()}";
         (await Node.KubectlAsync(["create", "namespace", Namespace])).Ok();
+        // Without its account there is no pod in it.
+        await Eventually.GetAsync(
+            () => Node.KubectlAsync(["get", "-n", Namespace, "serviceaccount/default", "configmap/kube-root-ca.crt"]), result => result.ExitCode == 0, "the controllers fill the namespace");
     }
 
     public async ValueTask DisposeAsync()

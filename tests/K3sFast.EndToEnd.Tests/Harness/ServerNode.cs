@@ -74,11 +74,15 @@ internal sealed partial class ServerNode : IAsyncDisposable
         _process = Shell.Start(Lan.Inside(_namespace, "sh", "-c", command), redirect: false);
     }
 
-    /// <summary>Waits until kubectl sees the node Ready.</summary>
-    internal Task WaitReadyAsync() => Eventually.GetAsync(
-        () => KubectlAsync(["get", "node", _name, "-o", "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}"]),
-        result => result.Output.Trim() == "True" || (_process!.HasExited ? throw new InvalidOperationException("the server ended:\n" + LogTail()) : false),
-        $"node {_name} Ready");
+    /// <summary>Waits until kubectl sees the node Ready, and pods can be made.</summary>
+    internal async Task WaitReadyAsync()
+    {
+        await Eventually.GetAsync(
+            () => KubectlAsync(["get", "node", _name, "-o", "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}"]),
+            result => result.Output.Trim() == "True" || (_process!.HasExited ? throw new InvalidOperationException("the server ended:\n" + LogTail()) : false),
+            $"node {_name} Ready");
+        await Eventually.GetAsync(() => KubectlAsync(["get", "-n", "default", "serviceaccount/default"]), result => result.ExitCode == 0, "the default account");
+    }
 
     /// <summary>Ends the server as an init system does, and waits until it is gone.</summary>
     internal Task StopAsync() => SignalAsync(SigTerm);
