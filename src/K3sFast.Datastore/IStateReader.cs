@@ -13,10 +13,4 @@ public interface IStateReader
     /// <param name="cancellationToken">Ends the reading.</param>
     /// <remarks>Ranks grow with the keys; some may never be shown. Throws as <see cref="IDatastore.RangeAsync"/>.</remarks>
     Task ReadStateAsync(string prefix, long revision, Func<int, IDatastoreVisitor> openPart, CancellationToken cancellationToken = default);
-
-    /// <summary>Begins what <see cref="ReadStateAsync"/> begins with, for who will ask it for this prefix and revision soon and has other things to do until then.</summary>
-    /// <remarks>Never fails; once. An engine that gains nothing by it does nothing.</remarks>
-    void ReadAhead(string prefix, long revision)
-    {
-    }
 }

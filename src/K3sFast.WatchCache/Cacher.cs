@@ -30,6 +30,7 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     private ITimer? _trim;
     private IDatastoreWatch? _watch;
     private long _appliedRevision;
+    private bool _isLoading;
 
     // Guarded by _waitGate
     private readonly PriorityQueue<TaskCompletionSource, long> _waiters = new();
@@ -69,6 +70,7 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
     public async Task StartAsync(CancellationToken cancellationToken)
     {
         long startedAt = Stopwatch.GetTimestamp();
+        lock (_applyGate) _isLoading = true;
         long current = await _store.ReadCurrentRevisionAsync(cancellationToken).ConfigureAwait(false);
         long from = FirstRevision(_store, current, _options);
         int loaded = await LoadAllAsync(from, cancellationToken).ConfigureAwait(false);
@@ -79,15 +81,10 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         Log.Loaded(_logger, loaded, _routes.All.Length, CurrentRevision, (long)Stopwatch.GetElapsedTime(startedAt).TotalMilliseconds);
     }
 
-    /// <summary>Lets a datastore of this process alone begin with what <see cref="StartAsync"/> will ask of it, while its caches are still being put together.</summary>
-    public static void ReadAhead(IDatastore store, CacherOptions options)
-    {
-        ArgumentNullException.ThrowIfNull(store);
-        ArgumentNullException.ThrowIfNull(options);
-        if (!store.IsShared) store.StateReader?.ReadAhead(StartPrefix, FirstRevision(store, store.CurrentRevision, options));
-    }
-
-    /// <summary>Makes a resource known. After the start its objects are loaded before this returns; the same prefix again answers the same cache.</summary>
+    /// <summary>
+    /// Makes a resource known, before the start or after it: not while it lasts. After the start its objects are loaded before this returns; the same prefix again
+    /// answers the same cache.
+    /// </summary>
     /// <param name="keyPrefix">What all keys start with, with a slash at the end: <c>/registry/pods/</c>. No prefix may start with another's.</param>
     /// <param name="selectableFieldPaths">Dotted paths to scalar members that are kept at hand for field selectors: <c>spec.nodeName</c>.</param>
     /// <param name="indexes">By what objects are looked up and watchers are woken; null = by key alone.</param>
@@ -98,6 +95,7 @@ public sealed class Cacher : IDatastoreObserver, IAsyncDisposable
         lock (_applyGate)
         {
             if (_routes.Exact(keyPrefix) is { } known) return known;
+            if (_isLoading && _watch is null) throw new InvalidOperationException($"{keyPrefix} was registered while the caches were being loaded");
             var cache = new WatchCache(this, keyPrefix, selectableFieldPaths, indexes ?? ResourceIndexes.None, _options, _rings);
             var routes = _routes.With(cache);
             if (_watch is null)

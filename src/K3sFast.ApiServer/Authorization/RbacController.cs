@@ -27,10 +27,12 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
         var reconciled = await Task.WhenAll(BootstrapPolicy.Load(furtherRoles).Select(entry => ReconcileAsync(entry, cancel).AsTask())).ConfigureAwait(false);
         var written = reconciled.Count(static isWritten => isWritten);
         if (written > 0)
+        {
             Log.RbacReconciled(logger, written);
-        LoadAll();
-        await AggregateAsync(cancel).ConfigureAwait(false);
-        LoadAll();
+            LoadAll();
+        }
+        if (await AggregateAsync(cancel).ConfigureAwait(false))
+            LoadAll();
     }
 
     /// <summary>Applies changes as they are committed, until cancelled.</summary>
@@ -198,7 +200,8 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
         return isChanged;
     }
 
-    private async ValueTask AggregateAsync(CancellationToken cancel)
+    /// <summary>True = a role was written.</summary>
+    private async ValueTask<bool> AggregateAsync(CancellationToken cancel)
     {
         // Roles may aggregate aggregated roles (admin takes edit's, edit takes view's): repeat until nothing changes.
         const int MaxDepth = 8;
@@ -208,8 +211,9 @@ internal sealed class RbacController(ResourceCatalog catalog, RbacPolicy policy,
             foreach (var name in AggregatedRoles())
                 isChanged |= await AggregateAsync(name, cancel).ConfigureAwait(false);
             if (!isChanged)
-                return;
+                return round > 0;
         }
+        return true;
     }
 
     private List<string> AggregatedRoles()

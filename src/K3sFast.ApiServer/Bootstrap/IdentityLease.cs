@@ -43,24 +43,34 @@ internal sealed class IdentityLease
     /// <summary>The Lease's name, the same at every start of a host's server.</summary>
     internal string Name { get; }
 
+    /// <summary>True = a server of this host had it: it is taken over beside the work.</summary>
+    internal bool IsThere
+    {
+        get
+        {
+            using var stored = _leases.Get(Namespace, Name);
+            return stored is not null;
+        }
+    }
+
     /// <summary>Makes the Lease or takes it over.</summary>
     internal Task RenewAsync(CancellationToken cancel) => _objects.EnsureAsync(_leases, Namespace, Name, Write, Write, cancel);
 
-    /// <summary>Renews the Lease, and takes away those that ran out, until cancelled.</summary>
-    internal async Task FollowAsync(CancellationToken cancel)
+    /// <summary>Renews the Lease, and takes away those that ran out, until cancelled. <paramref name="isRenewed"/>: it was just now, and need not be at once.</summary>
+    internal async Task FollowAsync(bool isRenewed, CancellationToken cancel)
     {
         var collected = DateTimeOffset.MinValue;
         while (!cancel.IsCancellationRequested)
         {
             try
             {
+                if (!isRenewed)
+                    await RenewAsync(cancel).ConfigureAwait(false);
                 if (_clock.GetUtcNow() - collected >= s_collection)
                 {
                     collected = _clock.GetUtcNow();
                     await CollectAsync(cancel).ConfigureAwait(false);
                 }
-                await Task.Delay(s_renewal, _clock, cancel).ConfigureAwait(false);
-                await RenewAsync(cancel).ConfigureAwait(false);
             }
             catch (OperationCanceledException) when (cancel.IsCancellationRequested)
             {
@@ -70,6 +80,8 @@ internal sealed class IdentityLease
             {
                 Log.BackgroundFailed(_logger, $"renewing the lease {Name}", error.Message);
             }
+            isRenewed = false;
+            await Task.Delay(s_renewal, _clock, cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 

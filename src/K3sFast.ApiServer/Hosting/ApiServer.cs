@@ -3,7 +3,6 @@ using System.Security.Cryptography.X509Certificates;
 using K3sFast.ApiMachinery;
 using K3sFast.Client;
 using K3sFast.Datastore;
-using K3sFast.Datastore.Transformers;
 using K3sFast.WatchCache;
 using Microsoft.Extensions.Logging;
 
@@ -19,8 +18,10 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly ApiServerOptions _options;
     private readonly ILogger _logger;
     private readonly IDatastore _store;
+    private readonly ServedState _state;
     private readonly Cacher _cacher;
     private readonly ResourceCatalog _catalog;
+    private readonly StartGate _gate;
     private readonly ServiceRepair _services;
     private readonly WriteFlow _writes;
     private readonly RbacController _rbac;
@@ -43,7 +44,6 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly ApiServerMetrics _metrics;
     private readonly StartHook _storageReady, _namespacesReady, _prioritiesReady, _trustPublished, _rolesReady, _addressesLoaded, _serviceReady, _identityPublished, _identitiesCollected;
     private readonly IdentityLease _identity;
-    private readonly ForeignValues _foreignValues;
     private readonly StoreProbe _storeProbe;
     private readonly StoreSize _storeSize;
     private bool _isReady, _isShuttingDown;
@@ -51,15 +51,23 @@ public sealed class ApiServer : IAsyncDisposable
     /// <summary>Puts the server together; nothing is read or listened to yet.</summary>
     /// <exception cref="ApiServerStartException">A certificate cannot be used.</exception>
     public ApiServer(ApiServerOptions options, IDatastore store, ILoggerFactory loggers)
+        : this(options, new ServedState(store, ServedStateOptions.Of(options), loggers), loggers)
     {
+    }
+
+    /// <summary>Puts the server together over a state that may be loading already, and is this server's from here on. Nothing is listened to yet.</summary>
+    /// <exception cref="ApiServerStartException">A certificate cannot be used. The state is still the caller's then.</exception>
+    public ApiServer(ApiServerOptions options, ServedState state, ILoggerFactory loggers)
+    {
+        ArgumentNullException.ThrowIfNull(state);
         _options = options;
-        if (!ReferenceEquals(options.FeatureGates, FeatureGates.Default))
-            options.FeatureGates.Use();
         _logger = loggers.CreateLogger("K3sFast.ApiServer");
-        _store = store = new TransformingDatastore(store, options.ValueTransformer);
-        _cacher = new Cacher(store, new CacherOptions { TimeProvider = options.Clock, LoggerFactory = loggers, Transformer = (key, value, json) => _foreignValues!.Read(key, value, json) });
-        _catalog = new ResourceCatalog(Schema.BuiltIn, _cacher, options.EventTtl, options.RuntimeConfig);
-        _foreignValues = new ForeignValues(_catalog);
+        _state = state;
+        var store = state.Store;
+        _store = store;
+        _cacher = state.Cacher;
+        _catalog = state.Catalog;
+        _gate = new StartGate(options.MaxRequestsInFlight + options.MaxMutatingRequestsInFlight, options.Clock);
 
         var policy = new RbacPolicy();
         _metrics = new ApiServerMetrics(options);
@@ -119,8 +127,8 @@ public sealed class ApiServer : IAsyncDisposable
         _host = new KestrelHost(options, loggers);
     }
 
-    /// <summary>Lets the datastore begin with what a server over it will read first, while certificates and server are still in the making.</summary>
-    public static void ReadAhead(IDatastore store) => Cacher.ReadAhead(store, new CacherOptions());
+    /// <summary>Requests that came before the caches were full, and wait.</summary>
+    internal int WaitingRequests => _gate.Waiting;
 
     internal IdentityLease Identity => _identity;
 
@@ -137,12 +145,14 @@ public sealed class ApiServer : IAsyncDisposable
     public bool IsReady => Volatile.Read(ref _isReady);
 
     /// <summary>
-    /// Loads the caches, writes what a new cluster needs, and listens. When it returns the server is ready.
+    /// Listens, loads the caches, and writes what a new cluster needs. When it returns the server is ready; who asks before that waits (<see cref="StartGate"/>).
     /// </summary>
     /// <exception cref="ApiServerStartException">The port is taken, or the address is not ours; the message says what to do.</exception>
     public async Task StartAsync(CancellationToken cancellationToken)
     {
-        await _cacher.StartAsync(cancellationToken).ConfigureAwait(false);
+        var loaded = _state.LoadAsync();
+        await _host.StartAsync(new ApiServerApp(_pipeline, _stopping.Token), cancellationToken).ConfigureAwait(false);
+        await loaded.WaitAsync(cancellationToken).ConfigureAwait(false);
         _storageReady.Done();
         _addressesLoaded.Done();
         await _system.StartAsync(cancellationToken).ConfigureAwait(false);
@@ -158,18 +168,20 @@ public sealed class ApiServer : IAsyncDisposable
         _loops.AddRange(_host.Follow(_stopping.Token));
         _loops.AddRange(_authorization.Follow(_stopping.Token));
         await _legacyTokens.EnsureSinceAsync(cancellationToken).ConfigureAwait(false);
-        await _host.StartAsync(new ApiServerApp(_pipeline, _stopping.Token), cancellationToken).ConfigureAwait(false);
         await _system.PublishAsync(_host.Port, cancellationToken).ConfigureAwait(false);
         _serviceReady.Done();
-        await _identity.RenewAsync(cancellationToken).ConfigureAwait(false);
+        var isNew = !_identity.IsThere;
+        if (isNew)
+            await _identity.RenewAsync(cancellationToken).ConfigureAwait(false);
         _identityPublished.Done();
-        _loops.Add(_identity.FollowAsync(_stopping.Token));
+        _loops.Add(_identity.FollowAsync(isRenewed: isNew, _stopping.Token));
         _identitiesCollected.Done();
         _loops.Add(_system.FollowAsync(_host.Port, _stopping.Token));
         _loops.Add(_services.FollowAsync(_stopping.Token));
         if (_options.StoreSizeBytes is null)
             _loops.Add(_storeSize.FollowAsync(_stopping.Token));
         Volatile.Write(ref _isReady, true);
+        _gate.Open();
         Log.Listening(_logger, $"{_options.BindAddress}:{_host.Port}");
     }
 
@@ -179,7 +191,8 @@ public sealed class ApiServer : IAsyncDisposable
         if (_stopping.IsCancellationRequested)
             return;
         Volatile.Write(ref _isReady, false);
-Volatile.Write(ref _isShuttingDown, true);
+        Volatile.Write(ref _isShuttingDown, true);
+        _gate.Close();
         await _system.WithdrawAsync(cancellationToken).ConfigureAwait(false);
         if (_options.ShutdownDelay > TimeSpan.Zero && _loops.Count > 0)
             await Task.Delay(_options.ShutdownDelay, _options.Clock, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -212,7 +225,7 @@ Volatile.Write(ref _isShuttingDown, true);
         _authorization.Dispose();
         _proxy.Dispose();
         _kubelets.Dispose();
-        await _cacher.DisposeAsync().ConfigureAwait(false);
+        await _state.DisposeAsync().ConfigureAwait(false);
         _stopping.Dispose();
     }
 
@@ -265,6 +278,6 @@ Volatile.Write(ref _isShuttingDown, true);
             : new FairLimiter(_flows, _catalog, clock, _options.RequestTimeout);
         return new RequestPipeline(
             _authentication.Authenticator, _authorizer, new Impersonation(_authorizer), _audit, limiter, resources, paths, _options.Supervisor, _metrics,
-            new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), new BrowserAccess(_options.AllowedOrigins, _options.StrictTransportSecurity), clock, _logger);
+            new RequestLimits(_options.RequestTimeout, _options.GoAwayChance), _gate, new BrowserAccess(_options.AllowedOrigins, _options.StrictTransportSecurity), clock, _logger);
     }
 }

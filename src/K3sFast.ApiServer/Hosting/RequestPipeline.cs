@@ -10,7 +10,7 @@ namespace K3sFast.ApiServer;
 /// <summary>Every request's way: who asks, may he, who answers; and what becomes of everything that is thrown on the way.</summary>
 internal sealed class RequestPipeline(
     Authenticator authenticator, Authorizer authorizer, Impersonation impersonation, AuditLog? audit, RequestLimiter limiter, ResourceRouter resources,
-    PathRouter paths, ISupervisorPaths? supervisor, ApiServerMetrics metrics, RequestLimits limits, BrowserAccess browsers, TimeProvider clock, ILogger logger)
+    PathRouter paths, ISupervisorPaths? supervisor, ApiServerMetrics metrics, RequestLimits limits, StartGate gate, BrowserAccess browsers, TimeProvider clock, ILogger logger)
 {
     // A certificate signing request with room to spare.
     private const int MaxSupervisorBodyBytes = 64 * 1024;
@@ -32,6 +32,8 @@ internal sealed class RequestPipeline(
                     throw (call.RawTarget.Length > RequestInfo.MaxTargetBytes
                         ? new ApiStatus { Code = 414, Reason = "", Message = "the request target is too long" }
                         : ApiStatus.BadRequest("the request target is not understandable: broken percent escapes")).ToException();
+                if (!gate.IsOpen)
+                    await gate.PassAsync(call).ConfigureAwait(false);
                 if (supervisor is not null && supervisor.Owns(call.Info.Path))
                 {
                     await AnswerSupervisorAsync(call).ConfigureAwait(false);

@@ -26,8 +26,6 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
     private readonly CancellationTokenSource _closing = new();
     private Task _check = Task.CompletedTask;
     private Task _leasesRead = Task.CompletedTask;
-    private Task _aheadEnded = Task.CompletedTask;
-    private IndexAhead? _ahead;
     private DatastoreCorruptException? _damage;
     private long _revisionAtLastTick;
     private volatile bool _isKnownWhole;
@@ -143,9 +141,7 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
         ThrowIfCompacted(revision);
         try
         {
-            var rows = Interlocked.Exchange(ref _ahead, null) is { } ahead && ahead.Prefix == prefix && ahead.Revision == revision
-                ? await ahead.Rows.WaitAsync(cancellationToken).ConfigureAwait(false)
-                : StateScan.ReadIndex(_readers, prefix, revision, cancellationToken);
+            var rows = StateScan.ReadIndex(_readers, prefix, revision, cancellationToken);
             await StateScan.ReadAsync(_readers, rows, prefix, revision, openPart, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception error) when (error is SqliteException or DatastoreCorruptException)
@@ -155,15 +151,6 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
             throw ReadError(error);
         }
         ThrowIfCompacted(revision);
-    }
-
-    /// <inheritdoc/>
-    public void ReadAhead(string prefix, long revision)
-    {
-        var rows = Task.Run(() => StateScan.ReadIndex(_readers, prefix, revision, _closing.Token), _closing.Token);
-        // Who reads is told of a failure; nobody may come.
-        _aheadEnded = rows.ContinueWith(static done => done.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
-        Volatile.Write(ref _ahead, new IndexAhead(prefix, revision, rows));
     }
 
     /// <inheritdoc/>
@@ -241,7 +228,6 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
         _feed.Close(new ObjectDisposedException(nameof(SqliteDatastore)));
         _readers.Dispose();
         // These end by themselves, and hold the file open until then.
-        await _aheadEnded.ConfigureAwait(false);
         await _check.ConfigureAwait(false);
         await _leasesRead.ConfigureAwait(false);
         _closing.Dispose();
@@ -380,7 +366,4 @@ public sealed class SqliteDatastore : IDatastore, IDatastoreMonitor, IStateReade
             Log.LeasesUnreadable(_logger, error);
         }
     }
-
-    /// <summary>An index that is read before it is asked for.</summary>
-    private sealed record IndexAhead(string Prefix, long Revision, Task<IndexedRow[]> Rows);
 }

@@ -65,9 +65,6 @@ public sealed class TransformingDatastore : IDatastore, IStateReader
         _inner.StateReader!.ReadStateAsync(prefix, revision, ranks => new Decoder(_transformer, openPart(ranks)), cancellationToken);
 
     /// <inheritdoc/>
-    public void ReadAhead(string prefix, long revision) => _inner.StateReader?.ReadAhead(prefix, revision);
-
-    /// <inheritdoc/>
     public IDatastoreWatch Watch(long afterRevision, IDatastoreObserver observer) => _inner.Watch(afterRevision, new ObservingDecoder(_transformer, observer));
 
     /// <inheritdoc/>

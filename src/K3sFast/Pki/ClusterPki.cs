@@ -7,51 +7,35 @@ using K3sFast.Supervisor;
 namespace K3sFast.Pki;
 
 /// <summary>All keys, certificates, kubeconfigs and the token of a server, in k3s's files.</summary>
-/// <remarks>Made by <see cref="Ensure"/>, which is idempotent and keeps whatever is still good. Immutable afterwards.</remarks>
+/// <remarks>
+/// Made by <see cref="Ensure"/>, which is idempotent and keeps whatever is still good. What the server itself needs comes first (<see cref="Begin"/>); client certificates
+/// and kubeconfigs, which are for programs beside it, may come later (<see cref="FinishAsync"/>). Immutable afterwards.
+/// </remarks>
 internal sealed class ClusterPki : IDisposable
 {
+    private readonly Lock _gate = new();
+
+    // Guarded by _gate
+    private Task? _finish;
+
     private ClusterPki(ServerConfig config, CertificateAuthority serverCa, CertificateAuthority clientCa, CertificateAuthority requestHeaderCa, DateTimeOffset now)
     {
         ServerCa = serverCa;
         ClientCa = clientCa;
         RequestHeaderCa = requestHeaderCa;
         var tls = config.Paths.Tls;
-        var agent = config.Paths.Agent;
         ServiceAccountKeyPath = Path.Combine(tls, "service.key");
         ServiceAccountKeys = new(ServiceAccountKeyPath);
-        LeafCertificate Client(string name, string user, string group = "") => LeafCertificate.Ensure(tls, new(name, user, group), clientCa, now);
-
-        Admin = Client("client-admin", "system:admin", "system:masters");
-        Supervisor = Client("client-supervisor", "system:k3s-supervisor", "system:masters");
-        ApiServerToKubelet = Client("client-kube-apiserver", "system:apiserver", "system:masters");
-        ControllerManager = Client("client-controller", "system:kube-controller-manager");
-        Scheduler = Client("client-scheduler", "system:kube-scheduler");
-        CloudController = Client("client-k3s-cloud-controller", "k3s-cloud-controller-manager");
-        AuthProxy = LeafCertificate.Ensure(tls, new("client-auth-proxy", "system:auth-proxy", ""), requestHeaderCa, now);
+        ApiServerToKubelet = LeafCertificate.Ensure(tls, new("client-kube-apiserver", "system:apiserver", "system:masters"), clientCa, now);
         ServingApi = LeafCertificate.Ensure(tls, ServingSpec(config), serverCa, now);
-
-        KubeProxy = LeafCertificate.Ensure(agent, new("client-kube-proxy", "system:kube-proxy", ""), clientCa, now);
-        K3sController = LeafCertificate.Ensure(agent, new("client-k3s-controller", "system:k3s-controller", ""), clientCa, now);
-        Kubelet = LeafCertificate.Ensure(agent, new("client-kubelet", "system:node:" + config.NodeName, "system:nodes"), clientCa, now);
-        ServingKubelet = EnsureServingKubelet(config, now);
     }
 
     public CertificateAuthority ServerCa { get; }
     public CertificateAuthority ClientCa { get; }
     public CertificateAuthority RequestHeaderCa { get; }
-    public LeafCertificate Admin { get; }
-    public LeafCertificate Supervisor { get; }
     /// <summary>What the API server shows to kubelets.</summary>
     public LeafCertificate ApiServerToKubelet { get; }
-    public LeafCertificate ControllerManager { get; }
-    public LeafCertificate Scheduler { get; }
-    public LeafCertificate CloudController { get; }
-    public LeafCertificate AuthProxy { get; }
     public LeafCertificate ServingApi { get; }
-    public LeafCertificate KubeProxy { get; }
-    public LeafCertificate K3sController { get; }
-    public LeafCertificate Kubelet { get; }
-    public LeafCertificate ServingKubelet { get; }
     /// <summary>What nodes must show to join.</summary>
     public JoinSecrets JoinSecrets { get; private set; } = null!;
     /// <summary>May hold several PEM keys: the first signs, all verify.</summary>
@@ -64,11 +48,12 @@ internal sealed class ClusterPki : IDisposable
     public static ClusterPki Ensure(ServerConfig config, TimeProvider clock)
     {
         var pki = Begin(config, clock);
+        pki.FinishAsync(config, clock).GetAwaiter().GetResult();
         pki.ServiceAccountKeys.Made.GetAwaiter().GetResult();
         return pki;
     }
 
-    /// <summary>The same, but returns while <see cref="ServiceAccountKeys"/> may still be in the making.</summary>
+    /// <summary>What the server itself needs. <see cref="ServiceAccountKeys"/> may still be in the making when it returns, and the rest is left to <see cref="FinishAsync"/>.</summary>
     /// <exception cref="ConfigurationException">A file is corrupt, expired or cannot be written; nothing good was replaced.</exception>
     public static ClusterPki Begin(ServerConfig config, TimeProvider clock)
     {
@@ -81,16 +66,25 @@ internal sealed class ClusterPki : IDisposable
             File.Copy(pki.ServerCa.CertificatePath, Path.Combine(config.Paths.Agent, "server-ca.crt"), overwrite: true);
             File.Copy(pki.ClientCa.CertificatePath, Path.Combine(config.Paths.Agent, "client-ca.crt"), overwrite: true);
             pki.JoinSecrets = ServerToken.Ensure(config.Paths, config.Token, config.AgentToken, pki.ServerCa);
-            pki.WriteKubeconfigs(config);
             // Nothing is served before the names of keys and secrets are on disk.
             FileFlush.FlushAbove(pki.ServerCa.CertificatePath);
             FileFlush.FlushAbove(Path.Combine(config.Paths.Cred, "passwd"));
+            // A cluster that nobody has a kubeconfig of is waited for until there is one; else what is there is good enough until the server runs.
+            if (PemFiles.IsMissing(config.KubeconfigPath))
+                _ = pki.FinishAsync(config, clock);
             return pki;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ConfigurationException($"cannot write certificates below {tls}: {e.Message}", e);
+            throw CannotWrite(tls, e);
         }
+    }
+
+    /// <summary>Makes or renews client certificates and writes kubeconfigs, on another thread; who calls again is answered the same.</summary>
+    /// <returns>Fails with <see cref="ConfigurationException"/>: a file is corrupt or cannot be written; nothing good was replaced.</returns>
+    public Task FinishAsync(ServerConfig config, TimeProvider clock)
+    {
+        lock (_gate) return _finish ??= Task.Run(() => Finish(config, clock.GetUtcNow()));
     }
 
     /// <summary>All names that the API's serving certificate answers to.</summary>
@@ -138,21 +132,38 @@ internal sealed class ClusterPki : IDisposable
         Addresses = [.. config.NodeIPs.Union(config.NodeExternalIPs).Union([IPAddress.Loopback])],
     }, ServerCa, now);
 
-    private void WriteKubeconfigs(ServerConfig config)
+    private void Finish(ServerConfig config, DateTimeOffset now)
     {
+        string tls = config.Paths.Tls, agent = config.Paths.Agent, cred = config.Paths.Cred;
         var url = Kubeconfig.ServerUrl(config);
-        var cred = config.Paths.Cred;
+        try
+        {
+            Write(cred, "api-server", ApiServerToKubelet);
+            Write(cred, "supervisor", Client(tls, "client-supervisor", "system:k3s-supervisor", "system:masters"));
+            Write(cred, "controller", Client(tls, "client-controller", "system:kube-controller-manager"));
+            Write(cred, "scheduler", Client(tls, "client-scheduler", "system:kube-scheduler"));
+            Write(cred, "cloud-controller", Client(tls, "client-k3s-cloud-controller", "k3s-cloud-controller-manager"));
+            Write(agent, "kubelet", Client(agent, "client-kubelet", "system:node:" + config.NodeName, "system:nodes"));
+            Write(agent, "kubeproxy", Client(agent, "client-kube-proxy", "system:kube-proxy"));
+            Write(agent, "k3scontroller", Client(agent, "client-k3s-controller", "system:k3s-controller"));
+            LeafCertificate.Ensure(tls, new("client-auth-proxy", "system:auth-proxy", ""), RequestHeaderCa, now);
+            EnsureServingKubelet(config, now);
+            var admin = Client(tls, "client-admin", "system:admin", "system:masters");
+            Write(cred, "admin", admin);
+            FileFlush.FlushAbove(admin.CertificatePath);
+            // Last: who waits for this file finds everything.
+            Kubeconfig.WriteAdmin(config, ServerCa, admin);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw CannotWrite(tls, e);
+        }
+
+        LeafCertificate Client(string directory, string name, string user, string group = "") => LeafCertificate.Ensure(directory, new(name, user, group), ClientCa, now);
+
         void Write(string directory, string name, LeafCertificate client) =>
             Kubeconfig.WriteComponent(Path.Combine(directory, name + ".kubeconfig"), url, ServerCa.CertificatePath, client.CertificatePath, client.KeyPath);
-        Write(cred, "admin", Admin);
-        Write(cred, "supervisor", Supervisor);
-        Write(cred, "api-server", ApiServerToKubelet);
-        Write(cred, "controller", ControllerManager);
-        Write(cred, "scheduler", Scheduler);
-        Write(cred, "cloud-controller", CloudController);
-        Write(config.Paths.Agent, "kubelet", Kubelet);
-        Write(config.Paths.Agent, "kubeproxy", KubeProxy);
-        Write(config.Paths.Agent, "k3scontroller", K3sController);
-        Kubeconfig.WriteAdmin(config, ServerCa, Admin);
     }
+
+    private static ConfigurationException CannotWrite(string directory, Exception why) => new($"cannot write certificates below {directory}: {why.Message}", why);
 }

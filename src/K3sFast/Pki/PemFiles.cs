@@ -12,13 +12,15 @@ internal static class PemFiles
     private const UnixFileMode KeyMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const UnixFileMode CertificateMode = KeyMode | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
 
-    /// <summary>Writes beside <paramref name="path"/>, then renames over it.</summary>
     public static void WriteKey(string path, string pem) => WriteWhole(path, pem, KeyMode);
 
     public static void WriteCertificates(string path, string pem) => WriteWhole(path, pem, CertificateMode);
 
+    /// <summary>Writes beside <paramref name="path"/>, then renames over it. A file that says this already is left alone.</summary>
     public static void WriteWhole(string path, string text, UnixFileMode mode)
     {
+        if (IsThere(path, text, mode))
+            return;
         var temporary = path + ".new";
         File.Delete(temporary);
         using (var stream = new FileStream(temporary, new FileStreamOptions { Mode = System.IO.FileMode.CreateNew, Access = FileAccess.Write, UnixCreateMode = mode }))
@@ -91,6 +93,20 @@ internal static class PemFiles
     }
 
     public static bool IsMissing(string path) => !File.Exists(path) || new FileInfo(path).Length == 0;
+
+    private static bool IsThere(string path, string text, UnixFileMode mode)
+    {
+        if (new FileInfo(path) is not { Exists: true, LinkTarget: null } file || file.UnixFileMode != mode || file.Length != Encoding.UTF8.GetByteCount(text))
+            return false;
+        try
+        {
+            return File.ReadAllText(path) == text;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
 
     private static AsymmetricAlgorithm ReadEcOrRsa(string pem)
     {

@@ -49,6 +49,7 @@ internal sealed class ControlPlane : IAsyncDisposable
     public static async Task<ControlPlane> StartAsync(ServerConfig config, Func<IDatastore, Task<ClusterPki>> pki, ILoggerFactory loggers, CancellationToken ct)
     {
         IDatastore? store = null;
+        ServedState? state = null;
         ApiServer.ApiServer? api = null;
         ApiServerFlags.Check(config.ApiServerArgs, loggers.CreateLogger("K3sFast.Server"));
         if (loggers is LogrusLoggerFactory lines)
@@ -58,11 +59,14 @@ internal sealed class ControlPlane : IAsyncDisposable
         try
         {
             store = await config.Datastore.OpenAsync(loggers, ct).ConfigureAwait(false);
-            ApiServer.ApiServer.ReadAhead(store);
+            var stored = StateOptions(config);
+            state = new(store, stored, loggers);
+            // Goes on while certificates are looked at and the server is put together. Who waits for it is told how it ended.
+            _ = state.LoadAsync();
             var certificates = await pki(store).ConfigureAwait(false);
             var supervisor = new SupervisorPaths(
                 certificates, certificates.JoinSecrets, ClusterSettings.Of(config), new IPEndPoint(config.AdvertiseAddress, config.AdvertisePort).ToString(), loggers.CreateLogger("K3sFast.Supervisor"));
-            api = new(Options(config, certificates) with { Supervisor = supervisor, FurtherRoles = SystemRoles.Rows }, store, loggers);
+            api = new(Options(config, stored, certificates) with { Supervisor = supervisor, FurtherRoles = SystemRoles.Rows }, state, loggers);
             await api.StartAsync(ct).ConfigureAwait(false);
             // Long there, nearly always; nobody has needed one yet.
             await certificates.ServiceAccountKeys.Made.WaitAsync(ct).ConfigureAwait(false);
@@ -72,6 +76,8 @@ internal sealed class ControlPlane : IAsyncDisposable
         {
             if (api is not null)
                 await api.DisposeAsync().ConfigureAwait(false);
+            if (state is not null)
+                await state.DisposeAsync().ConfigureAwait(false);
             if (store is not null)
                 await store.DisposeAsync().ConfigureAwait(false);
             if (e is DatastoreException or ApiServerStartException or FeatureGateException)
@@ -96,7 +102,14 @@ internal sealed class ControlPlane : IAsyncDisposable
         await _store.DisposeAsync().ConfigureAwait(false);
     }
 
-    private static ApiServerOptions Options(ServerConfig config, ClusterPki pki)
+    private static ServedStateOptions StateOptions(ServerConfig config) => new()
+    {
+        RuntimeConfig = RuntimeConfig.Parse(config.ApiServerArgs.Text("runtime-config")),
+        FeatureGates = config.ApiServerArgs.Text("feature-gates") is { Length: > 0 } gates ? FeatureGates.Parse(gates) : FeatureGates.Default,
+        EventTtl = config.ApiServerArgs.Duration("event-ttl", TimeSpan.FromHours(1)),
+    };
+
+    private static ApiServerOptions Options(ServerConfig config, ServedStateOptions state, ClusterPki pki)
     {
         var arguments = config.ApiServerArgs;
         var issuers = IdentityFlags.Issuers(arguments);
@@ -130,12 +143,12 @@ internal sealed class ControlPlane : IAsyncDisposable
             DefaultUnreachableTolerationSeconds = arguments.Number("default-unreachable-toleration-seconds", 300, 0, int.MaxValue),
             ClusterDomain = config.ClusterDomain,
             Flags = arguments.Given(),
-            RuntimeConfig = RuntimeConfig.Parse(arguments.Text("runtime-config")),
-            FeatureGates = arguments.Text("feature-gates") is { Length: > 0 } gates ? FeatureGates.Parse(gates) : FeatureGates.Default,
+            RuntimeConfig = state.RuntimeConfig,
+            FeatureGates = state.FeatureGates,
             GitVersion = ProductVersion.Text,
             GitCommit = ProductVersion.Commit,
             BuildDate = ProductVersion.Date,
-            EventTtl = arguments.Duration("event-ttl", TimeSpan.FromHours(1)),
+            EventTtl = state.EventTtl,
             StoreSizeBytes = config.Datastore.IsShared ? null : () => SizeOf(config.Datastore.SqlitePath),
         };
         return TransportArguments.Apply(RequestLimitArguments.Apply(options, arguments), arguments);

@@ -59,6 +59,7 @@ internal sealed class ServerNode
             await using (plane.ConfigureAwait(false))
             {
                 _log.ApiReady(Environment.TickCount64 - started);
+                await plane.Certificates.FinishAsync(_config, TimeProvider.System).ConfigureAwait(false);
                 _log.KubeconfigWritten(_config.KubeconfigPath);
                 SystemdNotifier.Send("READY=1");
 

@@ -29,23 +29,6 @@ public sealed class StateScanTests : IDisposable
         Assert.Empty((await RecordingState.ReadAsync(store, "/none/", store.CurrentRevision)).Shown);
     }
 
-    /// <summary>What was read ahead is used for the very state that it was read for, once.</summary>
-    [Theory]
-    [InlineData(0)]
-    [InlineData(1)]
-    public async Task ReadAhead_BeforeAState_ChangesNothingOfIt(int revisionsOff)
-    {
-        await using var store = Open(isEncoded: false);
-        long then = await FillAsync(store, 3_000);
-        var range = new RecordingObserver();
-        await store.RangeAsync(new RangeRequest("/k/", then), range);
-        store.StateReader!.ReadAhead("/k/", then - revisionsOff);
-        Assert.Equal(range.Changes, (await RecordingState.ReadAsync(store, "/k/", then)).Shown);
-        Assert.Equal(range.Changes, (await RecordingState.ReadAsync(store, "/k/", then)).Shown);
-        // And nobody need come for it.
-        store.StateReader!.ReadAhead("/k/", then);
-    }
-
     [Fact]
     public async Task Compaction_BetweenIndexAndTable_TakesNothingThatIsShown()
     {

@@ -124,8 +124,65 @@ public sealed class ClusterPkiTests : IDisposable
         File.Delete(Path.Combine(_folder.Path, "server/tls/client-ca.crt"));
         using var pki = Ensure();
         Assert.Equal(key, File.ReadAllText(Path.Combine(_folder.Path, "server/tls/client-ca.key")));
-        using var admin = pki.Admin.Load();
+        using var admin = LoadAdmin();
         Assert.True(pki.ClientCa.HasSigned(admin));
+    }
+
+    [Fact]
+    public void Ensure_AsEverythingIs_WritesNoFileAgain()
+    {
+        Ensure().Dispose();
+        var then = new DateTime(2020, 1, 1, 0, 0, 0, DateTimeKind.Utc);
+        var paths = Directory.GetFiles(_folder.Path, "*", SearchOption.AllDirectories).Where(static path => new FileInfo(path).LinkTarget is null).ToList();
+        foreach (var path in paths)
+            File.SetLastWriteTimeUtc(path, then);
+        File.SetUnixFileMode(Path.Combine(_folder.Path, "server/cred/passwd"), UnixFileMode.UserRead | UnixFileMode.OtherRead);
+        Ensure().Dispose();
+        // A file that others could read is made anew; no other.
+        Assert.Equal(["server/cred/passwd"],
+            paths.Where(path => File.GetLastWriteTimeUtc(path) != then).Select(path => Path.GetRelativePath(_folder.Path, path)).Order(StringComparer.Ordinal));
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Path.Combine(_folder.Path, "server/cred/passwd")));
+    }
+
+    [Fact]
+    public async Task Begin_WhereAKubeconfigIs_LeavesTheRestToFinish()
+    {
+        Ensure().Dispose();
+        var leaf = Path.Combine(_folder.Path, "server/tls/client-scheduler.crt");
+        File.Delete(leaf);
+        var config = Config();
+        using var pki = ClusterPki.Begin(config, _clock);
+        Assert.False(File.Exists(leaf));
+        await pki.FinishAsync(config, _clock);
+        using var made = X509Certificate2.CreateFromPemFile(leaf, Path.Combine(_folder.Path, "server/tls/client-scheduler.key"));
+        Assert.True(pki.ClientCa.HasSigned(made));
+    }
+
+    [Fact]
+    public async Task Begin_WhereNobodyHasAKubeconfig_FinishesByItself()
+    {
+        Ensure().Dispose();
+        var kubeconfig = Path.Combine(_folder.Path, "k3s.yaml");
+        File.Delete(kubeconfig);
+        using var pki = ClusterPki.Begin(Config(), _clock);
+        var deadline = DateTime.UtcNow.AddSeconds(60);
+        while (!File.Exists(kubeconfig))
+        {
+            Assert.True(DateTime.UtcNow < deadline, "no kubeconfig in 60 s");
+            await Task.Delay(10, TestContext.Current.CancellationToken);
+        }
+        Assert.Contains("client-key-data: ", await File.ReadAllTextAsync(kubeconfig, TestContext.Current.CancellationToken), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Finish_WithACorruptKey_NamesIt()
+    {
+        Ensure().Dispose();
+        _folder.File("server/tls/client-scheduler.key", "garbage");
+        var config = Config();
+        using var pki = ClusterPki.Begin(config, _clock);
+        var error = await Assert.ThrowsAsync<ConfigurationException>(() => pki.FinishAsync(config, _clock));
+        Assert.Contains(Path.Combine(_folder.Path, "server/tls/client-scheduler.key"), error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -150,7 +207,7 @@ public sealed class ClusterPkiTests : IDisposable
         Ensure().Dispose();
         _folder.File("server/tls/client-admin.crt", "garbage");
         using var pki = Ensure();
-        using var admin = pki.Admin.Load();
+        using var admin = LoadAdmin();
         Assert.True(pki.ClientCa.HasSigned(admin));
     }
 
@@ -176,13 +233,13 @@ public sealed class ClusterPkiTests : IDisposable
     [Fact]
     public void Kubeconfig_Admin_IsPrivateAndNamesDefault()
     {
-        using var pki = Ensure("--https-listen-port=7443");
+        Ensure("--https-listen-port=7443").Dispose();
         var path = Path.Combine(_folder.Path, "k3s.yaml");
         var text = File.ReadAllText(path);
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(path));
         Assert.Contains("    server: https://127.0.0.1:7443\n  name: default\n", text, StringComparison.Ordinal);
         Assert.Contains("current-context: default\n", text, StringComparison.Ordinal);
-        Assert.Contains("    client-key-data: " + Convert.ToBase64String(File.ReadAllBytes(pki.Admin.KeyPath)), text, StringComparison.Ordinal);
+        Assert.Contains("    client-key-data: " + Convert.ToBase64String(File.ReadAllBytes(Path.Combine(_folder.Path, "server/tls/client-admin.key"))), text, StringComparison.Ordinal);
     }
 
     private static CertificateRequest AuthorityRequest(string subject, ECDsa key)
@@ -192,7 +249,12 @@ public sealed class ClusterPkiTests : IDisposable
         return request;
     }
 
-    private ClusterPki Ensure(params string[] more)
+    private X509Certificate2 LoadAdmin() =>
+        X509Certificate2.CreateFromPemFile(Path.Combine(_folder.Path, "server/tls/client-admin.crt"), Path.Combine(_folder.Path, "server/tls/client-admin.key"));
+
+    private ClusterPki Ensure(params string[] more) => ClusterPki.Ensure(Config(more), _clock);
+
+    private ServerConfig Config(params string[] more)
     {
         var flags = FlagValues.Load(
             ["-d", _folder.Path, "--run-dir", Path.Combine(_folder.Path, "run"), "--node-ip=192.0.2.7", "--node-name=node-a", "-o", Path.Combine(_folder.Path, "k3s.yaml"),
@@ -200,7 +262,7 @@ public sealed class ClusterPkiTests : IDisposable
             static name => name == "K3S_CONFIG_FILE" ? "/dev/null" : null);
         var config = ServerConfig.From(flags);
         config.Paths.CreateDirectories();
-        return ClusterPki.Ensure(config, _clock);
+        return config;
     }
 
     private Dictionary<string, string> Contents() => Directory.GetFiles(_folder.Path, "*", SearchOption.AllDirectories)
