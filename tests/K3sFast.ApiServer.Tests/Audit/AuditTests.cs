@@ -186,13 +186,17 @@ public sealed class AuditTests
         return await OwnServer.StartAsync(o => o with { Audit = options with { PolicyFile = policy } }, directory);
     }
 
+    // In the order in which requests came: the end of one may be written after the beginning of the next.
     private static List<JsonNode> Read(string log)
     {
         if (!File.Exists(log))
             return [];
         using var file = new FileStream(log, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
         using var reader = new StreamReader(file);
-        return [.. reader.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(static line => JsonNode.Parse(line)!)];
+        var text = reader.ReadToEnd();
+        // The last line may not be written whole yet.
+        return [.. text[..(text.LastIndexOf('\n') + 1)].Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(static line => JsonNode.Parse(line)!)
+            .OrderBy(static e => (string)e["requestReceivedTimestamp"]!, StringComparer.Ordinal)];
     }
 
     private static List<JsonNode> Items(TestWebhook webhook)

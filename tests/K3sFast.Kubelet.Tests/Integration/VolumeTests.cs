@@ -77,8 +77,11 @@ public sealed class VolumeTests(ContainerdFixture containerd)
         agent.Start();
         await agent.CreateAsync(AgentHarness.Pod("sidecar", "sleep 0.2; echo main done", pod =>
         {
-            var sidecar = AgentHarness.Container("helper", "trap 'echo stopping; exit 0' TERM; while true; do sleep 0.05; done");
+            // The main container begins, and so may end, once it listens.
+            var sidecar = AgentHarness.Container("helper", "trap 'echo stopping; exit 0' TERM; touch /tmp/listens; while true; do sleep 0.05; done");
             sidecar.RestartPolicy = "Always";
+            sidecar.StartupProbe = new V1Probe { Exec = new V1ExecAction { Command = ["/bin/test", "-e", "/tmp/listens"] }, PeriodSeconds = 1, FailureThreshold = 600 };
+            pod.Spec.TerminationGracePeriodSeconds = 60;
             pod.Spec.InitContainers = [sidecar];
         }));
 
