@@ -25,6 +25,8 @@ internal sealed class TestNode : IDisposable
     internal static readonly IPAddress NodeIP6 = IPAddress.Parse("2001:db8::1");
     internal static readonly IPAddress OutsideIP6 = IPAddress.Parse("2001:db8::2");
 
+    private static readonly TimeSpan s_busy = TimeSpan.FromSeconds(60);
+
     // What killed runs left behind slows down every socket call.
     private static readonly Lazy<int> s_orphans = new(SocketPrograms.RemoveOrphans);
 
@@ -136,7 +138,16 @@ internal sealed class TestNode : IDisposable
         Handler.Handle(new CniRequest("DEL", pod.ContainerId, pod.Namespace.Path, "eth0", ""), new System.Buffers.ArrayBufferWriter<byte>());
 
     /// <summary>Runs a program of the test machine inside a namespace; answers its output and exit code.</summary>
+    /// <remarks>A program that was written a moment ago is busy as long as a process that another test starts holds our descriptor of it, between fork and exec.</remarks>
     internal static (int ExitCode, string Output) Execute(NetworkNamespace inside, string program, string input, IReadOnlyDictionary<string, string>? environment, params string[] arguments)
+    {
+        const int CannotExecute = 126;
+        (int ExitCode, string Output) answer = default;
+        SpinWait.SpinUntil(() => (answer = ExecuteOnce(inside, program, input, environment, arguments)) is not { ExitCode: CannotExecute } || !answer.Output.Contains("Text file busy", StringComparison.Ordinal), s_busy);
+        return answer;
+    }
+
+    private static (int ExitCode, string Output) ExecuteOnce(NetworkNamespace inside, string program, string input, IReadOnlyDictionary<string, string>? environment, string[] arguments)
     {
         var start = new ProcessStartInfo("nsenter") { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var argument in (string[])[$"--net={inside.Path}", program, .. arguments]) start.ArgumentList.Add(argument);
