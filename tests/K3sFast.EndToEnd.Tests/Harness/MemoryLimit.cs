@@ -39,5 +39,19 @@ internal sealed class MemoryLimit : IDisposable
         return new MemoryLimit(folder, isFirst);
     }
 
-    public void Dispose() => Directory.Delete(_folder);
+    /// <remarks>A process that has ended may be counted here for a moment yet.</remarks>
+    public void Dispose() => Assert.True(SpinWait.SpinUntil(TryRemove, TimeSpan.FromSeconds(60)), $"{_folder} is in use");
+
+    private bool TryRemove()
+    {
+        try
+        {
+            Directory.Delete(_folder);
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
 }
