@@ -25,15 +25,8 @@ internal ref partial struct JsonTreeDecoder
 
     private int DecodeMaskedObject(ReadMask mask)
     {
-        Enter('{');
-        var node = _document.NewNode(NodeKind.Object);
-        _scanner.Take();
-        if (_scanner.Peek() == '}')
-        {
-            _scanner.Take();
-            _depth--;
+        if (!TryOpen(NodeKind.Object, out var node))
             return node;
-        }
         do
         {
             var (start, length) = TakeName();
@@ -43,29 +36,20 @@ internal ref partial struct JsonTreeDecoder
                 continue;
             AddMember(node, DecodeMasked(wanted), start, length, 0);
         }
-        while (_scanner.TakeSeparator((byte)'}', "after object key:value pair"));
+        while (HasNextMember());
         DropDuplicates(node);
-        _depth--;
         return node;
     }
 
     private int DecodeMaskedArray(ReadMask mask)
     {
-        Enter('[');
-        var node = _document.NewNode(NodeKind.Array);
-        _scanner.Take();
-        if (_scanner.Peek() == ']')
-        {
-            _scanner.Take();
-            _depth--;
+        if (!TryOpen(NodeKind.Array, out var node))
             return node;
-        }
         do
         {
             _document.Link(node, DecodeMasked(mask));
         }
-        while (_scanner.TakeSeparator((byte)']', "after array element"));
-        _depth--;
+        while (HasNextElement());
         return node;
     }
 }

@@ -1,5 +1,4 @@
-using System.Buffers.Text;
-using System.Text;
+using System.Runtime.CompilerServices;
 
 namespace K3sFast.ApiMachinery;
 
@@ -53,16 +52,9 @@ internal ref partial struct JsonTreeDecoder
 
     private int DecodeObject(TypeSchema type)
     {
-        Enter('{');
-        var node = _document.NewNode(NodeKind.Object);
-        ulong seenLow = 0, seenHigh = 0;
-        _scanner.Take();
-        if (_scanner.Peek() == '}')
-        {
-            _scanner.Take();
-            _depth--;
+        if (!TryOpen(NodeKind.Object, out var node))
             return node;
-        }
+        ulong seenLow = 0, seenHigh = 0;
         do
         {
             var (start, length) = TakeName();
@@ -86,8 +78,7 @@ internal ref partial struct JsonTreeDecoder
             if (child != 0)
                 AddMember(node, child, start, length, ordinal + 1);
         }
-        while (_scanner.TakeSeparator((byte)'}', "after object key:value pair"));
-        _depth--;
+        while (HasNextMember());
         return node;
     }
 
@@ -113,15 +104,8 @@ internal ref partial struct JsonTreeDecoder
 
     private int DecodeList(FieldSchema field)
     {
-        Enter('[');
-        var list = _document.NewNode(NodeKind.Array);
-        _scanner.Take();
-        if (_scanner.Peek() == ']')
-        {
-            _scanner.Take();
-            _depth--;
+        if (!TryOpen(NodeKind.Array, out var list))
             return list;
-        }
         var index = 0;
         do
         {
@@ -131,22 +115,14 @@ internal ref partial struct JsonTreeDecoder
             _path.Pop();
             _document.Link(list, element != 0 ? element : NewZero(field));
         }
-        while (_scanner.TakeSeparator((byte)']', "after array element"));
-        _depth--;
+        while (HasNextElement());
         return list;
     }
 
     private int DecodeMap(FieldSchema field)
     {
-        Enter('{');
-        var map = _document.NewNode(NodeKind.Object);
-        _scanner.Take();
-        if (_scanner.Peek() == '}')
-        {
-            _scanner.Take();
-            _depth--;
+        if (!TryOpen(NodeKind.Object, out var map))
             return map;
-        }
         do
         {
             var (start, length) = TakeName();
@@ -156,9 +132,8 @@ internal ref partial struct JsonTreeDecoder
             _path.Pop();
             AddMember(map, element != 0 ? element : NewZero(field), start, length, 0);
         }
-        while (_scanner.TakeSeparator((byte)'}', "after object key:value pair"));
+        while (HasNextMember());
         DropDuplicates(map);
-        _depth--;
         return map;
     }
 
@@ -209,90 +184,10 @@ internal ref partial struct JsonTreeDecoder
         }
     }
 
-    private int DecodeInteger(bool isInt32)
-    {
-        var (start, length) = _scanner.TakeNumber();
-        var text = _document.Text(start, length);
-        if (!Utf8Parser.TryParse(text, out long value, out var used) || used != length || (isInt32 && value != (int)value))
-            return Wrong($"number {Encoding.UTF8.GetString(text)}", isInt32 ? "int32" : "int64");
-        return value == 0 && length > 1 ? NewText(NodeKind.Number, (start + 1, 1)) : NewText(NodeKind.Number, (start, length));
-    }
-
-    private int DecodeDouble((int Start, int Length) slice)
-    {
-        var text = _document.Text(slice.Start, slice.Length);
-        Utf8Parser.TryParse(text, out double value, out _);
-        if (!double.IsFinite(value))
-            return Wrong($"number {Encoding.UTF8.GetString(text)}", "float64");
-        Span<byte> canonical = stackalloc byte[ScalarText.MaxDoubleLength];
-        return NewCanonical(NodeKind.Number, slice, canonical[..ScalarText.WriteDouble(value, canonical)]);
-    }
-
-    private int DecodeQuantity((int Start, int Length) slice)
-    {
-        var text = _document.Text(slice.Start, slice.Length).Trim(" \t\r\n"u8);
-        if (text.Length == slice.Length && Quantity.IsPlainCanonical(text))
-            return NewText(NodeKind.String, slice);
-        var failure = Quantity.TryParse(text, out var quantity, out var isKept);
-        if (failure is not null)
-            return Fail(failure);
-        if (isKept && text.Length == slice.Length)
-            return NewText(NodeKind.String, slice);
-        return NewCanonical(NodeKind.String, slice, isKept ? text : Encoding.UTF8.GetBytes(quantity.ToString()));
-    }
-
-    private int DecodeTime((int Start, int Length) slice, bool isMicro)
-    {
-        var text = _document.Text(slice.Start, slice.Length);
-        if (!isMicro && ScalarText.IsCanonicalTime(text))
-            return NewText(NodeKind.String, slice);
-        var failure = ScalarText.TryParseTime(text, isMicro, out var time);
-        if (failure is not null)
-            return Fail(failure);
-        if (time.IsZero)
-            return 0;
-        Span<byte> canonical = stackalloc byte[ScalarText.MaxTimeLength];
-        return NewCanonical(NodeKind.String, slice, canonical[..ScalarText.WriteTime(time, isMicro, canonical)]);
-    }
-
-    private int DecodeDuration((int Start, int Length) slice)
-    {
-        var failure = GoDuration.TryParse(_document.Text(slice.Start, slice.Length), out var nanoseconds);
-        if (failure is not null)
-            return Fail(failure);
-        Span<byte> canonical = stackalloc byte[GoDuration.MaxLength];
-        return NewCanonical(NodeKind.String, slice, canonical[..GoDuration.Write(nanoseconds, canonical)]);
-    }
-
-    private int DecodeBytes((int Start, int Length) slice)
-    {
-        var text = _document.Text(slice.Start, slice.Length);
-        var wrongAt = ScalarText.FindBase64Error(text);
-        if (wrongAt >= 0)
-            return Fail($"illegal base64 data at input byte {wrongAt}");
-        if (text.IndexOfAny((byte)'\r', (byte)'\n') < 0)
-            return NewText(NodeKind.String, slice);
-        var kept = _document.ReserveText(slice.Length);
-        var length = 0;
-        foreach (var value in _document.Text(slice.Start, slice.Length))
-        {
-            if (value is not ((byte)'\r' or (byte)'\n'))
-                kept[length++] = value;
-        }
-        return NewText(NodeKind.String, (_document.CommitText(length), length));
-    }
-
     private int DecodeStrings(FieldSchema field)
     {
-        Enter('[');
-        var list = _document.NewNode(NodeKind.Array);
-        _scanner.Take();
-        if (_scanner.Peek() == ']')
-        {
-            _scanner.Take();
-            _depth--;
+        if (!TryOpen(NodeKind.Array, out var list))
             return list;
-        }
         do
         {
             var next = _scanner.Peek();
@@ -301,22 +196,14 @@ internal ref partial struct JsonTreeDecoder
             var text = next == '"' ? NewText(NodeKind.String, _scanner.TakeString()) : next == 'n' ? 0 : WrongType(next, field, "string");
             _document.Link(list, text != 0 ? text : _document.NewNode(NodeKind.String));
         }
-        while (_scanner.TakeSeparator((byte)']', "after array element"));
-        _depth--;
+        while (HasNextElement());
         return list;
     }
 
     private int DecodeSchemaList(FieldSchema field)
     {
-        Enter('[');
-        var list = _document.NewNode(NodeKind.Array);
-        _scanner.Take();
-        if (_scanner.Peek() == ']')
-        {
-            _scanner.Take();
-            _depth--;
+        if (!TryOpen(NodeKind.Array, out var list))
             return list;
-        }
         do
         {
             var next = _scanner.Peek();
@@ -326,8 +213,7 @@ internal ref partial struct JsonTreeDecoder
             if (element != 0)
                 _document.Link(list, element);
         }
-        while (_scanner.TakeSeparator((byte)']', "after array element"));
-        _depth--;
+        while (HasNextElement());
         return list;
     }
 
@@ -359,15 +245,8 @@ internal ref partial struct JsonTreeDecoder
 
     private int DecodeFreeObject()
     {
-        Enter('{');
-        var node = _document.NewNode(NodeKind.Object);
-        _scanner.Take();
-        if (_scanner.Peek() == '}')
-        {
-            _scanner.Take();
-            _depth--;
+        if (!TryOpen(NodeKind.Object, out var node))
             return node;
-        }
         do
         {
             var (start, length) = TakeName();
@@ -376,23 +255,15 @@ internal ref partial struct JsonTreeDecoder
             _path.Pop();
             AddMember(node, child, start, length, 0);
         }
-        while (_scanner.TakeSeparator((byte)'}', "after object key:value pair"));
+        while (HasNextMember());
         DropDuplicates(node);
-        _depth--;
         return node;
     }
 
     private int DecodeFreeArray()
     {
-        Enter('[');
-        var node = _document.NewNode(NodeKind.Array);
-        _scanner.Take();
-        if (_scanner.Peek() == ']')
-        {
-            _scanner.Take();
-            _depth--;
+        if (!TryOpen(NodeKind.Array, out var node))
             return node;
-        }
         var index = 0;
         do
         {
@@ -401,8 +272,7 @@ internal ref partial struct JsonTreeDecoder
             _path.Pop();
             _document.Link(node, child);
         }
-        while (_scanner.TakeSeparator((byte)']', "after array element"));
-        _depth--;
+        while (HasNextElement());
         return node;
     }
 
@@ -439,58 +309,36 @@ internal ref partial struct JsonTreeDecoder
 
     private readonly void RemoveMember(int node, ReadOnlySpan<byte> name) => new ApiNode(_document, node).Remove(name);
 
-    private readonly int NewText(NodeKind kind, (int Start, int Length) slice)
+    // Goes into an object or array. False: it was empty, and is left again.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool TryOpen(NodeKind kind, out int node)
     {
-        var index = _document.NewNode(kind);
-        ref var node = ref _document[index];
-        node.First = slice.Start;
-        node.Last = slice.Length;
-        return index;
-    }
-
-    private readonly int NewCanonical(NodeKind kind, (int Start, int Length) slice, scoped ReadOnlySpan<byte> canonical) =>
-        canonical.SequenceEqual(_document.Text(slice.Start, slice.Length))
-            ? NewText(kind, slice)
-            : NewText(kind, (_document.AppendText(canonical), canonical.Length));
-
-    // What null stands for in a list or map: the zero value of the element.
-    private readonly int NewZero(FieldSchema field)
-    {
-        switch (field.Kind)
-        {
-            case FieldKind.String or FieldKind.Bytes:
-                return _document.NewNode(NodeKind.String);
-            case FieldKind.Boolean:
-                return _document.NewNode(NodeKind.False);
-            case FieldKind.Message:
-                return _document.NewNode(NodeKind.Object);
-            case FieldKind.Int32 or FieldKind.Int64 or FieldKind.Double or FieldKind.IntOrString:
-                return NewText(NodeKind.Number, (_document.AppendText("0"u8), 1));
-            case FieldKind.Quantity:
-                return NewText(NodeKind.String, (_document.AppendText("0"u8), 1));
-            default:
-                return _document.NewNode(NodeKind.Null);
-        }
-    }
-
-    private readonly bool IsZeroScalar(FieldSchema field, int node)
-    {
-        ref var value = ref _document[node];
-        return field.Kind switch
-        {
-            FieldKind.String or FieldKind.Bytes => value.Last == 0,
-            FieldKind.Boolean => value.Kind == NodeKind.False,
-            FieldKind.Int32 or FieldKind.Int64 or FieldKind.Double => value.Last == 1 && _document.TextOf(node)[0] == '0',
-            _ => false,
-        };
-    }
-
-    private void Enter(char bracket)
-    {
+        var isObject = kind == NodeKind.Object;
         if (++_depth > _maxDepth)
-            throw new JsonSyntaxException($"invalid character '{bracket}' exceeded max depth");
+            ThrowTooDeep(isObject ? '{' : '[');
         StackGuard.Enter();
+        node = _document.NewNode(kind);
+        _scanner.Take();
+        if (_scanner.Peek() != (isObject ? '}' : ']'))
+            return true;
+        _scanner.Take();
+        _depth--;
+        return false;
     }
 
-    private static bool IsNumber(byte next) => next == '-' || (uint)(next - '0') <= 9;
+    // False: the object has no more members, and is left.
+    private bool HasNextMember() => HasNext((byte)'}', "after object key:value pair");
+
+    private bool HasNextElement() => HasNext((byte)']', "after array element");
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool HasNext(byte close, string where)
+    {
+        if (_scanner.TakeSeparator(close, where))
+            return true;
+        _depth--;
+        return false;
+    }
+
+    private static void ThrowTooDeep(char bracket) => throw new JsonSyntaxException($"invalid character '{bracket}' exceeded max depth");
 }

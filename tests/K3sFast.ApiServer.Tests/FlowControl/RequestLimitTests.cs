@@ -79,7 +79,7 @@ public sealed class RequestLimitTests(TestServer server)
     public async Task Limits_WithoutFairness_RefuseWhatIsTooMuch()
     {
         var gate = new AdmissionGate();
-        await using var small = await SmallServer.StartAsync(
+        await using var small = await OwnServer.StartAsync(
             options => options with { EnablePriorityAndFairness = false, MaxRequestsInFlight = 1, MaxMutatingRequestsInFlight = 1, MoreAdmission = [gate], RequestTimeout = s_ages });
         await AllowAsync(small, "bob");
         var bob = small.ClientAs("bob");
@@ -115,7 +115,7 @@ public sealed class RequestLimitTests(TestServer server)
     public async Task Level_WhoseSeatsAreTaken_RefusesOrQueues(string response, bool queues)
     {
         var gate = new AdmissionGate();
-        await using var small = await SmallServer.StartAsync(
+        await using var small = await OwnServer.StartAsync(
             options => options with { MaxRequestsInFlight = 100, MaxMutatingRequestsInFlight = 100, MoreAdmission = [gate], RequestTimeout = s_ages });
         await AllowAsync(small, "bob");
         await small.CreateAsync($"{Flow}/prioritylevelconfigurations", $$$"""{"metadata":{"name":"tiny"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":1,"borrowingLimitPercent":0,"limitResponse":{{{response}}} } } }""");
@@ -151,13 +151,13 @@ public sealed class RequestLimitTests(TestServer server)
         Assert.Equal(HttpStatusCode.OK, beside.StatusCode);
     }
 
-    private static Task<string> MetricsAsync(SmallServer small) =>
+    private static Task<string> MetricsAsync(OwnServer small) =>
         small.ClientAs("root", "system:masters").GetStringAsync("/metrics", TestContext.Current.CancellationToken);
 
     [Fact]
     public async Task Suggested_Level_IsKeptAsItsAnnotationSays()
     {
-        await using var small = await SmallServer.StartAsync();
+        await using var small = await OwnServer.StartAsync();
         await PatchLevelAsync(small, "global-default", "false", 21);
         await PatchLevelAsync(small, "workload-low", "true", 101);
         await small.CreateAsync($"{Flow}/prioritylevelconfigurations", """{"metadata":{"name":"once-suggested","annotations":{"apf.kubernetes.io/autoupdate-spec":"true"}},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":1,"limitResponse":{"type":"Reject"}}}}""");
@@ -176,7 +176,7 @@ public sealed class RequestLimitTests(TestServer server)
         Assert.True(answer.Code == 200, answer.Text[..Math.Min(200, answer.Text.Length)]);
     }
 
-    private static async Task PatchLevelAsync(SmallServer small, string name, string annotation, int shares)
+    private static async Task PatchLevelAsync(OwnServer small, string name, string annotation, int shares)
     {
         var answer = await small.SendAsync(
             "PATCH", $"{Flow}/prioritylevelconfigurations/{name}",
@@ -184,10 +184,10 @@ public sealed class RequestLimitTests(TestServer server)
         Assert.Equal(shares, (int)answer["spec"]!["limited"]!["nominalConcurrencyShares"]!);
     }
 
-    private static async Task<int> SharesAsync(SmallServer small, string name) =>
+    private static async Task<int> SharesAsync(OwnServer small, string name) =>
         (int)(await small.GetAsync($"{Flow}/prioritylevelconfigurations/{name}"))["spec"]!["limited"]!["nominalConcurrencyShares"]!;
 
-    private static async Task AllowAsync(SmallServer small, string user)
+    private static async Task AllowAsync(OwnServer small, string user)
     {
         await small.CreateAsync("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", $$$"""{"metadata":{"name":"{{{user}}}"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"cluster-admin"},"subjects":[{"kind":"User","name":"{{{user}}}","apiGroup":"rbac.authorization.k8s.io"}]}""");
         await UntilAsync(small.ClientAs(user), "/api/v1/namespaces", HttpStatusCode.OK);
@@ -239,7 +239,7 @@ public sealed class RequestLimitTests(TestServer server)
         new Uri("/api/v1/namespaces/default/configmaps", UriKind.Relative), new StringContent($$$"""{"metadata":{"name":"{{{name}}}"}}""", Encoding.UTF8, "application/json"),
         TestContext.Current.CancellationToken);
 
-    private static async Task UntilDumpAsync(SmallServer small, Func<string, bool> isReached)
+    private static async Task UntilDumpAsync(OwnServer small, Func<string, bool> isReached)
     {
         var admin = small.ClientAs("root", "system:masters");
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);

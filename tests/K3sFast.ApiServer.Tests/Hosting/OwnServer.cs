@@ -3,30 +3,39 @@ using System.Net.Http.Headers;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using System.Text.Json.Nodes;
+using K3sFast.Client;
+using K3sFast.Datastore;
 using K3sFast.Datastore.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace K3sFast.ApiServer.Tests;
 
-/// <summary>A server of a test's own, for options that the shared one has not. Its directory is there for files that it is told to read.</summary>
+/// <summary>
+/// A server of a test's own, for options that the shared one has not, spoken to over HTTP or in process. Its directory is there for files that it is told
+/// to read. Restarting keeps the store.
+/// </summary>
 internal sealed class OwnServer : IAsyncDisposable
 {
     private readonly List<HttpClient> _clients = [];
-    private readonly SqliteDatastore _store;
+    private readonly Func<ApiServerOptions, ApiServerOptions> _change;
+    private readonly Func<SqliteDatastoreOptions, SqliteDatastoreOptions> _changeStore;
+    private SqliteDatastore _store = null!;
 
-    private OwnServer(TestCertificates certificates, string directory, SqliteDatastore store, ApiServer server)
+    private OwnServer(
+        TestCertificates certificates, string directory, Func<ApiServerOptions, ApiServerOptions> change, Func<SqliteDatastoreOptions, SqliteDatastoreOptions> changeStore)
     {
         Certificates = certificates;
         Directory = directory;
-        _store = store;
-        Server = server;
+        _change = change;
+        _changeStore = changeStore;
     }
 
     internal TestCertificates Certificates { get; }
 
     internal string Directory { get; }
 
-    internal ApiServer Server { get; }
+    internal ApiServer Server { get; private set; } = null!;
 
     internal HttpClient Admin => Client(Certificates.Client("system:admin", "system:masters"));
 
@@ -34,27 +43,40 @@ internal sealed class OwnServer : IAsyncDisposable
     internal static string NewDirectory() => System.IO.Directory.CreateTempSubdirectory("apiserver-own-").FullName;
 
     internal static async Task<OwnServer> StartAsync(
-        Func<ApiServerOptions, ApiServerOptions> change, string? directory = null, TestCertificates? certificates = null, Func<SqliteDatastoreOptions, SqliteDatastoreOptions>? changeStore = null)
+        Func<ApiServerOptions, ApiServerOptions>? change = null, string? directory = null, TestCertificates? certificates = null,
+        Func<SqliteDatastoreOptions, SqliteDatastoreOptions>? changeStore = null)
     {
-        directory ??= NewDirectory();
-        certificates ??= new TestCertificates();
-        var storeOptions = new SqliteDatastoreOptions { Path = Path.Combine(directory, "state.db") };
-        var store = SqliteDatastore.Open(changeStore?.Invoke(storeOptions) ?? storeOptions);
-        ApiServer? server = null;
+        var own = new OwnServer(certificates ?? new TestCertificates(), directory ?? NewDirectory(), change ?? (static options => options), changeStore ?? (static options => options));
         try
         {
-            server = new ApiServer(change(certificates.ServerOptions), store, NullLoggerFactory.Instance);
-            await server.StartAsync(TestContext.Current.CancellationToken);
-            return new OwnServer(certificates, directory, store, server);
+            await own.OpenAsync();
+            return own;
         }
         catch
         {
-            if (server is not null)
-                await server.DisposeAsync();
-            await store.DisposeAsync();
-            System.IO.Directory.Delete(directory, recursive: true);
+            System.IO.Directory.Delete(own.Directory, recursive: true);
             throw;
         }
+    }
+
+    /// <summary>Forgets all history.</summary>
+    internal Task CompactAsync() => _store.CompactAsync(_store.CurrentRevision).AsTask();
+
+    /// <summary>Stops, forgets all history, starts again.</summary>
+    internal async Task RestartCompactedAsync()
+    {
+        await CompactAsync();
+        await CloseAsync();
+        await OpenAsync();
+    }
+
+    /// <summary>Who speaks HTTP/2 under that name.</summary>
+    internal HttpClient ClientAs(string user, params string[] groups)
+    {
+        var client = Client(Certificates.Client(user, groups));
+        client.DefaultRequestVersion = HttpVersion.Version20;
+        client.DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact;
+        return client;
     }
 
     internal HttpClient Client(X509Certificate2? certificate = null, string? token = null)
@@ -69,6 +91,18 @@ internal sealed class OwnServer : IAsyncDisposable
         lock (_clients)
             _clients.Add(client);
         return client;
+    }
+
+    internal Task<JsonNode> GetAsync(string path) => SendAsync("GET", path, "");
+
+    internal Task<JsonNode> CreateAsync(string path, string body) => SendAsync("POST", path, body);
+
+    /// <summary>In process, as the administrator.</summary>
+    internal async Task<JsonNode> SendAsync(string method, string path, string body, string contentType = "application/json")
+    {
+        var transport = Server.InProcess(UserInfo.Admin);
+        var answer = await transport.SendAsync(new ApiRequest(method, path) { Body = Encoding.UTF8.GetBytes(body), ContentType = contentType }, TestContext.Current.CancellationToken);
+        return JsonNode.Parse(answer.Body.Span)!;
     }
 
     internal static async Task<Answer> SendAsync(
@@ -103,7 +137,7 @@ internal sealed class OwnServer : IAsyncDisposable
         var deadline = DateTime.UtcNow.AddSeconds(90);
         while (!await condition())
         {
-            Assert.True(DateTime.UtcNow < deadline, "condition not met in 20 s");
+            Assert.True(DateTime.UtcNow < deadline, "condition not met in 90 s");
             await Task.Delay(20, TestContext.Current.CancellationToken);
         }
     }
@@ -112,8 +146,29 @@ internal sealed class OwnServer : IAsyncDisposable
     {
         foreach (var client in _clients)
             client.Dispose();
-        await Server.DisposeAsync();
-        await _store.DisposeAsync();
+        await CloseAsync();
         System.IO.Directory.Delete(Directory, recursive: true);
+    }
+
+    private async Task OpenAsync()
+    {
+        _store = SqliteDatastore.Open(_changeStore(new SqliteDatastoreOptions { Path = Path.Combine(Directory, "state.db") }));
+        try
+        {
+            Server = new ApiServer(_change(Certificates.ServerOptions), _store, NullLoggerFactory.Instance);
+            await Server.StartAsync(TestContext.Current.CancellationToken);
+        }
+        catch
+        {
+            await CloseAsync();
+            throw;
+        }
+    }
+
+    private async Task CloseAsync()
+    {
+        if (Server is not null)
+            await Server.DisposeAsync();
+        await _store.DisposeAsync();
     }
 }

@@ -18,11 +18,11 @@ public sealed class HostileRequestTests : IAsyncLifetime
 
     private static readonly TimeSpan s_patience = TimeSpan.FromMinutes(5);
 
-    private SmallServer _server = null!;
+    private OwnServer _server = null!;
 
     public async ValueTask InitializeAsync()
     {
-        _server = await SmallServer.StartAsync();
+        _server = await OwnServer.StartAsync();
         foreach (var (path, body) in HostileBodies.Targets)
             await _server.CreateAsync(path, body);
     }

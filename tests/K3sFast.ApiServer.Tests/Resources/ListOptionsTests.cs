@@ -102,7 +102,7 @@ public sealed class ListOptionsTests(TestServer server)
     [InlineData(true)]
     public async Task Continue_WhoseRevisionIsCompacted_OffersAnInconsistentOne(bool isRestarted)
     {
-        await using var small = await SmallServer.StartAsync();
+        await using var small = await OwnServer.StartAsync();
         const string Path = "/api/v1/namespaces/default/configmaps";
         foreach (var name in (string[])["a", "b", "c"])
             await small.CreateAsync(Path, $$$"""{"metadata":{"name":"{{{name}}}"}}""");

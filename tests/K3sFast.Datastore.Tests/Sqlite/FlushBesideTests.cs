@@ -45,10 +45,7 @@ public sealed class FlushBesideTests : IDisposable
         var seen = new RecordingObserver();
         using var watch = store.Watch(1, seen);
         using var flushes = new HeldFlushes(DatabasePath);
-        var first = AppendAsync(store, "/b/1");
-        flushes.WaitFor(0);
-        var second = AppendAsync(store, "/b/2");
-        flushes.WaitFor(1);
+        var (first, second) = BeginTwo(store, flushes);
         var third = AppendAsync(store, "/b/3");
         flushes.WaitFor(2);
         Assert.Empty(seen.Changes);
@@ -115,10 +112,7 @@ public sealed class FlushBesideTests : IDisposable
         var seen = new RecordingObserver();
         using var watch = store.Watch(1, seen);
         using var flushes = new HeldFlushes(DatabasePath);
-        var first = AppendAsync(store, "/b/1");
-        flushes.WaitFor(0);
-        var second = AppendAsync(store, "/b/2");
-        flushes.WaitFor(1);
+        var (first, second) = BeginTwo(store, flushes);
         flushes.End(0, error);
         using var deadline = new CancellationTokenSource(s_deadline);
         while (store.ReadStatus().WriteFailure is null) await Task.Delay(5, deadline.Token);
@@ -186,10 +180,7 @@ public sealed class FlushBesideTests : IDisposable
     {
         var store = Open();
         using var flushes = new HeldFlushes(DatabasePath);
-        var first = AppendAsync(store, "/b/1");
-        flushes.WaitFor(0);
-        var second = AppendAsync(store, "/b/2");
-        flushes.WaitFor(1);
+        var (first, second) = BeginTwo(store, flushes);
         var closing = Task.Run(async () => await store.DisposeAsync());
         flushes.EndAll();
         await closing.WaitAsync(s_deadline);
@@ -221,6 +212,16 @@ public sealed class FlushBesideTests : IDisposable
     public void Dispose() => Directory.Delete(_directory, recursive: true);
 
     private static Task<AppendResult> AppendAsync(SqliteDatastore store, string key) => store.AppendAsync(AppendRequest.Create(key, "x"u8.ToArray())).AsTask();
+
+    // Two groups of one write each, whose flushes are under way.
+    private static (Task<AppendResult> First, Task<AppendResult> Second) BeginTwo(SqliteDatastore store, HeldFlushes flushes)
+    {
+        var first = AppendAsync(store, "/b/1");
+        flushes.WaitFor(0);
+        var second = AppendAsync(store, "/b/2");
+        flushes.WaitFor(1);
+        return (first, second);
+    }
 
     private static async Task<string[]> KeysAsync(SqliteDatastore store)
     {

@@ -15,9 +15,7 @@ public sealed class TrafficLifeTests
     public async Task Restart_WithOpenConnections_KeepsThemAndNeverStopsAnswering()
     {
         using var node = new TrafficNode();
-        var (a, b) = (node.AddPod(), node.AddPod());
-        using var serverA = Traffic.ServeTcp(a.Namespace, 8080, "a");
-        using var serverB = Traffic.ServeTcp(b.Namespace, 8080, "b");
+        var (a, b) = (node.AddServer("a"), node.AddServer("b"));
         var slice = TestServices.Slice("web", 8080, (a.Address, "node"), (b.Address, "node"));
         node.Set(Service(), slice);
         using var open = await OpenAsync(node);
@@ -81,8 +79,7 @@ public sealed class TrafficLifeTests
     public async Task Verify_ClassifierTakenAwayByAnother_PutsItBack()
     {
         using var node = new TrafficNode();
-        var pod = node.AddPod();
-        using var server = Traffic.ServeTcp(pod.Namespace, 8080, "web");
+        var pod = node.AddServer("web");
         node.Set(Service(), TestServices.Slice("web", 8080, (pod.Address, "node")));
         Assert.False(node.Tables.Verify());
         node.Tc("qdisc", "delete", "dev", "uplink", "clsact");
@@ -95,8 +92,7 @@ public sealed class TrafficLifeTests
     public async Task Links_ThatComeAndGo_AreFollowed()
     {
         using var node = new TrafficNode();
-        var pod = node.AddPod();
-        using var server = Traffic.ServeTcp(pod.Namespace, 8080, "web");
+        var pod = node.AddServer("web");
         node.Set(Service(), TestServices.Slice("web", 8080, (pod.Address, "node")));
         using var stop = new CancellationTokenSource();
         var following = node.Tables.FollowAsync(stop.Token);

@@ -15,6 +15,7 @@ internal sealed class TrafficNode : IDisposable
     internal static readonly IPAddress LoadBalancerIP = IPAddress.Parse("203.0.113.10"), LoadBalancerIP6 = IPAddress.Parse("2001:db8:1::10");
 
     private readonly Func<ProxyOptions, ProxyOptions> _change;
+    private readonly List<IDisposable> _servers = [];
 
     internal TrafficNode(Func<ProxyOptions, ProxyOptions>? change = null)
     {
@@ -56,6 +57,14 @@ internal sealed class TrafficNode : IDisposable
     {
         var pod = Node.AddPod();
         Tables.AddPod(pod.Namespace);
+        return pod;
+    }
+
+    /// <summary>A pod that says this name on TCP port 8080, as long as there is the node.</summary>
+    internal TestPod AddServer(string name)
+    {
+        var pod = AddPod();
+        _servers.Add(Traffic.ServeTcp(pod.Namespace, 8080, name));
         return pod;
     }
 
@@ -141,6 +150,7 @@ internal sealed class TrafficNode : IDisposable
 
     public void Dispose()
     {
+        foreach (var server in _servers) server.Dispose();
         Tables.Dispose();
         Node.Dispose();
     }

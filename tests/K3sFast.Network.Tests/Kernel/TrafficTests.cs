@@ -15,9 +15,7 @@ public sealed class TrafficTests
     public async Task Tcp_EveryWayFromOutside_ReachesEveryEndpointAndIsSpokenForByTheNode(bool isIPv6)
     {
         using var node = new TrafficNode();
-        var (a, b) = (node.AddPod(), node.AddPod());
-        using var serverA = Traffic.ServeTcp(a.Namespace, 8080, "a");
-        using var serverB = Traffic.ServeTcp(b.Namespace, 8080, "b");
+        var (a, b) = (node.AddServer("a"), node.AddServer("b"));
         var family = isIPv6 ? 1 : 0;
         node.Set(Service(isIPv6: isIPv6), TestServices.Slice("web", 8080, (a.Addresses[family], "node"), (b.Addresses[family], "node")));
         await ReachableAsync(node, isIPv6);
@@ -129,8 +127,7 @@ public sealed class TrafficTests
     public async Task LoadBalancer_SourceRanges_LetInWhoTheyName()
     {
         using var node = new TrafficNode();
-        var pod = node.AddPod();
-        using var server = Traffic.ServeTcp(pod.Namespace, 8080, "web");
+        var pod = node.AddServer("web");
         var slice = TestServices.Slice("web", 8080, (pod.Address, "node"));
         node.Set(Service(change: static spec => spec.LoadBalancerSourceRanges = ["198.51.100.0/24", "192.0.2.2/32"]), slice);
         Assert.Equal("web", (await Traffic.AskTcpAsync(node.Node.Outside, LoadBalancerIP, 80)).Name);
@@ -146,9 +143,7 @@ public sealed class TrafficTests
     public async Task Affinity_ClientOutside_StaysForTheTimeoutAndWhileTheEndpointIsThere()
     {
         using var node = new TrafficNode();
-        var (a, b) = (node.AddPod(), node.AddPod());
-        using var serverA = Traffic.ServeTcp(a.Namespace, 8080, "a");
-        using var serverB = Traffic.ServeTcp(b.Namespace, 8080, "b");
+        var (a, b) = (node.AddServer("a"), node.AddServer("b"));
         var service = Service(change: static spec => spec.SessionAffinity = "ClientIP");
         async Task<string> Ask() => (await Traffic.AskTcpAsync(node.Node.Outside, TestNode.NodeIP, 30080)).Name;
         node.Set(service, TestServices.Slice("web", 8080, (a.Address, "node"), (b.Address, "node")));
@@ -175,8 +170,7 @@ public sealed class TrafficTests
             Assert.Equal(SocketError.ConnectionRefused, refused.SocketErrorCode);
         }
         // With the first endpoint the same client gets through.
-        var pod = node.AddPod();
-        using var server = Traffic.ServeTcp(pod.Namespace, 8080, "web");
+        var pod = node.AddServer("web");
         node.Set(Service(), TestServices.Slice("web", 8080, (pod.Address, "node")));
         foreach (var (address, port) in Ways()) Assert.Equal("web", (await Traffic.AskTcpAsync(node.Node.Outside, address, port)).Name);
         node.Remove("web");
@@ -206,8 +200,7 @@ public sealed class TrafficTests
     public async Task TwoServicesOneEndpoint_FromOnePortOfOneClient_AreTwoConnections()
     {
         using var node = new TrafficNode();
-        var pod = node.AddPod();
-        using var server = Traffic.ServeTcp(pod.Namespace, 8080, "web");
+        var pod = node.AddServer("web");
         node.Set(Service(change: static spec => spec.ExternalTrafficPolicy = "Local"), TestServices.Slice("web", 8080, (pod.Address, "node")));
         var open = new List<Socket>();
         // The kernel lets a client use its port for each peer.
