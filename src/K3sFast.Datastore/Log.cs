@@ -61,6 +61,9 @@ internal static partial class Log
     [LoggerMessage(2009, LogLevel.Warning, "Leases could not be read: keys with a lease expire only after the next start")]
     public static partial void LeasesUnreadable(ILogger logger, Exception error);
 
+    [LoggerMessage(2019, LogLevel.Warning, "The log of {Path}, all of which is copied, cannot be made ready to begin anew, and goes on as it is: {Reason}")]
+    public static partial void SealFailed(ILogger logger, string path, string reason);
+
     [LoggerMessage(2020, LogLevel.Information, "Opened etcd {Endpoints} at revision {Revision} (compacted {CompactRevision})")]
     public static partial void EtcdOpened(ILogger logger, string endpoints, long revision, long compactRevision);
 

@@ -42,6 +42,9 @@ public sealed class StoreFaultTests : IAsyncLifetime
     public async Task Kill_AtEveryFailPoint_LosesAndRepeatsNothing() => Accept(await new ProcessFaults(Files, Seed).FailPointsAsync(1));
 
     [Fact]
+    public async Task PowerCut_AtEveryFailPoint_LosesAndRepeatsNothing() => Accept(await new ProcessFaults(Files, Seed).FailPointsAsync(1, withPowerCut: true));
+
+    [Fact]
     public async Task StopAndContinue_UnderLoad_LosesAndRepeatsNothing() => Accept(await new ProcessFaults(Files, Seed).StopAndContinueAsync(2, TimeSpan.FromSeconds(1)));
 
     [Fact]

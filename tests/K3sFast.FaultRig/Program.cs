@@ -34,6 +34,7 @@ async Task HitProcessesAsync()
     if (kills > 0) await RunAsync("kill -9", () => process.KillAsync(kills));
     if (others == 0) return;
     await RunAsync("kill at fail points", () => process.FailPointsAsync(others));
+    await RunAsync("power cut at fail points", () => process.FailPointsAsync(others, withPowerCut: true));
     await RunAsync("SIGSTOP, SIGCONT", () => process.StopAndContinueAsync(others, TimeSpan.FromSeconds(2)));
     await RunAsync("clock jumps", () => process.JumpClockAsync(others));
     foreach (var (name, absent, startAsync) in RemoteStores.All)

@@ -43,7 +43,7 @@ internal sealed class MaintenanceUnderLoad(string path, int writesPerSecond, Tim
         Tell("step of compaction", status.CompactionSeconds);
         Tell("step of giving pages back", status.VacuumSeconds);
         Tell("step that ends with a flush", status.MaintenanceFlushSeconds);
-        Tell("wait for the log's copying", status.LogWaitSeconds);
+        Tell("writes held back for the log's end", status.LogWaitSeconds);
     }
 
     private void Tell(string what, Distribution seconds)

@@ -36,6 +36,15 @@ public static class FailPointNames
     /// <summary>A checkpoint has ended.</summary>
     public const string CheckpointAfter = "checkpoint.after";
 
+    /// <summary>All of the log is in the database, its head is about to be taken away.</summary>
+    public const string LogBeforeSeal = "log.before-seal";
+
+    /// <summary>The head is taken away, the flush of that is about to begin.</summary>
+    public const string LogInSeal = "log.in-seal";
+
+    /// <summary>The head is taken away on disk, nobody knows of it.</summary>
+    public const string LogAfterSeal = "log.after-seal";
+
     /// <summary>A compaction step is about to begin its transaction.</summary>
     public const string CompactBeforeBegin = "compact.before-begin";
 
@@ -56,6 +65,7 @@ public static class FailPointNames
     [
         CommitBeforeBegin, CommitAfterInsert, CommitBeforeCommit, CommitInWrite, CommitInFlush, CommitBeforePublish, CommitBeforeComplete,
         CheckpointBefore, CheckpointInWrite, CheckpointInFlush, CheckpointAfter,
+        LogBeforeSeal, LogInSeal, LogAfterSeal,
         CompactBeforeBegin, CompactBeforeCommit, CompactAfterCommit, VacuumBeforeStep, VacuumAfterStep,
     ];
 }

@@ -36,7 +36,7 @@ internal static class CloseMark
             File.SetLastWriteTimeUtc(taken.SafeFileHandle, DateTime.UtcNow);
             Span<byte> mark = stackalloc byte[MarkBytes];
             if (!TryDescribe(database, taken, mark)) return;
-            using var file = File.OpenHandle(PathOf(database), FileMode.Create, FileAccess.Write, FileShare.ReadWrite);
+            using var file = SideFile.Open(PathOf(database), FileMode.Create, database);
             RandomAccess.Write(file, mark, 0);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)

@@ -132,7 +132,8 @@ internal sealed partial class CommitWriter
     // While the log is long, maintenance would only make it longer: it waits for the copying, whose end wakes the writer. A log that a
     // failed flush has made doubtful is made sure by the next group first.
     private bool HasMaintenanceLocked() =>
-        !_isLogDoubtful && !(_isFlushedBeside && _maintenance.IsFlushDue) && (_isReliefDue || ((_compactions.Count > 0 || _maintenance.IsVacuuming) && !_checkpointer.IsBehind));
+        !_isLogDoubtful && !_isHeld && !(_flushers is not null && _maintenance.IsFlushDue)
+        && (_isReliefDue || ((_compactions.Count > 0 || _maintenance.IsVacuuming) && !_checkpointer.IsBehind && !IsLogAboutToBeWhole));
 
     /// <summary>
     /// There is no space: the log's is given back, then all history's, then every free page's. It is done anew after each group of deletions, until creates and
@@ -155,7 +156,7 @@ internal sealed partial class CommitWriter
     private void EndRelief()
     {
         _isReliefDue = false;
-        _checkpointer.Truncate();
+        EmptyLog();
         Space.HasRoom(pendingBytes: 0);
         _maintenance.IsThorough = Space.IsFull;
     }
@@ -173,27 +174,24 @@ internal sealed partial class CommitWriter
         if (_isLogDoubtful) return;
         try
         {
+            if (_isReliefDue && _checkpointer.PendingPages >= ReliefPages) EmptyLog();
+            OpenLog();
             _checkpointer.OnBegin();
-            if (_isReliefDue && _checkpointer.PendingPages >= ReliefPages) _checkpointer.Truncate();
-            if (compaction is null && !_maintenance.IsVacuuming)
-            {
-                EndRelief();
-            }
-            else if (compaction is null)
-            {
-                _maintenance.VacuumStep();
-            }
-            else if (_maintenance.CompactStep(compaction.Revision))
-            {
-                Log.Compacted(_logger, compaction.Revision, (long)Stopwatch.GetElapsedTime(compaction.StartedAt).TotalMilliseconds);
-                EndCompaction(null);
-            }
+            bool isCompacted = false;
+            if (compaction is not null) isCompacted = _maintenance.CompactStep(compaction.Revision);
+            else if (_maintenance.IsVacuuming) _maintenance.VacuumStep();
+            else EndRelief();
+            if (!TryCloseAnew()) _isLogDoubtful = true;
             NoteEnd();
             NoteWritten();
+            if (!isCompacted) return;
+            Log.Compacted(_logger, compaction!.Revision, (long)Stopwatch.GetElapsedTime(compaction.StartedAt).TotalMilliseconds);
+            EndCompaction(null);
         }
         catch (SqliteException error)
         {
             RollBack();
+            TryCloseAnew();
             NoteFailedWrite(error);
             if (_isLogDoubtful && _inFlight.Count > 0) TryMakeLogSure();
             if (compaction is null)

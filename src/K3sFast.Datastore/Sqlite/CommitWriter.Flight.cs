@@ -50,7 +50,7 @@ internal sealed partial class CommitWriter
     private MaintenanceMark _maintenanceBegun;
 
     /// <summary>True = steps of maintenance wait for a flush and no group has begun one.</summary>
-    private bool IsMaintenanceFlushWanted => _isFlushedBeside && !_isLogDoubtful && _maintenance.IsFlushDue && _maintenanceBegun.Steps < _maintenance.Done.Steps;
+    private bool IsMaintenanceFlushWanted => _flushers is not null && !_isLogDoubtful && _maintenance.IsFlushDue && _maintenanceBegun.Steps < _maintenance.Done.Steps;
 
     private int MillisecondsToNextGroup()
     {
@@ -63,9 +63,9 @@ internal sealed partial class CommitWriter
     private void ChooseFlush()
     {
         bool isBeside = _pace.IsSlow && _flushers is not null;
-        if (isBeside == _isFlushedBeside || _pace.Running > 0 || _inFlight.Count > 0) return;
-        _connection.Execute(isBeside ? "PRAGMA synchronous = NORMAL"u8 : "PRAGMA synchronous = FULL"u8);
-        _isFlushedBeside = _maintenance.IsFlushedBeside = isBeside;
+        if (isBeside == _isFlushedBeside || _inFlight.Count > 0 || _flushers is { IsIdle: false }) return;
+        _isFlushedBeside = isBeside;
+        _connection.CommitFlush = UsualFlush;
     }
 
     /// <summary>Where the log ends after a transaction.</summary>
@@ -83,6 +83,8 @@ internal sealed partial class CommitWriter
             long frames = _end.Frames - _flushed.Frames;
             _pace.OnOwnFlush(elapsed - (s_writingAFrame * (frames >= 0 ? frames : _end.Frames)));
             NoteFlushed(_end, _maintenance.Done);
+            // The flushes that run for steps of maintenance say no more than this one.
+            foreach (var other in _inFlight) (other.End, other.Maintenance) = (_end, _maintenance.Done);
             NoteCommit(group, elapsed);
         }
         Land(group);
@@ -139,7 +141,8 @@ internal sealed partial class CommitWriter
         group.HasOwnFlush = true;
         group.End = _end;
         group.Maintenance = _maintenanceBegun = _maintenance.Done;
-        _pace.OnBegin(_flush, Stopwatch.GetTimestamp());
+        // Beside a writer that flushes by itself it is one for maintenance, and says nothing of how long a write's takes.
+        if (_isFlushedBeside) _pace.OnBegin(_flush, Stopwatch.GetTimestamp());
         _flushers!.Begin(_flush);
     }
 
@@ -305,6 +308,7 @@ internal sealed partial class CommitWriter
         AbandonFlushes();
         try
         {
+            _seal?.Lift();
             LogRewriter.Rewrite(_connection.Path, _end, _flushed);
         }
         catch (SqliteException error)

@@ -73,8 +73,7 @@ internal sealed partial class CommitWriter : IDisposable
         _setSequence = connection.Prepare(KineSchema.SetSequence);
         _sequence = connection.QueryInt64(KineSchema.SelectSequence);
         _leases = new LeaseQueue(options.TimeProvider);
-        _checkpointer = new Checkpointer(connection.Path, database, Statistics, Wake, logger);
-        _maintenance = new Maintenance(connection, feed, Statistics, logger);
+        _checkpointer = new Checkpointer(connection.Path, database, options.MaxLogPages, Statistics, Wake, logger);
         Space = new SpaceGuard(connection.Path, options.ReservedDiskBytes, options.FreeDiskBytes ?? SpaceGuard.FreeBytesOf, logger);
         // The timers of a clock that tests move fire on the mover's thread: they only leave a mark and wake the writer.
         _leaseTimer = options.TimeProvider.CreateTimer(static state => ((CommitWriter)state!).MarkLeaseDue(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -85,6 +84,9 @@ internal sealed partial class CommitWriter : IDisposable
         _pace = options.Pace ?? new FlushPace(options.FlushBesideFrom);
         // Without the note nobody could tell whether a log that is to be made sure is whole.
         if (_mark is not null) _flushers = LogFlushers.Open(connection.Path, Wake);
+        if (_flushers is not null) _seal = LogSeal.Open(connection.Path, Wake, logger);
+        _checkpointer.Pins = _seal is not null;
+        _maintenance = new Maintenance(connection, feed, Statistics, logger) { IsFlushedBeside = _flushers is not null };
     }
 
     public WriterStatistics Statistics { get; } = new();
@@ -133,6 +135,7 @@ internal sealed partial class CommitWriter : IDisposable
         _flushers?.Dispose();
         SetSequenceRight();
         _checkpointer.Dispose();
+        _seal?.Dispose();
         _maintenance.Dispose();
         foreach (var statement in (ReadOnlySpan<SqliteConnection.Statement>)[_begin, _commit, _rollback, _probe, _insert, _insertDeletion, _setSequence]) statement.Dispose();
         _connection.Dispose();
@@ -144,6 +147,7 @@ internal sealed partial class CommitWriter : IDisposable
         while (WaitForWork())
         {
             if (_flushers is { HasEnded: true }) TakeEnds();
+            TurnLog();
             if (_mayCommit)
             {
                 var group = NextGroup();
@@ -154,6 +158,7 @@ internal sealed partial class CommitWriter : IDisposable
             MaintainOneStep();
         }
         if (_isLogDoubtful) TryMakeLogSure();
+        TryLiftSeal();
         FailCompactions();
     }
 
@@ -163,7 +168,7 @@ internal sealed partial class CommitWriter : IDisposable
         _mayCommit = true;
         if (_takenDone < _taken.Count)
         {
-            if (!_isFlushedBeside) return true;
+            if (!_isFlushedBeside && !_isHeld) return true;
         }
         else
         {
@@ -176,10 +181,10 @@ internal sealed partial class CommitWriter : IDisposable
             {
                 bool hasAppends = _queued.Count > 0 || _taken.Count > 0;
                 if (_isStopping && !hasAppends && _inFlight.Count == 0) return false;
-                bool isWanted = hasAppends || _isLeaseDue || IsMaintenanceFlushWanted;
-                int wait = isWanted ? MillisecondsToNextGroup() : Timeout.Infinite;
+                bool isWanted = hasAppends || _isLeaseDue || _isExpiring || IsMaintenanceFlushWanted;
+                int wait = isWanted && !_isHeld ? MillisecondsToNextGroup() : Timeout.Infinite;
                 _mayCommit = isWanted && wait == 0;
-                if (_mayCommit || _newLeases is not null || HasMaintenanceLocked() || _flushers is { HasEnded: true }) break;
+                if (_mayCommit || _newLeases is not null || HasMaintenanceLocked() || HasTurnLocked() || _flushers is { HasEnded: true }) break;
                 Monitor.Wait(_gate, wait);
             }
             TakeNewLeasesLocked();
@@ -202,7 +207,7 @@ internal sealed partial class CommitWriter : IDisposable
             _taken.AddRange(_queued);
             _queued.Clear();
         }
-        _isExpiring = _isLeaseDue;
+        _isExpiring |= _isLeaseDue;
         if (_isLeaseDue) _isLeaseTimerSet = false;
         _isLeaseDue = false;
     }
@@ -237,6 +242,7 @@ internal sealed partial class CommitWriter : IDisposable
             if (_isLogDoubtful) MakeLogSure();
             ChooseFlush();
             _connection.Reach(FailPointNames.CommitBeforeBegin);
+            OpenLog();
             _checkpointer.OnBegin();
             _begin.Run();
             foreach (var append in appends) Decide(append, group, ref revision);
@@ -249,14 +255,20 @@ internal sealed partial class CommitWriter : IDisposable
         {
             _sequence = sequence;
             RollBack();
+            TryCloseAnew();
             Refuse(group, error);
             return;
         }
         Invariant.Verify(revision >= _revision, $"revision went back from {_revision} to {revision}");
         _revision = group.Revision = revision;
+        bool isUnflushed = _isAnew;
+        bool isHeadRight = TryCloseAnew(hasWritten: group.Changes > 0);
         NoteEnd();
         _isExpiring = false;
-        if (_isFlushedBeside) Launch(group);
+        if (group.Changes > 0) _isPassDisturbed |= _checkpointer.IsRunning;
+        if (!isHeadRight) HoldDoubtful(group);
+        else if (_isFlushedBeside) Launch(group);
+        else if (isUnflushed && group.Changes > 0) FlushHere(group);
         else LandFlushed(group);
         NoteWritten();
     }
@@ -347,6 +359,7 @@ internal sealed partial class CommitWriter : IDisposable
         int pages = _connection.TakeWrittenPages();
         Volatile.Write(ref Statistics.WrittenPages, Statistics.WrittenPages + pages);
         Space.Wrote((long)pages * FrameBytes);
+        if (!_checkpointer.IsRunning) _isPassDisturbed = false;
         _checkpointer.OnCommit(pages);
     }
 

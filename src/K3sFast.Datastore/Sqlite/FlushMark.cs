@@ -49,8 +49,7 @@ internal sealed class FlushMark : IDisposable
         try
         {
             log = File.OpenHandle($"{database}-wal", FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
-            // Not FileShare.None: a lock would be in the way of who copies it.
-            return new FlushMark(database, log, File.OpenHandle(PathOf(database), FileMode.OpenOrCreate, FileAccess.Write, FileShare.ReadWrite), pageBytes, logger);
+            return new FlushMark(database, log, SideFile.Open(PathOf(database), FileMode.OpenOrCreate, database), pageBytes, logger);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {

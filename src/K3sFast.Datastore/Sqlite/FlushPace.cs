@@ -82,7 +82,7 @@ internal sealed class FlushPace
     /// <summary>It has ended well.</summary>
     public void OnEnd(long number, long now)
     {
-        var flush = Take(number);
+        if (Take(number) is not { } flush) return;
         flush.Ended = now;
         long took = now - flush.Began;
         if (flush.IsAlone) Learn(took);
@@ -92,7 +92,10 @@ internal sealed class FlushPace
     }
 
     /// <summary>It has ended with an error, which says nothing of the pace.</summary>
-    public void OnFailed(long number) => Take(number).Beside = null;
+    public void OnFailed(long number)
+    {
+        if (Take(number) is { } flush) flush.Beside = null;
+    }
 
     /// <summary>The writer has flushed by itself, with nothing beside.</summary>
     public void OnOwnFlush(TimeSpan elapsed)
@@ -102,9 +105,11 @@ internal sealed class FlushPace
         Remember(took);
     }
 
-    private Flush Take(long number)
+    /// <summary>Null = it was not told of: one for maintenance, beside a writer that flushes by itself.</summary>
+    private Flush? Take(long number)
     {
         int at = _running.FindIndex(flush => flush.Number == number);
+        if (at < 0) return null;
         var taken = _running[at];
         _running.RemoveAt(at);
         return taken;

@@ -37,6 +37,8 @@ internal static class LogCheck
         using var log = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite, bufferSize: 1 << 16, FileOptions.SequentialScan);
         byte[] header = new byte[HeaderBytes];
         if (log.ReadAtLeast(header, HeaderBytes, throwOnEndOfStream: false) < HeaderBytes) return null;
+        // What the first transaction after it wrote may lie over a part of the old frames.
+        if (LogSeal.IsSeal(header)) return null;
         uint magic = BinaryPrimitives.ReadUInt32BigEndian(header);
         int pageBytes = BinaryPrimitives.ReadInt32BigEndian(header.AsSpan(8));
         var sum = new Sum((magic & 1) != 0);

@@ -40,6 +40,15 @@ internal sealed class LogFlushers : IDisposable
     /// <summary>True = ends wait to be taken.</summary>
     public bool HasEnded => Volatile.Read(ref _endedCount) > 0;
 
+    /// <summary>True = none runs, and no end waits to be taken.</summary>
+    public bool IsIdle
+    {
+        get
+        {
+            lock (_gate) return _running == 0 && _ended.Count == 0;
+        }
+    }
+
     /// <summary>Opens the log of an open database; null = it cannot be.</summary>
     public static LogFlushers? Open(string database, Action onEnd)
     {

@@ -11,7 +11,7 @@ namespace K3sFast.Datastore.Sqlite;
 /// <remarks>
 /// A step is not flushed: the next group's flush covers it, as the log is flushed whole, and a power cut before that only means that the same history is
 /// compacted again. So a write that arrives meanwhile waits for the step's work and not for the disk. But its own flush would have to carry what many steps
-/// wrote; so while no group comes, a step is flushed whenever so much waits for a flush that it would take long.
+/// wrote; so whenever so much waits for a flush that it would take long, one is begun beside the writer, and no step is done until it has ended.
 /// </remarks>
 internal sealed class Maintenance : IDisposable
 {
@@ -63,6 +63,7 @@ internal sealed class Maintenance : IDisposable
     private MaintenanceMark _flushed;
     private int _unflushedBound = FirstUnflushedPages;
     private int _logFrames;
+    private CommitFlush _usual;
     private bool _isFlushing;
     private bool _isVacuuming;
 
@@ -95,8 +96,8 @@ internal sealed class Maintenance : IDisposable
     /// <summary>So much waits for a flush that no step is to be done before one.</summary>
     public bool IsFlushDue => _done.Steps - _flushed.Steps >= MaxUnflushedSteps || _done.Pages - _flushed.Pages >= _unflushedBound;
 
-    /// <summary>True = flushes run beside the writer, which begins one when it is due: no step flushes by itself.</summary>
-    public bool IsFlushedBeside { get; set; }
+    /// <summary>True = the writer begins a flush beside itself when one is due: no step flushes by itself.</summary>
+    public bool IsFlushedBeside { get; init; }
 
     /// <summary>All steps until now.</summary>
     public MaintenanceMark Done => _done;
@@ -234,7 +235,8 @@ internal sealed class Maintenance : IDisposable
     {
         _isFlushing = !IsFlushedBeside && IsFlushDue;
         _logFrames = _connection.LogFrames;
-        if (!_isFlushing && !IsFlushedBeside) _connection.Execute("PRAGMA synchronous = NORMAL"u8);
+        _usual = _connection.CommitFlush;
+        if (!_isFlushing && _usual == CommitFlush.All) _connection.CommitFlush = CommitFlush.Head;
     }
 
     private void NoteCommit()
@@ -253,11 +255,11 @@ internal sealed class Maintenance : IDisposable
     {
         // A statement that failed may have left the transaction open; the level cannot be changed inside of one.
         if (_connection.IsInTransaction) _connection.Execute("ROLLBACK"u8);
-        if (!IsFlushedBeside) _connection.Execute("PRAGMA synchronous = FULL"u8);
+        _connection.CommitFlush = _usual;
         var elapsed = Stopwatch.GetElapsedTime(startedAt);
-        if (!_isFlushing && _connection.LogFrames < _logFrames)
+        if (!_isFlushing && _usual != CommitFlush.Nothing && _connection.LogFrames < _logFrames)
         {
-            // It happened to begin the log anew, which SQLite does not without a flush of the log's head.
+            // It happened to begin the log anew, which SQLite by itself does not without a flush of the log's head.
             _statistics.MaintenanceFlushSeconds.Add(elapsed.TotalSeconds);
             return;
         }

@@ -13,6 +13,7 @@ internal sealed unsafe partial class SqliteConnection : IDisposable
 {
     private readonly sqlite3 _db;
     private int* _logFrames;
+    private CommitFlush? _commitFlush;
 
     static SqliteConnection() => raw.SetProvider(new SQLite3Provider_e_sqlite3());
 
@@ -29,6 +30,23 @@ internal sealed unsafe partial class SqliteConnection : IDisposable
 
     /// <summary>Frames in the log after the newest commit of this connection; 0 = none yet, or <see cref="FollowLog"/> was not called.</summary>
     public int LogFrames => _logFrames == null ? 0 : *_logFrames;
+
+    /// <summary>What this connection's commits flush by themselves. Set outside of transactions.</summary>
+    public CommitFlush CommitFlush
+    {
+        get => _commitFlush ?? throw new InvalidOperationException("not set");
+        set
+        {
+            if (_commitFlush == value) return;
+            Execute(value switch
+            {
+                CommitFlush.Nothing => "PRAGMA synchronous = OFF"u8,
+                CommitFlush.Head => "PRAGMA synchronous = NORMAL"u8,
+                _ => "PRAGMA synchronous = FULL"u8,
+            });
+            _commitFlush = value;
+        }
+    }
 
     /// <summary>Opens or makes the file.</summary>
     public static SqliteConnection Open(string path, int busyTimeoutMs)
@@ -228,6 +246,19 @@ internal sealed unsafe partial class SqliteConnection : IDisposable
         private SqliteException StepError() =>
             new(raw.sqlite3_extended_errcode(owner._db), raw.sqlite3_errmsg(owner._db).utf8_to_string(), "step");
     }
+}
+
+/// <summary>What a commit into the write-ahead log flushes (sqlite.org/pragma.html#pragma_synchronous).</summary>
+internal enum CommitFlush
+{
+    /// <summary>Nothing. Only into a log whose frames of an earlier generation nobody would read after a power cut (<see cref="LogSeal"/>).</summary>
+    Nothing,
+
+    /// <summary>Where the log begins anew, its head, before a frame of the generation before is overwritten.</summary>
+    Head,
+
+    /// <summary>The head, and the log after each commit.</summary>
+    All,
 }
 
 /// <summary>An error of SQLite's with its extended code.</summary>

@@ -38,6 +38,9 @@ public sealed record SqliteDatastoreOptions
     /// <summary>Null = as <see cref="FlushBesideFrom"/> says. Of one store.</summary>
     internal FlushPace? Pace { get; init; }
 
+    /// <summary>Pages of the log from which on writes are held back once, so that it can begin anew.</summary>
+    internal int MaxLogPages { get; init; } = Checkpointer.MaxLogPages;
+
     /// <summary>
     /// Bytes of the file system kept for deletions and compaction: creates and updates are refused before the disk is truly full. Null = 32 MiB, or
     /// 2 % of a smaller file system.

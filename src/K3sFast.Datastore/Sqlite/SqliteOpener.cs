@@ -88,7 +88,7 @@ internal static class SqliteOpener
                     $"datastore {path}: the file system does not support shared memory files, which SQLite's write-ahead log needs; move the data directory to a local disk");
             }
             // Every commit is flushed to the medium before it is acknowledged.
-            connection.Execute("PRAGMA synchronous = FULL"u8);
+            connection.CommitFlush = CommitFlush.All;
             // Checkpoints run beside the writer.
             connection.Execute("PRAGMA wal_autocheckpoint = 0"u8);
             connection.Execute("PRAGMA journal_size_limit = 16777216"u8);

@@ -44,6 +44,28 @@ public sealed class CloseMarkTests : IDisposable
         AssertFoundAtTheDoor();
     }
 
+    /// <summary>Whoever may read the database may read what lies beside it, and nobody else.</summary>
+    [Fact]
+    public async Task FilesBesideTheDatabase_HaveItsMode()
+    {
+        const UnixFileMode OwnerAlone = UnixFileMode.UserRead | UnixFileMode.UserWrite, OwnerAndGroup = OwnerAlone | UnixFileMode.GroupRead;
+        await FillAsync();
+        foreach (var mode in (UnixFileMode[])[OwnerAlone, OwnerAndGroup])
+        {
+            File.SetUnixFileMode(DatabasePath, mode);
+            await using (var store = Open())
+            {
+                Assert.Equal(mode, File.GetUnixFileMode(FlushMark.PathOf(DatabasePath)));
+                await UntilAsync(() =>
+                {
+                    _time.Advance(TimeSpan.FromSeconds(20));
+                    return store.IsKnownWhole;
+                });
+            }
+            Assert.Equal(mode, File.GetUnixFileMode(MarkPath));
+        }
+    }
+
     [Fact]
     public async Task Dispose_AfterTheCheck_LeavesAMark()
     {

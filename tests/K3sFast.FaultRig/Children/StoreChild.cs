@@ -26,6 +26,7 @@ internal static class StoreChild
                 {
                     Path = arguments.Path,
                     CompactInterval = TimeSpan.Zero,
+                    MaxLogPages = arguments.MaxLogPages,
                     Pace = arguments.IsFlushedBeside ? new FlushPace(TimeSpan.Zero, isAlwaysBeside: true) : null,
                 });
         }

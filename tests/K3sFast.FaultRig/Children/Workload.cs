@@ -31,6 +31,12 @@ internal sealed record WorkloadOptions
 
     public long LeaseSeconds { get; init; } = 2;
 
+    /// <summary>
+    /// Not zero = all values are large, and whenever so many bytes have been written all writers wait until all history is compacted: so much at once leaves free pages that
+    /// are given back, and the log a moment to end and begin anew.
+    /// </summary>
+    public int HistoryBytes { get; init; }
+
     /// <summary>Between two operations of one writer.</summary>
     public TimeSpan Pause { get; init; }
 }
@@ -41,8 +47,12 @@ internal sealed record WorkloadOptions
 /// </summary>
 internal sealed class Workload(IDatastore store, HistoryWriter history, WorkloadOptions options)
 {
+    private static readonly TimeSpan s_rest = TimeSpan.FromMilliseconds(50);
+
     private readonly ConcurrentDictionary<string, long> _known = new();
+    private readonly SemaphoreSlim _turn = new(1);
     private int _values;
+    private long _bytes;
 
     /// <summary>Runs until stopped.</summary>
     public Task RunAsync(CancellationToken stop) => Task.WhenAll(
@@ -63,6 +73,7 @@ internal sealed class Workload(IDatastore store, HistoryWriter history, Workload
         while (!stop.IsCancellationRequested)
         {
             await ActAsync(random).ConfigureAwait(false);
+            if (options.HistoryBytes > 0) await ForgetMuchAsync().ConfigureAwait(false);
             if (options.Pause > TimeSpan.Zero) await Task.Delay(options.Pause, CancellationToken.None).ConfigureAwait(false);
         }
     }
@@ -73,6 +84,25 @@ internal sealed class Workload(IDatastore store, HistoryWriter history, Workload
         {
             await ListAsync().ConfigureAwait(false);
             await Task.Delay(20, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    private async Task ForgetMuchAsync()
+    {
+        if (Interlocked.Read(ref _bytes) < options.HistoryBytes) return;
+        await _turn.WaitAsync().ConfigureAwait(false);
+        try
+        {
+            // The first does it, the others find it done.
+            if (Interlocked.Read(ref _bytes) < options.HistoryBytes) return;
+            await CompactAsync(store.CurrentRevision).ConfigureAwait(false);
+            // Pages are given back, and the log ends, while nobody writes.
+            await Task.Delay(s_rest, CancellationToken.None).ConfigureAwait(false);
+            Interlocked.Exchange(ref _bytes, 0);
+        }
+        finally
+        {
+            _turn.Release();
         }
     }
 
@@ -98,7 +128,8 @@ internal sealed class Workload(IDatastore store, HistoryWriter history, Workload
     private async Task WriteAsync(OperationKind kind, string key, long expected, Random random)
     {
         string name = kind == OperationKind.Delete ? "" : $"{options.Life}.{Interlocked.Increment(ref _values)}";
-        byte[] value = kind == OperationKind.Delete ? [] : Payload.Make(name, random.Next(4) == 0 ? random.Next(options.MaxValueBytes) : random.Next(600));
+        byte[] value = kind == OperationKind.Delete ? [] : Payload.Make(name, options.HistoryBytes > 0 || random.Next(4) == 0 ? random.Next(options.MaxValueBytes) : random.Next(600));
+        Interlocked.Add(ref _bytes, value.Length);
         long lease = kind == OperationKind.Create && random.Next(100) < options.Leased ? options.LeaseSeconds : 0;
         int id = history.Call(kind, key, expected, name, lease);
         try

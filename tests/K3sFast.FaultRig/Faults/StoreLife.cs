@@ -57,6 +57,24 @@ internal sealed class StoreLife : IAsyncDisposable
 
     public int Id => _process.Id;
 
+    /// <summary>True = a signal has stopped it, and only another makes it go on.</summary>
+    public bool IsStopped
+    {
+        get
+        {
+            try
+            {
+                // proc(5): the state is the first word behind the name in parentheses.
+                string stat = File.ReadAllText($"/proc/{_process.Id}/stat");
+                return stat[(stat.LastIndexOf(')') + 2)..].StartsWith('T');
+            }
+            catch (IOException)
+            {
+                return false;
+            }
+        }
+    }
+
     public void Kill()
     {
         if (!_process.HasExited) _process.Kill();

@@ -8,6 +8,9 @@ namespace K3sFast.FaultRig.Faults;
 /// <summary>One store over many lives, and its one history.</summary>
 internal sealed class StoreUnderTest(string path, int seed, string engine = "sqlite")
 {
+    // The product's, and such that even a short life's log begins anew under writers that never pause.
+    private static readonly int[] s_logPages = [16 * 1024, 300, 1200];
+
     private readonly Random _random = new(seed);
     private int _lives;
     private int _watchesBefore;
@@ -29,7 +32,7 @@ internal sealed class StoreUnderTest(string path, int seed, string engine = "sql
     {
         var workload = Workload with { Life = $"L{_lives}", Seed = _random.Next() };
         // Two lives in three flush as on a slow medium, whose ways are the more.
-        var arguments = ChildArguments.Write(engine, path, isFlushedBeside: _random.Next(3) > 0, Resume(), workload);
+        var arguments = ChildArguments.Write(engine, path, isFlushedBeside: _random.Next(3) > 0, s_logPages[_random.Next(s_logPages.Length)], Resume(), workload);
         _lives++;
         _watchesBefore = History.Watches.Count;
         return new StoreLife(History, environment ?? new Dictionary<string, string>(), arguments);
