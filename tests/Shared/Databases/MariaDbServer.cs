@@ -2,7 +2,8 @@ namespace K3sFast.Tests.Databases;
 
 /// <summary>
 /// A MariaDB on a loopback port and a Unix socket, or the MySQL whose mysqld K3SFAST_MYSQLD names (Debian's releases have none, so that it is no package of the tests).
-/// User k3s with the password "secret", which MySQL asks for by caching_sha2_password.
+/// User k3s with the password "secret", which MySQL asks for by caching_sha2_password. Its temporary tables are in its own directory: one that starts takes
+/// away all that it finds where it is to keep its own, also those of another that is at work.
 /// </summary>
 public sealed class MariaDbServer : DatabaseProcess
 {
@@ -24,9 +25,10 @@ public sealed class MariaDbServer : DatabaseProcess
     {
         var server = new MariaDbServer(place) { _flags = flags };
         string user = $"--user={Environment.UserName}", data = $"--datadir={server.Folder}/data";
+        string temporary = $"TMPDIR={server.Folder}";
         await (s_mySql is null
-            ? RunAsync(s_install!, "--no-defaults", user, data, "--auth-root-authentication-method=normal", "--skip-test-db")
-            : RunAsync(s_mySql, "--no-defaults", user, data, "--initialize-insecure"));
+            ? RunAsync("env", temporary, s_install!, "--no-defaults", user, data, "--auth-root-authentication-method=normal", "--skip-test-db")
+            : RunAsync("env", temporary, s_mySql, "--no-defaults", user, data, "--initialize-insecure"));
         await File.WriteAllTextAsync(Path.Combine(server.Folder, "init.sql"), "CREATE USER IF NOT EXISTS 'k3s'@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO 'k3s'@'%';\n");
         await server.StartAsync();
         return server;
@@ -37,7 +39,7 @@ public sealed class MariaDbServer : DatabaseProcess
 
     // InnoDB is as durable as in production; its buffers are small, since many servers run on one machine.
     protected override string CommandLine() =>
-        $"{s_program} --no-defaults --user={Environment.UserName} --datadir={Folder}/data --socket={Socket} --port={Port} --bind-address=127.0.0.1 "
+        $"{s_program} --no-defaults --user={Environment.UserName} --datadir={Folder}/data --tmpdir={Folder} --socket={Socket} --port={Port} --bind-address=127.0.0.1 "
         + $"--pid-file={Folder}/pid --init-file={Folder}/init.sql --innodb-buffer-pool-size=32M --performance-schema=OFF --max-allowed-packet=32M "
         + $"{(s_mySql is null ? "--innodb-log-file-size=16M" : "--mysqlx=OFF --secure-file-priv=NULL")} {_flags}";
 
