@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Text;
 using K3sFast.ApiMachinery;
 using K3sFast.Datastore;
@@ -155,6 +156,7 @@ internal sealed class ResourceStorage
     }
 
     /// <summary>The stored object, or null when the name is taken.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     internal async ValueTask<StoredObject?> TryCreateAsync(string ns, string name, ReadOnlyMemory<byte> body, CancellationToken cancel)
     {
         var started = Stopwatch.GetTimestamp();
@@ -164,6 +166,7 @@ internal sealed class ResourceStorage
     }
 
     /// <summary>The stored object, or null when it is no longer at that revision.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     internal async ValueTask<StoredObject?> TryUpdateAsync(StoredObject current, ReadOnlyMemory<byte> body, CancellationToken cancel)
     {
         var started = Stopwatch.GetTimestamp();

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using K3sFast.ApiMachinery;
 using K3sFast.WatchCache;
 
@@ -7,6 +8,7 @@ namespace K3sFast.ApiServer;
 internal sealed partial class ResourceWriter(
     WriteFlow writes, DeleteFlow deletes, ObjectReader reader, Authorizer authorizer, TimeProvider clock, int maxBodyBytes, int collectionDeleters)
 {
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     internal async ValueTask CreateAsync(ApiCall call, ResourceEndpoint endpoint)
     {
         var storage = endpoint.Storage!;
@@ -19,6 +21,7 @@ internal sealed partial class ResourceWriter(
         await reader.WriteJsonAsync(call, endpoint, 201, answer.Json, format).ConfigureAwait(false);
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     internal async ValueTask UpdateAsync(ApiCall call, ResourceEndpoint endpoint, string subresource)
     {
         var storage = endpoint.Storage!;
@@ -45,6 +48,7 @@ internal sealed partial class ResourceWriter(
         await reader.WriteJsonAsync(call, endpoint, 200, answer.Json, format).ConfigureAwait(false);
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     internal async ValueTask PatchAsync(ApiCall call, ResourceEndpoint endpoint, string subresource)
     {
         var storage = endpoint.Storage!;

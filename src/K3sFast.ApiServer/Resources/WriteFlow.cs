@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using K3sFast.ApiMachinery;
 using K3sFast.WatchCache;
 
@@ -22,6 +23,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
     internal void AddHook(ResourceStorage storage, IWriteHook hook) => _hooks.Add(storage, hook);
 
     /// <summary>Creates the object (in the storage version, defaulted). The caller keeps the document.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     internal async ValueTask<WriteAnswer> CreateAsync(ResourceStorage storage, ApiObject document, WriteContext context)
     {
         var obj = document.Root;
@@ -107,11 +109,12 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
     /// not found.
     /// </summary>
     /// <exception cref="ApiStatusException">NotFound, Conflict, Invalid, Forbidden, in upstream's words.</exception>
-    internal async ValueTask<WriteAnswer> UpdateAsync(
+    internal ValueTask<WriteAnswer> UpdateAsync(
         ResourceStorage storage, string subresource, WriteContext context, Func<ApiObject, ApiObject> change, bool isPatch = false) =>
-        await UpdateAsync(storage, subresource, context, old => new ValueTask<ApiObject>(change(old)), isPatch).ConfigureAwait(false);
+        UpdateAsync(storage, subresource, context, old => new ValueTask<ApiObject>(change(old)), isPatch);
 
     /// <summary>The same for a change that asks before it answers.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     internal async ValueTask<WriteAnswer> UpdateAsync(
         ResourceStorage storage, string subresource, WriteContext context, Func<ApiObject, ValueTask<ApiObject>> change, bool isPatch = false)
     {
@@ -129,6 +132,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
         }
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<WriteAnswer?> TryUpdateAsync(
         ResourceStorage storage, string subresource, WriteContext context, StoredObject current, ApiObject oldDocument, ApiObject document, bool isPatch)
     {
