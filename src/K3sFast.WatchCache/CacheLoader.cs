@@ -1,4 +1,5 @@
 using K3sFast.Datastore;
+using K3sFast.WatchCache.Memory;
 using Microsoft.Extensions.Logging;
 
 namespace K3sFast.WatchCache;
@@ -19,6 +20,7 @@ internal sealed class CacheLoader(IDatastore store, KeyRoutes routes, CacherOpti
     /// <summary>Loads everything that a cache wants; returns the number of objects. Once.</summary>
     public async ValueTask<int> LoadAsync(string keyPrefix, long revision, CancellationToken cancellationToken)
     {
+        SlabAllocator.Shared.BeginLoad();
         try
         {
             if (store.StateReader is { } reader) await reader.ReadStateAsync(keyPrefix, revision, OpenPart, cancellationToken).ConfigureAwait(false);
@@ -28,6 +30,10 @@ internal sealed class CacheLoader(IDatastore store, KeyRoutes routes, CacherOpti
         {
             foreach (var (_, item) in _found) item?.Release();
             throw;
+        }
+        finally
+        {
+            SlabAllocator.Shared.EndLoad();
         }
         return HandOver();
     }

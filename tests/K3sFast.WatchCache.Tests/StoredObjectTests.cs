@@ -53,6 +53,31 @@ public sealed class StoredObjectTests
         Assert.Equal(("/registry/x/n/a", 7L, 3L), (item.Key, item.Revision, item.CreateRevision));
     }
 
+    /// <summary>Names of every length around what is looked at in one step, escaped ones, and spaces in every place read the same.</summary>
+    [Fact]
+    public void Create_HoweverTheJsonIsWritten_NotesTheSame()
+    {
+        for (int length = 1; length < 40; length++)
+        {
+            string other = new('o', length), escaped = new string('e', length) + "\\\"\\\\";
+            string compact = $$$"""{"{{{other}}}":{"metadata":{"name":"no"}},"metadata":{"name":"a","{{{other}}}":{"name":"no"},"{{{escaped}}}":["name"],"uid":"u","{{{other}}}2":3},"spec":{"{{{escaped}}}":1,"nodeName":"n1"}}""";
+            foreach (string json in (string[])[compact, compact.Replace(":", " : ", StringComparison.Ordinal), compact.Replace(",", ",\n ", StringComparison.Ordinal), compact.Replace("{", "{ ", StringComparison.Ordinal)])
+            {
+                using var item = Make(json, ["metadata.name", "spec.nodeName"]);
+                Assert.Equal(("a", "u", "a", "n1"), (item.NameUtf8.Text(), item.UidUtf8.Text(), item.Field(0).Text(), item.Field(1).Text()));
+            }
+        }
+    }
+
+    /// <summary>Wherever a text is cut off, it is refused: nothing is read behind its end.</summary>
+    [Fact]
+    public void Create_CutOffAnywhere_Throws()
+    {
+        string json = """{"metadata":{"name":"a","namespace":"n","creationTimestamp":"t","labels":{"app":"web"}},"spec":{"nodeName":"n1","x":[1,{"y":"z"}]}}""";
+        Make(json, ["spec.nodeName"]).Dispose();
+        for (int length = 0; length < json.Length; length++) Assert.Throws<FormatException>(() => Make(json[..length], ["spec.nodeName"]));
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("[]")]

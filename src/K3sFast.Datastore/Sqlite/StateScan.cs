@@ -1,4 +1,4 @@
-using K3sFast.Datastore;
+using System.Runtime.InteropServices;
 
 namespace K3sFast.Datastore.Sqlite;
 
@@ -11,16 +11,55 @@ internal static class StateScan
     // More readers than this only wait for the disk.
     private const int MaxParts = 4;
 
+    // Ids that are this thick are put in order by their place among all, which takes a tenth of the time of comparing them.
+    private const int MaxIdsPerRow = 4;
+
     // Below this another reader costs more than it saves.
     private const int MinRowsPerPart = 2_000;
 
     /// <summary>The newest row of each key with a prefix at a revision, in the order in which they lie in the file.</summary>
     public static IndexedRow[] ReadIndex(SqliteReaders readers, string prefix, long revision, CancellationToken cancellationToken)
     {
-        IndexedRow[] rows;
-        using (var lent = readers.Rent()) rows = [.. lent.Reader.ReadIndex(prefix, revision, cancellationToken)];
-        Array.Sort(rows);
-        return rows;
+        List<IndexedRow> found;
+        using (var lent = readers.Rent()) found = lent.Reader.ReadIndex(prefix, revision, cancellationToken);
+        return InOrderOfIds(found);
+    }
+
+    /// <summary>The rows in the order of their ids.</summary>
+    internal static IndexedRow[] InOrderOfIds(List<IndexedRow> rows)
+    {
+        var ordered = new IndexedRow[rows.Count];
+        if (TryPlace(CollectionsMarshal.AsSpan(rows), ordered)) return ordered;
+        rows.CopyTo(ordered);
+        Array.Sort(ordered);
+        return ordered;
+    }
+
+    /// <summary>Puts rows in the order of their ids by counting. False = the ids lie too far apart, or two rows have the same, which is damage that whoever reads them finds.</summary>
+    private static bool TryPlace(ReadOnlySpan<IndexedRow> rows, Span<IndexedRow> ordered)
+    {
+        if (rows.IsEmpty) return true;
+        long first = long.MaxValue, last = long.MinValue;
+        foreach (ref readonly var row in rows)
+        {
+            first = Math.Min(first, row.Id);
+            last = Math.Max(last, row.Id);
+        }
+        if ((ulong)(last - first) >= (ulong)rows.Length * MaxIdsPerRow) return false;
+        // One more than the row's place among the keys; 0 = no row has the id.
+        int[] byId = new int[(int)(last - first) + 1];
+        for (int i = 0; i < rows.Length; i++)
+        {
+            ref int place = ref byId[(int)(rows[i].Id - first)];
+            if (place != 0) return false;
+            place = i + 1;
+        }
+        int count = 0;
+        foreach (int place in byId)
+        {
+            if (place != 0) ordered[count++] = rows[place - 1];
+        }
+        return true;
     }
 
     /// <summary>Shows the live keys of a prefix at a revision, each with its rank. <paramref name="rows"/>: what <see cref="ReadIndex"/> told of them.</summary>

@@ -35,6 +35,27 @@ internal ref struct JsonScanner(ReadOnlySpan<byte> json)
     /// <summary>Reads the next member's name (raw, without quotes) and stands before its value; false = the object ended and was left.</summary>
     public bool NextMember(out ReadOnlySpan<byte> name)
     {
+        // As our own writer leaves it: no space anywhere, and a name of at most 15 bytes, none of them escaped.
+        int at = Position;
+        if (at < _json.Length && _json[at] == ',') at++;
+        if (at <= _json.Length - (Vector128<byte>.Count + 3) && _json[at] == '"')
+        {
+            var bytes = Vector128.Create(_json.Slice(at + 1, Vector128<byte>.Count));
+            var ends = Vector128.Equals(bytes, Vector128.Create((byte)'"')) | Vector128.Equals(bytes, Vector128.Create((byte)'\\'));
+            int length = BitOperations.TrailingZeroCount(ends.ExtractMostSignificantBits());
+            if (length < Vector128<byte>.Count && _json[at + 1 + length] == '"' && _json[at + 2 + length] == ':' && _json[at + 3 + length] > ' ')
+            {
+                MemberStart = at;
+                Position = at + length + 3;
+                name = _json.Slice(at + 1, length);
+                return true;
+            }
+        }
+        return NextMemberSlow(out name);
+    }
+
+    private bool NextMemberSlow(out ReadOnlySpan<byte> name)
+    {
         byte next = Peek();
         if (next == ',')
         {

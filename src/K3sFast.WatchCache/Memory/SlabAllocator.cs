@@ -11,7 +11,8 @@ namespace K3sFast.WatchCache.Memory;
 /// </summary>
 /// <remarks>
 /// A run is aligned to its size, so a block finds its run by masking its address. A run whose last block is freed goes back to the
-/// system unless it is the only one with room in its class. Untouched pages of a run cost no memory.
+/// system unless it is the only one with room in its class. Untouched pages of a run cost no memory. While many objects are loaded, busy classes take their
+/// runs out of chunks of eight, which the kernel backs by one huge page each: one fault in the place of 512.
 /// </remarks>
 internal sealed unsafe partial class SlabAllocator
 {
@@ -30,7 +31,16 @@ internal sealed unsafe partial class SlabAllocator
     // From so many runs on (4 MiB), a class's next run will be filled: its pages are asked for at once, which costs half of what their first touches would.
     private const int BusyRuns = 16;
 
-    // MADV_POPULATE_WRITE, from linux/mman.h; since Linux 5.14.
+    // The same while many objects are loaded, when what a class holds already tells less of what it will (1 MiB).
+    private const int BusyRunsOfLoad = 4;
+
+    // A huge page of x86-64, and of arm64 with pages of 4 KiB.
+    private const int ChunkBytes = 2 << 20;
+    private const int RunsPerChunk = ChunkBytes / RunBytes;
+
+    // From linux/mman.h; to populate, since Linux 5.14.
+    private const int DontNeed = 4;
+    private const int HugePage = 14;
     private const int PopulateWrite = 23;
 
     private readonly Lock _gate = new();
@@ -38,6 +48,9 @@ internal sealed unsafe partial class SlabAllocator
     // Guarded by _gate
     private readonly Run*[] _withRoom = new Run*[ClassCount];
     private readonly int[] _runs = new int[ClassCount];
+    private readonly Stack<nint> _spare = [];
+    private readonly Dictionary<nint, int> _spareOfChunk = [];
+    private int _loads;
     private long _usedBytes;
     private long _reservedBytes;
     private long _liveBlocks;
@@ -50,6 +63,15 @@ internal sealed unsafe partial class SlabAllocator
 
     /// <summary>Bytes taken from the system.</summary>
     public long ReservedBytes => Interlocked.Read(ref _reservedBytes);
+
+    /// <summary>Chunks taken from the system for loads.</summary>
+    public int Chunks
+    {
+        get
+        {
+            lock (_gate) return _spareOfChunk.Count;
+        }
+    }
 
     /// <summary>Blocks handed out and not yet freed.</summary>
     public long LiveBlocks => Interlocked.Read(ref _liveBlocks);
@@ -106,6 +128,22 @@ internal sealed unsafe partial class SlabAllocator
         }
     }
 
+    /// <summary>Many blocks will be asked for until <see cref="EndLoad"/>, and kept.</summary>
+    public void BeginLoad()
+    {
+        lock (_gate) _loads++;
+    }
+
+    /// <summary>Ends what <see cref="BeginLoad"/> began: what was got ready for more is given back.</summary>
+    public void EndLoad()
+    {
+        lock (_gate)
+        {
+            if (--_loads > 0) return;
+            foreach (nint run in _spare) _ = Advise((void*)run, RunBytes, DontNeed);
+        }
+    }
+
     private static int ClassOf(int size)
     {
         if (size <= FineLimit) return (size - 1) / FineStep;
@@ -141,10 +179,12 @@ internal sealed unsafe partial class SlabAllocator
 
     private Run* AddRunLocked(int index)
     {
-        var run = (Run*)NativeMemory.AlignedAlloc(RunBytes, RunBytes);
-        // Older kernels refuse, and nothing is lost.
-        if (++_runs[index] > BusyRuns) _ = Advise(run, RunBytes, PopulateWrite);
-        *run = new Run { BlockSize = ClassSize(index), Fresh = RunHeaderBytes };
+        int others = _runs[index]++;
+        bool isOfChunk = others >= (_loads > 0 ? BusyRunsOfLoad : BusyRuns) && (_spare.Count > 0 || _loads > 0);
+        var run = isOfChunk ? TakeSpareLocked() : (Run*)NativeMemory.AlignedAlloc(RunBytes, RunBytes);
+        // Older kernels refuse, and nothing is lost. What is there already costs little.
+        if (others >= BusyRuns || isOfChunk) _ = Advise(run, RunBytes, PopulateWrite);
+        *run = new Run { BlockSize = ClassSize(index), Fresh = RunHeaderBytes, IsOfChunk = isOfChunk };
         _reservedBytes += RunBytes;
         LinkLocked(run, index);
         return run;
@@ -155,8 +195,43 @@ internal sealed unsafe partial class SlabAllocator
         UnlinkLocked(run, index);
         _runs[index]--;
         _reservedBytes -= RunBytes;
-        NativeMemory.AlignedFree(run);
+        if (run->IsOfChunk) ReturnSpareLocked(run);
+        else NativeMemory.AlignedFree(run);
     }
+
+    private Run* TakeSpareLocked()
+    {
+        if (_spare.Count == 0)
+        {
+            byte* chunk = (byte*)NativeMemory.AlignedAlloc(ChunkBytes, ChunkBytes);
+            // Where there are no huge pages, or none is free, these are small ones.
+            _ = Advise(chunk, ChunkBytes, HugePage);
+            for (int i = RunsPerChunk - 1; i >= 0; i--) _spare.Push((nint)(chunk + (i * RunBytes)));
+            _spareOfChunk.Add((nint)chunk, RunsPerChunk);
+        }
+        nint run = _spare.Pop();
+        _spareOfChunk[ChunkOf(run)]--;
+        return (Run*)run;
+    }
+
+    private void ReturnSpareLocked(Run* run)
+    {
+        nint chunk = ChunkOf((nint)run);
+        if (++_spareOfChunk[chunk] < RunsPerChunk)
+        {
+            _ = Advise(run, RunBytes, DontNeed);
+            _spare.Push((nint)run);
+            return;
+        }
+        _spareOfChunk.Remove(chunk);
+        nint[] rest = [.. _spare.Where(other => ChunkOf(other) != chunk)];
+        _spare.Clear();
+        foreach (nint other in rest.AsSpan()) _spare.Push(other);
+        NativeMemory.AlignedFree((void*)chunk);
+    }
+
+    // Safe because: chunks are aligned to ChunkBytes and runs lie inside their chunk.
+    private static nint ChunkOf(nint run) => run & ~(nint)(ChunkBytes - 1);
 
     private void LinkLocked(Run* run, int index)
     {
@@ -190,5 +265,6 @@ internal sealed unsafe partial class SlabAllocator
         public int BlockSize;
         public int Fresh;
         public int Live;
+        public bool IsOfChunk;
     }
 }
