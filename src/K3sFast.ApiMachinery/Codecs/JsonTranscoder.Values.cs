@@ -83,7 +83,7 @@ internal ref partial struct JsonTranscoder
 
     private bool WriteBytes(FieldSchema field, int number)
     {
-        if (!_cursor.TryTakePlain(out var text) || ScalarText.FindBase64Error(text) >= 0 || text.IndexOfAny((byte)'\r', (byte)'\n') >= 0)
+        if (!_cursor.TryTakePlain(out var text) || !ScalarText.IsCanonicalBase64(text))
             return false;
         // Without a pointer, no bytes are as good as absent.
         if (text.IsEmpty && field.Cardinality == FieldCardinality.One && field.OmitEmpty && !field.Pointer)

@@ -64,11 +64,11 @@ internal ref partial struct JsonTreeDecoder
     private int DecodeBytes((int Start, int Length) slice)
     {
         var text = _document.Text(slice.Start, slice.Length);
+        if (ScalarText.IsCanonicalBase64(text))
+            return NewText(NodeKind.String, slice);
         var wrongAt = ScalarText.FindBase64Error(text);
         if (wrongAt >= 0)
             return Fail($"illegal base64 data at input byte {wrongAt}");
-        if (text.IndexOfAny((byte)'\r', (byte)'\n') < 0)
-            return NewText(NodeKind.String, slice);
         var kept = _document.ReserveText(slice.Length);
         var length = 0;
         foreach (var value in _document.Text(slice.Start, slice.Length))
@@ -76,6 +76,7 @@ internal ref partial struct JsonTreeDecoder
             if (value is not ((byte)'\r' or (byte)'\n'))
                 kept[length++] = value;
         }
+        ScalarText.ClearSpareBits(kept[..length]);
         return NewText(NodeKind.String, (_document.CommitText(length), length));
     }
 

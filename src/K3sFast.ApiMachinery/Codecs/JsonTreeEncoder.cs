@@ -128,6 +128,8 @@ internal static class JsonTreeEncoder
         }
         if (field.Kind == FieldKind.SchemaOrArray && value.Kind == NodeKind.Array)
             WriteList(ref writer, value, field);
+        else if (field.Kind == FieldKind.Any)
+            WriteSorted(ref writer, value);
         else
             value.WriteJson(ref writer);
     }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Text;
 using System.Globalization;
 using System.Text;
@@ -24,6 +25,10 @@ internal static class ScalarText
     public const int MaxTimeLength = 32;
 
     public const int MaxDoubleLength = 40;
+
+    private static readonly SearchValues<byte> s_base64 = SearchValues.Create(Base64Digits);
+
+    private static ReadOnlySpan<byte> Base64Digits => "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"u8;
 
     /// <summary>True for 2006-01-02T15:04:05Z with numbers in range, the form in which nearly all times come.</summary>
     public static bool IsCanonicalTime(ReadOnlySpan<byte> text) => TryReadCanonicalTime(text, out _);
@@ -145,30 +150,57 @@ internal static class ScalarText
         return Encoding.ASCII.GetBytes(text, destination);
     }
 
-    /// <summary>-1 for standard base64 with padding (line ends allowed, as in Go); else about where it is wrong.</summary>
+    /// <summary>True for standard base64 as encoders write it: padded, nothing between its characters, no bits left over behind the last byte.</summary>
+    public static bool IsCanonicalBase64(ReadOnlySpan<byte> text) => Base64.IsValid(text) && text.IndexOfAny(" \t\r\n"u8) < 0;
+
+    /// <summary>-1 for what Go's encoding/base64 reads: padded, line ends anywhere, whatever bits are left over; else about where it is wrong.</summary>
     public static int FindBase64Error(ReadOnlySpan<byte> text)
     {
-        if (Base64.IsValid(text) && text.IndexOfAny((byte)' ', (byte)'\t') < 0)
-            return -1;
-        int significant = 0, padding = 0;
+        var count = 0;
         for (var i = 0; i < text.Length; i++)
         {
-            var value = text[i];
-            if (value is (byte)'\r' or (byte)'\n')
+            if (text[i] is (byte)'\r' or (byte)'\n')
                 continue;
-            if (value == '=')
-            {
-                padding++;
-                if ((significant + padding) % 4 != 0 && (significant % 4 < 2 || padding > 2))
-                    return i;
-                significant += (significant + padding) % 4 == 0 ? 0 : 0;
-                continue;
-            }
-            if (padding > 0 || !(char.IsAsciiLetterOrDigit((char)value) || value is (byte)'+' or (byte)'/'))
+            if (text[i] == '=')
+                return FindPaddingError(text, i, count % 4);
+            if (!s_base64.Contains(text[i]))
                 return i;
-            significant++;
+            count++;
         }
-        return text.Length - (significant % 4);
+        return count % 4 == 0 ? -1 : text.Length - (count % 4);
+    }
+
+    /// <summary>Clears the bits that are left over behind the last byte, as if the bytes were encoded anew.</summary>
+    public static void ClearSpareBits(Span<byte> base64)
+    {
+        if (base64.Length < 4 || base64[^1] != '=')
+            return;
+        var (last, bits) = base64[^2] == '=' ? (base64.Length - 3, 4) : (base64.Length - 2, 2);
+        base64[last] = Base64Digits[Base64Digits.IndexOf(base64[last]) >> bits << bits];
+    }
+
+    // Behind so many digits of the last group of four.
+    private static int FindPaddingError(ReadOnlySpan<byte> text, int at, int digits)
+    {
+        if (digits < 2)
+            return at;
+        var next = SkipLineEnds(text, at + 1);
+        if (digits == 2)
+        {
+            if (next == text.Length)
+                return next;
+            if (text[next] != '=')
+                return next - 1;
+            next = SkipLineEnds(text, next + 1);
+        }
+        return next == text.Length ? -1 : next;
+    }
+
+    private static int SkipLineEnds(ReadOnlySpan<byte> text, int at)
+    {
+        while (at < text.Length && text[at] is (byte)'\r' or (byte)'\n')
+            at++;
+        return at;
     }
 
     private static int DaysIn(int year, int month) => DateTime.DaysInMonth(year is 0 ? 4 : year, month);

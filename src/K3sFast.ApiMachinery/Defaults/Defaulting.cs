@@ -18,10 +18,12 @@ public static class Defaulting
             DefaultsPlan.For(type)?.Apply(root);
     }
 
-    /// <summary>Fills in what follows from a name that was made after the object was decoded: the label of a namespace.</summary>
-    public static void FollowName(ApiNode root, ResourceInfo resource)
+    /// <summary>Fills in what follows from what was made after the object was decoded: a namespace's label from its name, a job's labels from those that tie its pods to it.</summary>
+    public static void Complete(ApiNode root, ResourceInfo resource)
     {
         if (resource is { Group: "", Resource: "namespaces" })
             DefaultingRules.Namespace(root);
+        else if (resource is { Group: "batch", Resource: "jobs" })
+            DefaultingRules.JobLabels(root);
     }
 }

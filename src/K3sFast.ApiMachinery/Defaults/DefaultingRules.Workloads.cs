@@ -130,6 +130,19 @@ internal static partial class DefaultingRules
         var rolling = strategy["rollingUpdate"u8];
         if ((typeLeftOut || strategy["type"u8].Equals("RollingUpdate"u8)) && rolling.Kind == NodeKind.Object && rolling["partition"u8].IsNullOrUndefined)
             rolling.Set("partition"u8, 0);
+        NameClaims(statefulSet["spec"u8]);
+    }
+
+    /// <summary>Claims within a stateful set say what they are, as nothing else within an object does.</summary>
+    internal static void NameClaims(ApiNode spec)
+    {
+        foreach (var claim in spec["volumeClaimTemplates"u8].Elements)
+        {
+            if (claim.Kind != NodeKind.Object)
+                continue;
+            claim.Set("kind"u8, "PersistentVolumeClaim"u8);
+            claim.Set("apiVersion"u8, "v1"u8);
+        }
     }
 
     private static void Job(ApiNode job)
@@ -141,7 +154,13 @@ internal static partial class DefaultingRules
             spec.Set("backoffLimit"u8, spec["backoffLimitPerIndex"u8].IsNullOrUndefined ? 6 : int.MaxValue);
         if (spec["podReplacementPolicy"u8].IsNullOrUndefined)
             spec.Set("podReplacementPolicy"u8, spec["podFailurePolicy"u8].IsNullOrUndefined ? "TerminatingOrFailed"u8 : "Failed"u8);
-        var labels = spec["template"u8]["metadata"u8]["labels"u8];
+        JobLabels(job);
+    }
+
+    // An object that has none takes those of its pods.
+    internal static void JobLabels(ApiNode job)
+    {
+        var labels = job["spec"u8]["template"u8]["metadata"u8]["labels"u8];
         if (job["metadata"u8]["labels"u8].Count == 0 && labels.Count > 0)
             job.GetOrAddObject("metadata"u8).Set("labels"u8, labels);
     }

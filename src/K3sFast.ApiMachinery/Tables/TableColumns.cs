@@ -35,7 +35,8 @@ internal static partial class TableColumns
     /// <summary>Name and age: custom resources that declare no columns.</summary>
     internal static TableColumn[] Custom { get; } = [new("Name", "string", "name", 0), new("Age", "date", "", 0)];
 
-    internal static TableColumn[]? Find(string group, string kind) => s_byKind.GetValueOrDefault((group, kind));
+    // Events are the same objects in both groups.
+    internal static TableColumn[]? Find(string group, string kind) => s_byKind.GetValueOrDefault((group == "events.k8s.io" ? "" : group, kind));
 
     private static FrozenDictionary<(string, string), TableColumn[]> Parse()
     {

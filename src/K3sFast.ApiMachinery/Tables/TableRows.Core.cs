@@ -86,7 +86,7 @@ internal static partial class TableRows
     {
         var ports = new List<string>();
         foreach (var port in slice["ports"u8].Elements)
-            ports.Add(port["port"u8].IsNullOrUndefined ? "*" : port["port"u8].AsString());
+            ports.Add(!port["port"u8].IsNullOrUndefined ? port["port"u8].AsString() : !port["name"u8].IsNullOrUndefined ? port["name"u8].AsString() : "*");
         var addresses = new List<string>();
         foreach (var endpoint in slice["endpoints"u8].Elements)
             foreach (var address in endpoint["addresses"u8].Elements)

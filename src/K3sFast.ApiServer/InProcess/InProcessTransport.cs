@@ -285,17 +285,24 @@ internal sealed class KeptStoredObject<T>(StoredObject stored) : KeptObject<T> w
 
     ~KeptStoredObject() => Dispose(disposing: false);
 
-    public override ObjectKey Key => new(Stored.Namespace(), Stored.Name());
+    public override ObjectKey Key => Kept(new ObjectKey(Stored.Namespace(), Stored.Name()));
 
-    public override int KeyHash => ObjectKey.HashOf(Stored.NamespaceUtf8, Stored.NameUtf8);
+    public override int KeyHash => Kept(ObjectKey.HashOf(Stored.NamespaceUtf8, Stored.NameUtf8));
 
-    public override bool IsAt(ObjectKey key) => IsText(Stored.NameUtf8, key.Name) && IsText(Stored.NamespaceUtf8, key.Namespace);
+    public override bool IsAt(ObjectKey key) => Kept(IsText(Stored.NameUtf8, key.Name) && IsText(Stored.NamespaceUtf8, key.Namespace));
 
-    public override T Decode(JsonTypeInfo<T> type) => Stored.Decode(json => StoredEncodedObject.Read(json, type));
+    public override T Decode(JsonTypeInfo<T> type) => Kept(Stored.Decode(json => StoredEncodedObject.Read(json, type)));
 
     protected override void Dispose(bool disposing) => Interlocked.Exchange(ref _stored, null)?.Release();
 
     private StoredObject Stored => _stored ?? throw new ObjectDisposedException(nameof(KeptStoredObject<>));
+
+    // Until the bytes are read this must be reachable: the finalizer gives them back.
+    private TResult Kept<TResult>(TResult result)
+    {
+        GC.KeepAlive(this);
+        return result;
+    }
 
     private static bool IsText(ReadOnlySpan<byte> utf8, string text) =>
         Ascii.IsValid(text) ? Ascii.Equals(utf8, text) : utf8.SequenceEqual(Encoding.UTF8.GetBytes(text));

@@ -64,7 +64,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                 AppArmorSync.Apply(obj, warning => context.Call?.AddWarning(warning));
             CertificateRequester.Fill(obj, storage.Info, context.User);
             Refuse(Validation.ValidateCreate(obj, storage.Info, context.Owner?.Version), storage.Info, ObjectText.NameOf(obj));
-            Defaulting.FollowName(obj, storage.Info);
+            Defaulting.Complete(obj, storage.Info);
             Warn(context, obj, default, storage.Info, "");
             if (context.Permission is { } permission)
                 await permission().ConfigureAwait(false);
@@ -94,7 +94,7 @@ internal sealed class WriteFlow(AdmissionChain admission, TimeProvider clock)
                 if (tries == MaxNameTries)
                     throw ApiStatus.GenerateNameConflict(storage.Info.Group, storage.Info.Resource, name, 1).ToException();
                 metadata.Set("name"u8, ObjectText.GenerateName(baseName));
-                Defaulting.FollowName(obj, storage.Info);
+                Defaulting.Complete(obj, storage.Info);
             }
         }
         finally

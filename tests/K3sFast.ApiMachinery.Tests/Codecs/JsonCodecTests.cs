@@ -88,6 +88,12 @@ public sealed class JsonCodecTests
             JsonCodec.StrictFailure(Text.Type("core.v1.Pod"), strictErrors).Message);
     }
 
+    // Values of any shape within a schema are decoded by upstream; what is raw stays as it was sent.
+    [Theory]
+    [InlineData("apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps", """{"default":{"z":1,"a":[{"y":null,"b":"<"}]},"example":[{"d":1,"c":2}]}""", """{"default":{"a":[{"b":"\u003c","y":null}],"z":1},"example":[{"c":2,"d":1}]}""")]
+    [InlineData("apps.v1.ControllerRevision", """{"data":{"z":1,"a":{"d":1,"c":2}},"revision":1}""", """{"metadata":{},"data":{"z":1,"a":{"d":1,"c":2}},"revision":1}""")]
+    public void Recode_FreeValues_AreSortedWhereUpstreamDecodesThem(string type, string json, string expected) => Assert.Equal(expected, Text.Recode(json, Text.Type(type)));
+
     [Theory]
     [InlineData("", "unexpected end of JSON input")]
     [InlineData("{", "unexpected end of JSON input")]

@@ -40,7 +40,7 @@ internal static class Samples
         """;
 
     public const string CustomResourceDefinition = """
-        {"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1","metadata":{"name":"things.example.com"},"spec":{"group":"example.com","names":{"plural":"things","singular":"thing","kind":"Thing","listKind":"ThingList"},"scope":"Namespaced","versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","default":{"z":1,"a":2},"properties":{"size":{"type":"integer","maximum":10.5,"minimum":1},"tags":{"type":"array","items":{"type":"string"}}},"additionalProperties":true}},"x-kubernetes-preserve-unknown-fields":true}}}],"conversion":{"strategy":"None"}},"status":{"conditions":null,"acceptedNames":{"plural":"","kind":""},"storedVersions":null}}
+        {"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1","metadata":{"name":"things.example.com"},"spec":{"group":"example.com","names":{"plural":"things","singular":"thing","kind":"Thing","listKind":"ThingList"},"scope":"Namespaced","versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","default":{"a":2,"z":1},"properties":{"size":{"type":"integer","maximum":10.5,"minimum":1},"tags":{"type":"array","items":{"type":"string"}}},"additionalProperties":true}},"x-kubernetes-preserve-unknown-fields":true}}}],"conversion":{"strategy":"None"}},"status":{"conditions":null,"acceptedNames":{"plural":"","kind":""},"storedVersions":null}}
         """;
 
     public const string HorizontalPodAutoscaler = """

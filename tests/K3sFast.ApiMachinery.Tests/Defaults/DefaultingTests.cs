@@ -39,7 +39,7 @@ public sealed class DefaultingTests
         """{"kind":"Deployment","apiVersion":"apps/v1","metadata":{},"spec":{"replicas":0,"selector":{},"template":{"metadata":{},"spec":{"containers":[],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","securityContext":{},"schedulerName":"default-scheduler"}},"strategy":{"type":"Recreate"},"revisionHistoryLimit":10,"progressDeadlineSeconds":600},"status":{}}""")]
     [InlineData("statefulsets.apps",
         """{"apiVersion":"apps/v1","kind":"StatefulSet","spec":{"serviceName":"s","selector":{},"template":{"spec":{"containers":[]}},"volumeClaimTemplates":[{"metadata":{"name":"d"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}]}}""",
-        """{"kind":"StatefulSet","apiVersion":"apps/v1","metadata":{},"spec":{"replicas":1,"selector":{},"template":{"metadata":{},"spec":{"containers":[],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","securityContext":{},"schedulerName":"default-scheduler"}},"volumeClaimTemplates":[{"metadata":{"name":"d"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}},"volumeMode":"Filesystem"},"status":{"phase":"Pending"}}],"serviceName":"s","podManagementPolicy":"OrderedReady","updateStrategy":{"type":"RollingUpdate","rollingUpdate":{"partition":0}},"revisionHistoryLimit":10,"persistentVolumeClaimRetentionPolicy":{"whenDeleted":"Retain","whenScaled":"Retain"}},"status":{"replicas":0,"availableReplicas":0}}""")]
+        """{"kind":"StatefulSet","apiVersion":"apps/v1","metadata":{},"spec":{"replicas":1,"selector":{},"template":{"metadata":{},"spec":{"containers":[],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","securityContext":{},"schedulerName":"default-scheduler"}},"volumeClaimTemplates":[{"kind":"PersistentVolumeClaim","apiVersion":"v1","metadata":{"name":"d"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}},"volumeMode":"Filesystem"},"status":{"phase":"Pending"}}],"serviceName":"s","podManagementPolicy":"OrderedReady","updateStrategy":{"type":"RollingUpdate","rollingUpdate":{"partition":0}},"revisionHistoryLimit":10,"persistentVolumeClaimRetentionPolicy":{"whenDeleted":"Retain","whenScaled":"Retain"}},"status":{"replicas":0,"availableReplicas":0}}""")]
     [InlineData("services",
         """{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"selector":{"a":"b"},"type":"NodePort","ports":[{"port":80}]}}""",
         """{"kind":"Service","apiVersion":"v1","metadata":{"name":"s"},"spec":{"ports":[{"protocol":"TCP","port":80,"targetPort":80}],"selector":{"a":"b"},"type":"NodePort","sessionAffinity":"None","externalTrafficPolicy":"Cluster","internalTrafficPolicy":"Cluster"},"status":{"loadBalancer":{}}}""")]
@@ -54,6 +54,17 @@ public sealed class DefaultingTests
         using var document = Rules.Defaulted(resource, json);
 
         Assert.Equal(expected, Text.Encode(document, Rules.Resource(resource).Type));
+    }
+
+    [Theory]
+    [InlineData("""{"a":"b"}""", "null", """{"a":"b"}""")]
+    [InlineData("""{"a":"b"}""", """{"c":"d"}""", """{"c":"d"}""")]
+    [InlineData("{}", "{}", "")]
+    public void Complete_AJobWithoutLabels_TakesThoseOfItsPods(string ofPods, string own, string expected)
+    {
+        using var document = Text.Decode($$"""{"metadata":{"name":"j","labels":{{own}} },"spec":{"template":{"metadata":{"labels":{{ofPods}} } } } }""", Text.Type("batch.v1.Job"));
+        Defaulting.Complete(document.Root, Rules.Resource("jobs.batch"));
+        Assert.Equal(expected.Length == 0 ? "{\"name\":\"j\"}" : $"{{\"name\":\"j\",\"labels\":{expected}}}", Text.Encode(document, Text.Type("batch.v1.Job"))["{\"metadata\":".Length..].Split(",\"spec\"")[0]);
     }
 
     [Fact]

@@ -36,6 +36,8 @@ public sealed class TableTests
     [InlineData("roles.rbac.authorization.k8s.io", """{"metadata":{"name":"r","creationTimestamp":"2026-01-01T11:00:00Z"}}""", """["r","2026-01-01T11:00:00Z"]""")]
     [InlineData("endpointslices.discovery.k8s.io", """{"metadata":{"name":"x"},"addressType":"IPv4","ports":[{"port":80}],"endpoints":[{"addresses":["1.1.1.1"]},{"addresses":["1.1.1.2"]},{"addresses":["1.1.1.3"]},{"addresses":["1.1.1.4"]}]}""",
         """["x","IPv4","80","1.1.1.1,1.1.1.2,1.1.1.3 + 1 more...","\u003cunknown\u003e"]""")]
+    [InlineData("endpointslices.discovery.k8s.io", """{"metadata":{"name":"x"},"addressType":"IPv4","ports":[{"name":"","port":80},{"name":"z"},{}]}""",
+        """["x","IPv4","80,z,*","\u003cunset\u003e","\u003cunknown\u003e"]""")]
     public void AppendRow_Object_HasUpstreamsCells(string resource, string json, string expected)
     {
         using var table = JsonDocument.Parse(Table(resource, IncludeObject.None, json));
@@ -67,14 +69,15 @@ public sealed class TableTests
     }
 
     [Fact]
-    public void Columns_EveryKindWithColumns_HasItsOwnRow()
+    public void Columns_OfEveryKind_AreWhatItsRowsFill()
     {
         foreach (var resource in Schema.BuiltIn.Resources.Where(static resource => resource.EnabledByDefault && resource.Server == "kube-apiserver"))
         {
-            if (TableColumns.Find(resource.Group, resource.Kind) is not { } columns)
-                continue;
+            var columns = TableColumns.Find(resource.Group, resource.Kind) ?? TableColumns.Default;
             using var table = JsonDocument.Parse(Table(resource, IncludeObject.None, """{"metadata":{"name":"a"}}"""));
-            Assert.True(table.RootElement.GetProperty("rows")[0].GetProperty("cells").GetArrayLength() >= columns.Length, resource.Kind);
+            var cells = table.RootElement.GetProperty("rows")[0].GetProperty("cells").GetArrayLength();
+            // Upstream's rows of addresses have one cell more than there are columns.
+            Assert.True(cells == columns.Length + (resource.Kind == "IPAddress" ? 1 : 0), $"{resource.GroupResource}: {cells} cells of {columns.Length} columns");
         }
     }
 

@@ -112,6 +112,26 @@ public sealed class ValidationTests
         Assert.Equal("spec.selector: Invalid value: {\"matchLabels\":{\"c\":\"d\"}}: field is immutable", Assert.Single(errors));
     }
 
+    // Older ones were stored without it.
+    [Fact]
+    public void ValidateUpdate_StatefulSetWhoseClaimsDoNotSayWhatTheyAre_IsAccepted()
+    {
+        const string Set = """{"metadata":{"name":"a","namespace":"n","resourceVersion":"1"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"nginx"}]}},"volumeClaimTemplates":[{"metadata":{"name":"d"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}]}}""";
+        var resource = Rules.Resource("statefulsets.apps");
+        using var old = Rules.Created("statefulsets.apps", Set);
+        foreach (var claim in old.Root["spec"u8]["volumeClaimTemplates"u8].Elements)
+        {
+            claim.Remove("kind"u8);
+            claim.Remove("apiVersion"u8);
+        }
+        using var same = Rules.Defaulted("statefulsets.apps", Set);
+        RestStrategy.PrepareForUpdate(same.Root, old.Root, resource, "");
+        Assert.Empty(Validation.ValidateUpdate(same.Root, old.Root, resource, ""));
+        using var other = Rules.Defaulted("statefulsets.apps", Set.Replace("1Gi", "2Gi"));
+        RestStrategy.PrepareForUpdate(other.Root, old.Root, resource, "");
+        Assert.Single(Validation.ValidateUpdate(other.Root, old.Root, resource, ""));
+    }
+
     [Fact]
     public void ValidateUpdate_ConfigMapMarkedImmutable_KeepsItsData()
     {

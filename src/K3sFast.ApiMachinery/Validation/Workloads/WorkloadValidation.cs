@@ -109,10 +109,14 @@ internal static class WorkloadValidation
     {
         StatefulSet(at, statefulSet, isUpdate: true);
         var spec = statefulSet["spec"u8];
+        // What was stored may not say it yet.
+        using var copy = ApiObject.Rent();
+        var oldSpec = copy.Root.Set("spec"u8, old["spec"u8]);
+        DefaultingRules.NameClaims(oldSpec);
         foreach (var field in s_statefulSetSpecType.Fields)
         {
             if (field.JsonName is "replicas" or "template" or "updateStrategy" or "minReadySeconds" or "ordinals" or "revisionHistoryLimit" or "persistentVolumeClaimRetentionPolicy"
-                || SemanticEquality.MemberEqual(spec, old["spec"u8], field.JsonNameUtf8, s_statefulSetSpecType))
+                || SemanticEquality.MemberEqual(spec, oldSpec, field.JsonNameUtf8, s_statefulSetSpecType))
                 continue;
             at["spec"].Forbidden("updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden");
             break;

@@ -57,7 +57,7 @@ internal static class ProtobufLists
         }
         using (buffer)
         {
-            if (!call.AcceptsGzip)
+            if (!call.AcceptsGzip || itemBytes <= ResponseWriter.GzipThreshold)
             {
                 call.Start(200, format.ContentType, buffer.Length + itemBytes + ProtobufListWriter.TailLength);
                 await StreamAsync(call, buffer, items, new(snapshot, query.Filter, page), endpoint, format).ConfigureAwait(false);
