@@ -85,7 +85,7 @@ internal sealed class LogSeal : IDisposable
     {
         try
         {
-            FailPoint.ReachOrThrow(FailPointNames.LogBeforeSeal, _database);
+            if (FailPoint.Reach(FailPointNames.LogBeforeSeal, _database) != FailPointError.None) throw new IOException("fail point");
             if (RandomAccess.Read(_log, _head, 0) != _head.Length || IsSeal(_head)) return;
             _isSet = true;
             Volatile.Write(ref _flush, Failed);
