@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
@@ -167,7 +168,10 @@ public sealed partial class SharedOwnersTests(TestServer server)
         using StoredObject alone = storage.Get(ns, "pod-1")!, holder = storage.Get(ns, "pod-3")!;
         Assert.True(alone.Json.Shared.IsEmpty);
         Assert.False(holder.Json.Shared.IsEmpty);
-        Assert.Equal(alone.Json.Length, holder.Json.Length);
+        Assert.Equal(LengthWithoutRevision(alone), LengthWithoutRevision(holder));
+
+        // Writes of tests beside this one may have brought the later revision a digit more.
+        static int LengthWithoutRevision(StoredObject item) => item.Json.Length - item.Revision.ToString(CultureInfo.InvariantCulture).Length;
     }
 
     private async Task<string> ReadAsync(string path, string accept)
