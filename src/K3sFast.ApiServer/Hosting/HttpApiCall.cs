@@ -157,8 +157,10 @@ internal sealed class HttpApiCall : ApiCall
     /// <summary>The connection ends after this answer: who has not said who he is shall not hold it.</summary>
     internal void CloseConnection()
     {
-        if (Features.Get<IHttpRequestFeature>()?.Protocol == "HTTP/2")
-            Features.Get<Microsoft.AspNetCore.Connections.Features.IConnectionLifetimeNotificationFeature>()?.RequestClose();
+        if (Features.Get<IHttpRequestFeature>()?.Protocol != "HTTP/2")
+            return;
+        Features.Get<LingeringClose>()?.Want();
+        Features.Get<Microsoft.AspNetCore.Connections.Features.IConnectionLifetimeNotificationFeature>()?.RequestClose();
     }
 
     /// <summary>Hands the audit event what was answered.</summary>

@@ -102,6 +102,7 @@ internal sealed class KestrelHost : IAsyncDisposable
         kestrel.Listen(new IPEndPoint(_options.BindAddress, _options.Port), listen =>
         {
             listen.Protocols = HttpProtocols.Http1AndHttp2;
+            listen.Use(next => connection => LingeringClose.ServeAsync(connection, next, _options.Clock));
             if (_named is not null)
                 listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = OptionsOf });
             else

@@ -1,6 +1,5 @@
 using System.Buffers;
 using K3sFast.ApiMachinery;
-using Microsoft.AspNetCore.Connections.Features;
 
 namespace K3sFast.ApiServer;
 
@@ -11,7 +10,7 @@ internal sealed class RequestLimits(TimeSpan requestTimeout, double goAwayChance
     {
         // A connection that is told so takes no new requests; its client reconnects, perhaps to another server.
         if (goAwayChance > 0 && Random.Shared.NextDouble() < goAwayChance)
-            call.Features.Get<IConnectionLifetimeNotificationFeature>()?.RequestClose();
+            call.CloseConnection();
         if (RequestLimiter.IsLongRunning(call.Info))
             return;
         var timeout = requestTimeout;
